@@ -1,0 +1,151 @@
+#include "base/event_loop.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+namespace skerry {
+
+Result<std::unique_ptr<EventLoop>> EventLoop::create(VmClock& clock) {
+  std::unique_ptr<EventLoop> loop(new EventLoop(clock));
+  loop->epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!loop->epoll_) return errno_error(errno, "cannot create an epoll descriptor");
+  loop->wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!loop->wake_) return errno_error(errno, "cannot create an eventfd");
+  loop->timerfd_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!loop->timerfd_) return errno_error(errno, "cannot create a timerfd");
+
+  EventLoop* raw = loop.get();
+  if (auto added = loop->add(loop->wake_.get(), EPOLLIN, [raw](uint32_t) { raw->drain_posted(); }); !added)
+    return std::move(added).error();
+  if (auto added = loop->add(loop->timerfd_.get(), EPOLLIN, [raw](uint32_t) { raw->expire_timers(); }); !added)
+    return std::move(added).error();
+  return loop;
+}
+
+EventLoop::~EventLoop() = default;
+
+Result<void> EventLoop::add(int fd, uint32_t epoll_events, Callback callback) {
+  std::lock_guard guard(lock_);
+  epoll_event event{};
+  event.events = epoll_events;
+  event.data.fd = fd;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    return errno_error(errno, "cannot watch a file descriptor");
+  watched_[fd] = std::make_shared<Callback>(std::move(callback));
+  return ok();
+}
+
+void EventLoop::modify(int fd, uint32_t epoll_events) {
+  epoll_event event{};
+  event.events = epoll_events;
+  event.data.fd = fd;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
+void EventLoop::remove(int fd) {
+  std::lock_guard guard(lock_);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  watched_.erase(fd);
+}
+
+void EventLoop::post(std::function<void()> work) {
+  {
+    std::lock_guard guard(lock_);
+    posted_.push_back(std::move(work));
+  }
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void EventLoop::quit() {
+  quit_.store(true, std::memory_order_release);
+  post([] {});
+}
+
+void EventLoop::run() {
+  while (!quit_.load(std::memory_order_acquire)) poll(-1);
+}
+
+void EventLoop::poll(int timeout_ms) {
+  std::array<epoll_event, 16> events;
+  const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  for (int i = 0; i < count; ++i) {
+    std::shared_ptr<Callback> callback;
+    {
+      std::lock_guard guard(lock_);
+      const auto found = watched_.find(events[i].data.fd);
+      if (found == watched_.end()) continue;
+      callback = found->second;
+    }
+    (*callback)(events[i].events);
+  }
+}
+
+void EventLoop::drain_posted() {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+  std::vector<std::function<void()>> work;
+  {
+    std::lock_guard guard(lock_);
+    work.swap(posted_);
+  }
+  for (auto& item : work) item();
+}
+
+void EventLoop::arm(Timer& timer, int64_t deadline) {
+  std::lock_guard guard(timers_lock_);
+  if (timer.armed_) armed_.erase({timer.deadline_, &timer});
+  timer.deadline_ = deadline;
+  timer.armed_ = true;
+  const auto position = armed_.insert({deadline, &timer}).first;
+  if (position == armed_.begin()) program_timerfd();
+}
+
+void EventLoop::disarm(Timer& timer) {
+  std::lock_guard guard(timers_lock_);
+  if (!timer.armed_) return;
+  timer.armed_ = false;
+  armed_.erase({timer.deadline_, &timer});
+  // The descriptor may now fire early; expire_timers() then finds nothing due and sets it again.
+}
+
+void EventLoop::program_timerfd() {
+  itimerspec when{};
+  if (!armed_.empty() && clock_.running()) {
+    const int64_t host = std::max<int64_t>(clock_.to_host(armed_.begin()->first), 1);
+    when.it_value.tv_sec = host / 1'000'000'000;
+    when.it_value.tv_nsec = host % 1'000'000'000;
+  }
+  ::timerfd_settime(timerfd_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void EventLoop::expire_timers() {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(timerfd_.get(), &count, sizeof count);
+  for (;;) {
+    Timer* due = nullptr;
+    {
+      std::lock_guard guard(timers_lock_);
+      if (armed_.empty() || !clock_.running() || armed_.begin()->first > clock_.now()) {
+        program_timerfd();
+        return;
+      }
+      due = armed_.begin()->second;
+      armed_.erase(armed_.begin());
+      due->armed_ = false;
+    }
+    due->callback_();
+  }
+}
+
+void EventLoop::clock_changed() {
+  std::lock_guard guard(timers_lock_);
+  program_timerfd();
+}
+
+}  // namespace skerry

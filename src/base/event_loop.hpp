@@ -1,0 +1,91 @@
+// One thread's loop over file descriptors, timers and posted work (epoll, timerfd, eventfd).
+//
+// run() is called by the owning thread. add/remove and Timer may be used from any thread; callbacks run on the loop's
+// thread, one at a time. After remove() returns on the loop's thread no further callback of that descriptor runs.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
+namespace skerry {
+
+class Timer;
+
+class EventLoop {
+ public:
+  using Callback = std::function<void(uint32_t epoll_events)>;
+
+  // Timers follow `clock`: they do not expire while it is stopped.
+  static Result<std::unique_ptr<EventLoop>> create(VmClock& clock);
+  ~EventLoop();
+
+  // Calls back for `epoll_events` (EPOLLIN, ...) on `fd`, level-triggered. The descriptor stays the caller's.
+  Result<void> add(int fd, uint32_t epoll_events, Callback callback);
+  void modify(int fd, uint32_t epoll_events);
+  void remove(int fd);
+
+  // Runs `work` on the loop's thread, soon.
+  void post(std::function<void()> work);
+
+  void run();   // until quit()
+  void quit();
+  // Handles what is ready, waiting at most `timeout_ms`; for tests.
+  void poll(int timeout_ms);
+
+  VmClock& clock() { return clock_; }
+  // To be called after the clock has been started or stopped, so that timers are armed anew.
+  void clock_changed();
+
+ private:
+  friend class Timer;
+  explicit EventLoop(VmClock& clock) : clock_(clock) {}
+  void arm(Timer& timer, int64_t deadline);
+  void disarm(Timer& timer);
+  void program_timerfd();  // with timers_lock_ held
+  void expire_timers();
+  void drain_posted();
+
+  VmClock& clock_;
+  UniqueFd epoll_, wake_, timerfd_;
+  std::mutex lock_;  // watched_, posted_
+  std::map<int, std::shared_ptr<Callback>> watched_;
+  std::vector<std::function<void()>> posted_;
+  std::mutex timers_lock_;  // armed_, Timer::deadline_; a leaf lock
+  std::set<std::pair<int64_t, Timer*>> armed_;
+  std::atomic<bool> quit_{false};
+};
+
+// Calls back once on the loop's thread when the VM clock reaches a deadline. set() and cancel() may be called from any
+// thread, with the device's lock held: the callback takes that lock itself and must check that its deadline is still
+// due, because it may already be on its way when cancel() is called. Destroyed only on the loop's thread or after run().
+class Timer {
+ public:
+  Timer(EventLoop& loop, std::function<void()> callback) : loop_(loop), callback_(std::move(callback)) {}
+  ~Timer() { loop_.disarm(*this); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  void set(int64_t deadline_ns) { loop_.arm(*this, deadline_ns); }  // VmClock time; replaces an earlier deadline
+  void cancel() { loop_.disarm(*this); }
+  VmClock& clock() { return loop_.clock(); }
+  int64_t now() const { return loop_.clock().now(); }
+
+ private:
+  friend class EventLoop;
+  EventLoop& loop_;
+  std::function<void()> callback_;
+  int64_t deadline_ = 0;
+  bool armed_ = false;
+};
+
+}  // namespace skerry

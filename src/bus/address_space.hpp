@@ -1,0 +1,47 @@
+// Port and memory-mapped address spaces: which device answers where.
+//
+// Lookups take no lock. Ranges are added only while no vCPU runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace skerry::bus {
+
+// A device's registers in one range. Called from any vCPU thread, several at once. `offset` is from the start of the
+// range; an access lies inside the range; `size` is 1, 2, 4 or 8. A read gives the value in the low bytes.
+class IoHandler {
+ public:
+  virtual ~IoHandler() = default;
+  virtual uint64_t io_read(uint64_t offset, unsigned size) = 0;
+  virtual void io_write(uint64_t offset, unsigned size, uint64_t value) = 0;
+  // Wider accesses are split into ones of this size; 1 for the 8-bit devices of the ISA bus.
+  virtual unsigned widest_access() const { return 8; }
+};
+
+class AddressSpace {
+ public:
+  // `name` is for messages ("port", "memory"); `unclaimed` accesses are logged under the io category.
+  explicit AddressSpace(std::string name) : name_(std::move(name)) {}
+
+  // `handler` must outlive the space. Fails on overlap.
+  Result<void> add(uint64_t base, uint64_t size, IoHandler& handler, std::string owner);
+  // Splits accesses that reach past a range into bytes. Where nothing is, reads give all ones and writes are dropped.
+  uint64_t read(uint64_t address, unsigned size);
+  void write(uint64_t address, unsigned size, uint64_t value);
+
+ private:
+  struct Range {
+    uint64_t base, size;
+    IoHandler* handler;
+    std::string owner;
+  };
+  const Range* find(uint64_t address) const;
+  std::string name_;
+  std::vector<Range> ranges_;  // sorted by base
+};
+
+}  // namespace skerry::bus

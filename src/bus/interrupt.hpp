@@ -1,0 +1,52 @@
+// Interrupt lines and messages, as devices see them.
+#pragma once
+
+#include <cstdint>
+
+namespace skerry::bus {
+
+// What interrupt lines end at: the board's routing of global system interrupts (GSI) to PIC and IOAPIC.
+// Called from any thread, with the calling device's lock held; takes only interrupt controllers' locks.
+class IrqSink {
+ public:
+  virtual ~IrqSink() = default;
+  virtual void set_irq(unsigned gsi, bool level) = 0;
+};
+
+// One line of a device. Copyable; unconnected lines go nowhere.
+class IrqLine {
+ public:
+  IrqLine() = default;
+  IrqLine(IrqSink& sink, unsigned gsi) : sink_(&sink), gsi_(gsi) {}
+  void set(bool level) const {
+    if (sink_) sink_->set_irq(gsi_, level);
+  }
+  void pulse() const {
+    set(true);
+    set(false);
+  }
+
+ private:
+  IrqSink* sink_ = nullptr;
+  unsigned gsi_ = 0;
+};
+
+// Where message-signalled interrupts go (Intel SDM vol. 3, 11.11): a write of `data` to `address`.
+class MsiSink {
+ public:
+  virtual ~MsiSink() = default;
+  virtual void send_msi(uint64_t address, uint32_t data) = 0;
+};
+
+// The interrupt inputs of one vCPU, as interrupt controllers drive them. Called from any thread, with the calling
+// controller's lock held; it only sets request bits and wakes the vCPU's thread.
+class VcpuInterrupts {
+ public:
+  virtual ~VcpuInterrupts() = default;
+  virtual void interrupt_request(bool level) = 0;  // INTR: a vector can be had by an acknowledge cycle
+  virtual void nmi() = 0;
+  virtual void init() = 0;                       // INIT: to wait-for-SIPI (or reset, for the bootstrap processor)
+  virtual void sipi(uint8_t vector) = 0;         // start-up: CS:IP = vector00:0000
+};
+
+}  // namespace skerry::bus

@@ -1,0 +1,159 @@
+#include "memory/guest_memory.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.hpp"
+#include "base/units.hpp"
+
+namespace skerry::memory {
+
+GuestMemory::~GuestMemory() {
+  for (const auto& region : regions_) ::munmap(region->host, region->size);
+}
+
+Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::string name, bool writable) {
+  if (size == 0 || ((base | size) & kPageMask) || base + size < base)
+    return error("guest memory '{}': {:#x}+{:#x} is not a range of whole pages", name, base, size);
+  for (const auto& region : regions_)
+    if (base < region->base + region->size && region->base < base + size)
+      return error("guest memory '{}' at {:#x} overlaps '{}'", name, base, region->name);
+
+  UniqueFd backing(::memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (!backing || ::ftruncate(backing.get(), static_cast<off_t>(size)) != 0)
+    return errno_error(errno, fmt::format("cannot get {} of memory for guest {}", format_size(size), name));
+  void* host = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, backing.get(), 0);
+  if (host == MAP_FAILED)
+    return errno_error(errno, fmt::format("cannot map {} of memory for guest {}", format_size(size), name));
+  ::madvise(host, size, MADV_DONTDUMP);  // a core dump of the VMM does not carry the guest's memory
+
+  auto region = std::make_unique<Region>();
+  region->base = base;
+  region->size = size;
+  region->host = static_cast<std::byte*>(host);
+  region->writable = writable;
+  region->name = std::move(name);
+  region->backing = std::move(backing);
+  region->dirty = std::make_unique<std::atomic<uint64_t>[]>((size / kPageSize + 63) / 64);
+  log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, writable ? "RAM" : "ROM",
+             region->name);
+  Region* raw = region.get();
+  regions_.insert(std::upper_bound(regions_.begin(), regions_.end(), base,
+                                   [](Gpa at, const auto& other) { return at < other->base; }),
+                  std::move(region));
+  generation_.fetch_add(1, std::memory_order_release);
+  return raw;
+}
+
+Result<void> GuestMemory::add_ram(Gpa base, uint64_t size, std::string name) {
+  auto region = add(base, size, std::move(name), true);
+  if (!region) return std::move(region).error();
+  return ok();
+}
+
+Result<void> GuestMemory::add_rom(Gpa base, std::span<const uint8_t> content, std::string name) {
+  auto region = add(base, align_up(content.size(), kPageSize), std::move(name), false);
+  if (!region) return std::move(region).error();
+  std::memcpy((*region)->host, content.data(), content.size());
+  return ok();
+}
+
+uint64_t GuestMemory::ram_size() const {
+  uint64_t size = 0;
+  for (const auto& region : regions_)
+    if (region->writable) size += region->size;
+  return size;
+}
+
+const GuestMemory::Region* GuestMemory::find(Gpa gpa) const {
+  for (const auto& region : regions_)  // a handful
+    if (gpa - region->base < region->size) return region.get();
+  return nullptr;
+}
+
+Page GuestMemory::page(Gpa gpa) const {
+  const Region* region = find(gpa);
+  if (!region) return {};
+  return {region->host + ((gpa - region->base) & ~kPageMask), region->writable};
+}
+
+bool GuestMemory::contains(Gpa gpa, uint64_t size, bool for_write) const {
+  if (gpa + size < gpa) return false;
+  while (size > 0) {
+    const Region* region = find(gpa);
+    if (!region || (for_write && !region->writable)) return false;
+    const uint64_t here = std::min(size, region->base + region->size - gpa);
+    gpa += here;
+    size -= here;
+  }
+  return true;
+}
+
+bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
+  if (!contains(gpa, to.size(), false)) return false;
+  while (!to.empty()) {
+    const Region* region = find(gpa);
+    const uint64_t here = std::min<uint64_t>(to.size(), region->base + region->size - gpa);
+    std::memcpy(to.data(), region->host + (gpa - region->base), here);
+    to = to.subspan(here);
+    gpa += here;
+  }
+  return true;
+}
+
+bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) {
+  if (!contains(gpa, from.size(), true)) return false;
+  mark_dirty(gpa, from.size());
+  while (!from.empty()) {
+    const Region* region = find(gpa);
+    const uint64_t here = std::min<uint64_t>(from.size(), region->base + region->size - gpa);
+    std::memcpy(region->host + (gpa - region->base), from.data(), here);
+    from = from.subspan(here);
+    gpa += here;
+  }
+  return true;
+}
+
+bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
+  if (!contains(gpa, size, true)) return false;
+  mark_dirty(gpa, size);
+  while (size > 0) {
+    const Region* region = find(gpa);
+    const uint64_t here = std::min(size, region->base + region->size - gpa);
+    std::memset(region->host + (gpa - region->base), value, here);
+    size -= here;
+    gpa += here;
+  }
+  return true;
+}
+
+void GuestMemory::mark_dirty(Gpa gpa, uint64_t size) {
+  if (size == 0) return;
+  for (Gpa at = gpa & ~kPageMask; at <= gpa + size - 1; at += kPageSize) {
+    const Region* region = find(at);
+    if (!region) continue;
+    const uint64_t index = (at - region->base) / kPageSize;
+    std::atomic<uint64_t>& word = region->dirty[index / 64];
+    const uint64_t mask = bit(index % 64);
+    if (!(word.load(std::memory_order_relaxed) & mask)) word.fetch_or(mask, std::memory_order_relaxed);
+  }
+}
+
+bool GuestMemory::dirty(Gpa gpa) const {
+  const Region* region = find(gpa);
+  if (!region) return false;
+  const uint64_t index = (gpa - region->base) / kPageSize;
+  return region->dirty[index / 64].load(std::memory_order_relaxed) & bit(index % 64);
+}
+
+void GuestMemory::clear_dirty() {
+  for (const auto& region : regions_)
+    for (uint64_t word = 0; word < (region->size / kPageSize + 63) / 64; ++word)
+      region->dirty[word].store(0, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+}
+
+}  // namespace skerry::memory

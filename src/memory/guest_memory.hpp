@@ -1,0 +1,119 @@
+// Guest-physical memory: which addresses are RAM or ROM, where they are in this process, which pages were written.
+//
+// The address map is read without locks; it is changed (add_ram, add_rom) only while no vCPU runs. Devices use read(),
+// write(), load() and store(): the one door, which marks pages dirty. A page's host address is given only to what
+// executes guest instructions (page()), and by it only for as long as `map_generation()` stays the same.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
+namespace skerry::memory {
+
+using Gpa = uint64_t;  // guest-physical address
+
+constexpr uint64_t kPageSize = 4096;
+constexpr uint64_t kPageMask = kPageSize - 1;
+
+// One 4 KiB page as the engine sees it. `host` is null where there is no memory (MMIO).
+struct Page {
+  std::byte* host = nullptr;
+  bool writable = false;  // false: ROM; writes are dropped
+};
+
+class GuestMemory {
+ public:
+  GuestMemory() = default;
+  ~GuestMemory();
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+
+  // Adds `size` bytes (a multiple of 4 KiB) of zeroed RAM at `base`, backed by a memfd so that other processes can map
+  // it. Fails when it overlaps what is there or the host has no room.
+  Result<void> add_ram(Gpa base, uint64_t size, std::string name);
+  // Adds read-only memory with `content`, padded with zeroes to whole pages.
+  Result<void> add_rom(Gpa base, std::span<const uint8_t> content, std::string name);
+
+  uint64_t ram_size() const;
+
+  // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM).
+  // Not for what the guest expects to be single-copy atomic: that is load() and store().
+  bool read(Gpa gpa, std::span<std::byte> to) const;
+  bool write(Gpa gpa, std::span<const std::byte> from);
+  bool fill(Gpa gpa, uint64_t size, uint8_t value);
+
+  // One naturally aligned integer, as a single access.
+  template <typename T>
+  std::optional<T> load(Gpa gpa) const {
+    const Page at = aligned<T>(gpa);
+    if (!at.host) return std::nullopt;
+    return __atomic_load_n(reinterpret_cast<const T*>(at.host + (gpa & kPageMask)), __ATOMIC_RELAXED);
+  }
+  template <typename T>
+  bool store(Gpa gpa, T value) {
+    const Page at = aligned<T>(gpa);
+    if (!at.host || !at.writable) return false;
+    __atomic_store_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), value, __ATOMIC_RELEASE);
+    mark_dirty(gpa, sizeof(T));
+    return true;
+  }
+  // Replaces `expected` by `desired` atomically; false if the memory held something else or is not writable.
+  template <typename T>
+  bool compare_exchange(Gpa gpa, T expected, T desired) {
+    const Page at = aligned<T>(gpa);
+    if (!at.host || !at.writable) return false;
+    if (!__atomic_compare_exchange_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), &expected, desired, false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+      return false;
+    mark_dirty(gpa, sizeof(T));
+    return true;
+  }
+
+  // For what executes guest instructions: the page that holds `gpa`. Before it lets the guest write through
+  // Page::host it calls mark_dirty() for that page.
+  Page page(Gpa gpa) const;
+  // Changes whenever a Page given out before may be wrong, or a page must be marked dirty anew.
+  uint64_t map_generation() const { return generation_.load(std::memory_order_acquire); }
+
+  void mark_dirty(Gpa gpa, uint64_t size);
+  // Whether the page was written since the last clear; clear_dirty() needs every vCPU to pass an instruction boundary
+  // before its answer is complete (map_generation() changes).
+  bool dirty(Gpa gpa) const;
+  void clear_dirty();
+
+ private:
+  struct Region {
+    Gpa base;
+    uint64_t size;
+    std::byte* host;
+    bool writable;
+    std::string name;
+    UniqueFd backing;
+    std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
+  };
+  template <typename T>
+  Page aligned(Gpa gpa) const {
+    static_assert(std::is_integral_v<T> && (sizeof(T) & (sizeof(T) - 1)) == 0);
+    if (gpa & (sizeof(T) - 1)) return {};
+    return page(gpa);
+  }
+  const Region* find(Gpa gpa) const;
+  Result<Region*> add(Gpa base, uint64_t size, std::string name, bool writable);
+  bool contains(Gpa gpa, uint64_t size, bool for_write) const;
+
+  std::vector<std::unique_ptr<Region>> regions_;  // sorted by base
+  std::atomic<uint64_t> generation_{1};
+};
+
+}  // namespace skerry::memory
