@@ -1,0 +1,63 @@
+// What a guest processor is: its CPUID leaves, and by them which instructions and control bits it has.
+#pragma once
+
+#include <Zydis/Zydis.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace skerry::x86 {
+
+struct CpuidResult {
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+// One per VM; immutable after creation, so that any thread may read it.
+class CpuModel {
+ public:
+  // `name` is host, x86-64-v1, x86-64-v2 or x86-64-v3. `host` is what the engine can do of this processor; a named
+  // level that the host lacks is refused with the features that are missing. `tsc_hz` is the guest's TSC frequency.
+  static Result<CpuModel> create(std::string_view name, unsigned vcpus, uint64_t tsc_hz);
+  static std::vector<std::string_view> names();
+
+  const std::string& name() const { return name_; }
+  unsigned physical_address_bits() const { return physical_address_bits_; }
+  uint32_t signature() const;  // CPUID.1:EAX, and EDX after reset
+  uint64_t tsc_hz() const { return tsc_hz_; }
+
+  // The CPUID instruction. What depends on the vCPU's state (OSXSAVE, APIC ID, XSAVE sizes by XCR0) is given by
+  // `apic_id`, `cr4`, `xcr0` and `apic_enabled`.
+  struct Dynamic {
+    uint32_t apic_id = 0;
+    uint64_t cr4 = 0, xcr0 = 1, xss = 0;
+    bool apic_enabled = true;
+  };
+  CpuidResult cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dynamic) const;
+
+  // Whether this processor has the instruction; else it raises #UD (or, for TZCNT, LZCNT, is another instruction).
+  bool has(const ZydisDecodedInstruction& instruction) const;
+  bool has_bmi1() const;
+  bool has_lzcnt() const;
+
+  // The control-register, EFER and XCR0 bits that may be set.
+  uint64_t cr4_allowed() const;
+  uint64_t efer_allowed() const;
+  uint64_t xcr0_allowed() const;
+
+ private:
+  std::string name_;
+  unsigned vcpus_ = 1;
+  unsigned physical_address_bits_ = 40;
+  uint64_t tsc_hz_ = 0;
+  struct Leaf {
+    uint32_t leaf, subleaf;
+    CpuidResult value;
+  };
+  std::vector<Leaf> leaves_;
+};
+
+}  // namespace skerry::x86

@@ -1,0 +1,319 @@
+// The interpreter: the reference for what each instruction means. One per vCPU, used by one thread at a time.
+//
+// Handlers (the other files of this folder) use the members below "For handlers". The rule for them: do every access
+// that can fault first, then change state.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "memory/guest_memory.hpp"
+#include "x86/cpu_model.hpp"
+#include "x86/cpu_state.hpp"
+#include "x86/environment.hpp"
+#include "x86/exception.hpp"
+#include "x86/interp/insn.hpp"
+#include "x86/interp/tlb.hpp"
+
+namespace skerry::x86 {
+
+class HostThunks;
+
+// Requests from other threads, looked at between instructions.
+namespace request {
+constexpr uint32_t kKick = 1, kInterrupt = 2, kNmi = 4;
+}
+
+enum class StopReason : uint8_t { kKicked, kHalted, kTripleFault, kBreakpoint, kWatchpoint, kStepped };
+
+struct WatchRange {
+  uint64_t address, length;
+  bool on_read, on_write;
+};
+
+class Interpreter {
+ public:
+  Interpreter(unsigned index, memory::GuestMemory& memory, Environment& environment, const CpuModel& model);
+  ~Interpreter();
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+
+  StopReason run();   // until something stops it
+  StopReason step();  // one instruction or event, for debuggers
+
+  // Any thread.
+  void set_request(uint32_t bits) { requests_.fetch_or(bits, std::memory_order_seq_cst); }
+  void clear_request(uint32_t bits) { requests_.fetch_and(~bits, std::memory_order_seq_cst); }
+  uint32_t requests() const { return requests_.load(std::memory_order_seq_cst); }
+
+  // To be called after `state` was changed from outside: drops everything derived from it.
+  void state_changed();
+
+  // A debugger's breakpoints (linear addresses) and watchpoints; invisible to the guest.
+  void set_debug(std::vector<uint64_t> breakpoints, std::vector<WatchRange> watchpoints);
+  uint64_t watch_hit() const { return watch_hit_; }
+
+  std::vector<std::string> recent_instructions() const;
+  uint64_t instructions_executed() const { return executed_; }
+
+  // For handlers ------------------------------------------------------------------------------------------------------
+
+  CpuState state;  // rip is already that of the next instruction while a handler runs
+  memory::GuestMemory& memory;
+  Environment& env;
+  const CpuModel& model;
+  const unsigned index;  // of the vCPU; the initial APIC ID
+
+  uint64_t insn_start() const { return insn_start_; }  // RIP of the instruction that is being executed
+
+  // Registers by Insn::reg (byte offset). Writing 32 bits clears the upper half, as in 64-bit mode; outside of it the
+  // upper half means nothing.
+  template <typename T>
+  T gpr(uint8_t offset) const {
+    T value;
+    __builtin_memcpy(&value, reinterpret_cast<const uint8_t*>(&state.gpr) + offset, sizeof(T));
+    return value;
+  }
+  template <typename T>
+  void set_gpr(uint8_t offset, T value) {
+    if constexpr (sizeof(T) == 4) {
+      state.gpr[offset / 8] = value;
+    } else {
+      __builtin_memcpy(reinterpret_cast<uint8_t*>(&state.gpr) + offset, &value, sizeof(T));
+    }
+  }
+  // The low `size` bytes of a register; a write of 4 clears the upper half, of 1 and 2 keeps the rest.
+  uint64_t gpr_sized(unsigned number, unsigned size) const;
+  void set_gpr_sized(unsigned number, unsigned size, uint64_t value);
+
+  // The offset of the instruction's memory operand in its segment.
+  uint64_t ea(const Insn& insn) const {
+    const uint64_t* slots = state.gpr;
+    const uint64_t sum = slots[insn.base] + (slots[insn.index] << insn.scale) + static_cast<int64_t>(insn.disp);
+    return insn.addr_size == 8 ? sum : insn.addr_size == 4 ? static_cast<uint32_t>(sum) : static_cast<uint16_t>(sum);
+  }
+
+  // Guest memory by segment and offset with all checks. On false an exception has been raised: return Flow::kFault.
+  // Accesses of up to 8 bytes are single-copy atomic where they are on a processor. T is an unsigned integer.
+  template <typename T>
+  [[nodiscard]] bool load(unsigned segment, uint64_t offset, T& value) {
+    uint64_t linear;
+    if (!linear_address(segment, offset, sizeof(T), false, linear)) [[unlikely]] return false;
+    return load_linear(linear, value);
+  }
+  template <typename T>
+  [[nodiscard]] bool store(unsigned segment, uint64_t offset, T value) {
+    uint64_t linear;
+    if (!linear_address(segment, offset, sizeof(T), true, linear)) [[unlikely]] return false;
+    return store_linear(linear, value);
+  }
+  // Any number of bytes up to 4096; for a store, faults are raised before the first byte is written.
+  [[nodiscard]] bool load_bytes(unsigned segment, uint64_t offset, void* to, unsigned size);
+  [[nodiscard]] bool store_bytes(unsigned segment, uint64_t offset, const void* from, unsigned size);
+  // Raises what a store there would raise, without storing.
+  [[nodiscard]] bool probe_store(unsigned segment, uint64_t offset, unsigned size);
+
+  // Read, change, write: `change(old)` gives the new value; it must have no other effect, because a locked access calls
+  // it again when another vCPU was faster. With `locked`, atomic between vCPUs and devices. `old` is what was read.
+  // Write permission is checked before the read.
+  template <typename T, typename Change>
+  [[nodiscard]] bool modify(unsigned segment, uint64_t offset, bool locked, Change change, T& old);
+
+  // By linear address with the current privilege. The linear address must be canonical and inside the segment.
+  template <typename T>
+  [[nodiscard]] bool load_linear(uint64_t linear, T& value) {
+    const TlbEntry& entry = tlb_->at(linear);
+    if (entry.read_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
+      value = __atomic_load_n(reinterpret_cast<const T*>(entry.host_bias + linear), __ATOMIC_RELAXED);
+      return true;
+    }
+    uint64_t wide = 0;
+    if (!load_slow(linear, sizeof(T), wide)) return false;
+    value = static_cast<T>(wide);
+    return true;
+  }
+  template <typename T>
+  [[nodiscard]] bool store_linear(uint64_t linear, T value) {
+    const TlbEntry& entry = tlb_->at(linear);
+    if (entry.write_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
+      __atomic_store_n(reinterpret_cast<T*>(entry.host_bias + linear), value, __ATOMIC_RELAXED);
+      return true;
+    }
+    return store_slow(linear, sizeof(T), value);
+  }
+  // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
+  [[nodiscard]] bool load_system(uint64_t linear, void* to, unsigned size);
+  [[nodiscard]] bool store_system(uint64_t linear, const void* from, unsigned size);
+  // Sets bits of a byte in a descriptor atomically (accessed and busy bits).
+  [[nodiscard]] bool or_system_byte(uint64_t linear, uint8_t set);
+  [[nodiscard]] bool and_system_byte(uint64_t linear, uint8_t keep);
+
+  // Checks segment (limit, type, canonical) and gives the linear address. Raises #GP or #SS.
+  [[nodiscard]] bool linear_address(unsigned segment, uint64_t offset, unsigned size, bool write, uint64_t& linear) {
+    if (code64_) [[likely]] {
+      linear = offset + (segment >= kFs ? state.seg[segment].base : 0);
+      if (canonical(linear) && canonical(linear + size - 1)) [[likely]] return true;
+    }
+    return linear_address_slow(segment, offset, size, write, linear);
+  }
+
+  // The stack, by SS and its size; `size` is 2, 4 or 8. pop() leaves RSP alone and gives the new value in `new_rsp`.
+  [[nodiscard]] bool push(unsigned size, uint64_t value);
+  [[nodiscard]] bool pop(unsigned size, uint64_t& value);
+  // Stack pointer arithmetic by the stack's address size (8 in 64-bit mode, else SS.B).
+  uint64_t stack_mask() const { return code64_ ? ~uint64_t{0} : state.seg[kSs].big ? 0xffffffff : 0xffff; }
+  void set_stack_pointer(uint64_t value) {
+    const uint64_t mask = stack_mask();
+    // A 32-bit stack clears the upper half, a 16-bit one keeps it.
+    state.gpr[kRsp] = mask == 0xffff ? (state.gpr[kRsp] & ~mask) | (value & mask) : value & mask;
+  }
+
+  // Raises an exception: `return in.raise(kGeneralProtection, 0);`
+  Flow raise(uint8_t vector, uint32_t error_code = 0);
+  Flow raise_page_fault(uint64_t address, uint32_t error_code);
+  Flow gp(uint32_t error_code = 0) { return raise(kGeneralProtection, error_code); }
+  Flow ud() { return raise(kInvalidOpcode); }
+  // A trap that is delivered after this instruction: bits for DR6 (SDM vol. 3, 17.2.3).
+  void trap_debug(uint64_t dr6_bits) { pending_debug_ |= dr6_bits; }
+
+  // A near branch to `target` in the current code segment: masks it by operand size, checks limit or canonicality.
+  [[nodiscard]] bool near_jump(unsigned op_size, uint64_t target) {
+    if (code64_) {
+      if (!canonical(target)) [[unlikely]] return (raise(kGeneralProtection, 0), false);
+    } else {
+      target &= op_size == 2 ? 0xffff : 0xffffffff;
+      if (target > state.seg[kCs].limit) [[unlikely]] return (raise(kGeneralProtection, 0), false);
+    }
+    state.rip = target;
+    return true;
+  }
+
+  // After changes of CR0, CR3, CR4, EFER, CS, SS, CPL, RFLAGS.AC/VM, PKRU or debug registers: recomputes what is
+  // derived. The handler then returns Flow::kStop.
+  void mode_changed();
+  void flush_tlb();                 // everything, global pages too
+  void flush_page(uint64_t linear); // INVLPG
+  bool code64() const { return code64_; }
+  unsigned cpl() const { return cpl_; }
+  bool one_iteration() const { return careful_; }  // REP must come back after each iteration
+  bool event_waiting() const { return requests_.load(std::memory_order_relaxed) & interest_; }
+  HostThunks& thunks() { return *thunks_; }
+
+  static bool canonical(uint64_t address) {
+    return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
+  }
+
+  // System parts (system_*.cpp, interrupts.cpp). Each gives false when an exception was raised.
+  // Delivers an exception, interrupt or trap through the IDT by the current mode (SDM vol. 3, chapter 6).
+  [[nodiscard]] bool deliver(PendingEvent event, bool external);
+
+ private:
+  friend class InterpreterTest;
+
+  struct Operand;  // a resolved store target
+
+  std::optional<StopReason> boundary();
+  void deliver_exception(Exception exception);
+  void run_fast();
+  StopReason run_careful();
+  const Insn* fetch();
+  const Insn* fetch_slow();
+  const Insn* lower_at(Insn& memo, std::span<const uint8_t> bytes);
+  void finish(Flow flow);
+  bool code_breakpoint();
+  void check_data_breakpoints(uint64_t linear, unsigned size, bool write);
+
+  bool linear_address_slow(unsigned segment, uint64_t offset, unsigned size, bool write, uint64_t& linear);
+  bool load_slow(uint64_t linear, unsigned size, uint64_t& value);
+  bool store_slow(uint64_t linear, unsigned size, uint64_t value);
+  bool translate(uint64_t linear, PageAccess access, Tlb* fill, uint64_t& gpa, std::byte*& host);
+  PageAccess current_access(bool write) const;
+  bool copy_in(uint64_t linear, void* to, unsigned size, PageAccess access);
+  bool copy_out(uint64_t linear, const void* from, unsigned size, PageAccess access);
+  template <typename T>
+  T* locked_target(uint64_t linear);  // host address inside one page, or null
+  bool writable_target(uint64_t linear, unsigned size, std::byte*& host);
+
+  std::atomic<uint32_t> requests_{0};
+  uint32_t interest_ = request::kKick;  // the requests that the current state lets through
+  bool code64_ = false;
+  bool careful_ = false;   // one instruction at a time, with all checks between
+  bool alignment_check_ = false;
+  bool data_breakpoints_ = false;
+  unsigned cpl_ = 0;
+  Tlb* tlb_;               // by privilege and SMAP, or never_ when each access must be looked at
+  uint64_t insn_start_ = 0;
+  uint64_t fetch_page_ = 1;  // linear page that code comes from; odd: none
+  uint64_t fetch_limit_ = 0;
+  const uint8_t* fetch_host_ = nullptr;
+  Exception fault_;
+  uint64_t pending_debug_ = 0;
+  uint64_t executed_ = 0;
+  uint64_t map_generation_ = 0;
+
+  std::unique_ptr<Tlb[]> tlbs_;  // user, supervisor, supervisor under SMAP
+  Tlb never_;
+  std::unique_ptr<Insn[]> memo_;
+  Insn split_;  // the last instruction that lies on two pages or in no RAM
+  std::unique_ptr<HostThunks> thunks_;
+
+  std::vector<uint64_t> breakpoints_;
+  std::vector<WatchRange> watchpoints_;
+  uint64_t watch_hit_ = 0;
+  bool watch_stop_ = false;
+  bool skip_breakpoint_ = false;
+
+  struct Recent {
+    uint64_t rip;
+    std::array<uint8_t, 16> bytes;
+    CodeSize code_size;
+    uint8_t length;
+  };
+  static constexpr unsigned kRecentCount = 64;
+  std::array<Recent, kRecentCount> recent_{};
+};
+
+template <typename T, typename Change>
+bool Interpreter::modify(unsigned segment, uint64_t offset, bool locked, Change change, T& old) {
+  uint64_t linear;
+  if (!linear_address(segment, offset, sizeof(T), true, linear)) [[unlikely]] return false;
+  const TlbEntry& entry = tlb_->at(linear);
+  std::byte* host = nullptr;
+  if (entry.write_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
+    host = reinterpret_cast<std::byte*>(entry.host_bias + linear);
+  } else if (!writable_target(linear, sizeof(T), host)) {
+    return false;
+  }
+  if (host) [[likely]] {
+    T* target = reinterpret_cast<T*>(host);
+    old = __atomic_load_n(target, __ATOMIC_RELAXED);
+    if (!locked) {
+      __atomic_store_n(target, static_cast<T>(change(old)), __ATOMIC_RELAXED);
+      return true;
+    }
+    while (!__atomic_compare_exchange_n(target, &old, static_cast<T>(change(old)), false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
+    }
+    return true;
+  }
+  // Two pages, a device, or ROM: no host instruction does it atomically.
+  bool done = false;
+  const auto work = [&] {
+    uint64_t wide = 0;
+    if (!load_slow(linear, sizeof(T), wide)) return;
+    old = static_cast<T>(wide);
+    done = store_slow(linear, sizeof(T), static_cast<T>(change(old)));
+  };
+  if (locked)
+    env.exclusive(work);
+  else
+    work();
+  return done;
+}
+
+}  // namespace skerry::x86
