@@ -118,6 +118,13 @@ class Interpreter {
   // Raises what a store there would raise, without storing.
   [[nodiscard]] bool probe_store(unsigned segment, uint64_t offset, unsigned size);
 
+  // The host address of an operand that is to be changed in place, after the checks of a store; null when it is on two
+  // pages or in no RAM.
+  [[nodiscard]] bool writable_host(unsigned segment, uint64_t offset, unsigned size, std::byte*& host) {
+    uint64_t linear;
+    return linear_address(segment, offset, size, true, linear) && writable_target(linear, size, host);
+  }
+
   // Read, change, write: `change(old)` gives the new value; it must have no other effect, because a locked access calls
   // it again when another vCPU was faster. With `locked`, atomic between vCPUs and devices. `old` is what was read.
   // Write permission is checked before the read.
