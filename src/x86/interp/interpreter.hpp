@@ -153,6 +153,19 @@ class Interpreter {
     }
     return store_slow(linear, sizeof(T), value);
   }
+  // The host address of a byte whose page may be read (written) right now without any check, or null: for string
+  // instructions, which then work up to the end of the page.
+  const std::byte* ready_to_read(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.read_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<const std::byte*>(entry.host_bias + linear)
+                                                           : nullptr;
+  }
+  std::byte* ready_to_write(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.write_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<std::byte*>(entry.host_bias + linear)
+                                                            : nullptr;
+  }
+
   // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
   [[nodiscard]] bool load_system(uint64_t linear, void* to, unsigned size);
   [[nodiscard]] bool store_system(uint64_t linear, const void* from, unsigned size);
