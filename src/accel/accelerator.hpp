@@ -63,6 +63,8 @@ class Vcpu {
   // Any thread: the pins. A run() that is under way notices at an instruction boundary.
   virtual void request_interrupt(bool level) = 0;
   virtual void request_nmi() = 0;
+  // Forgets what the request_* members asked for; at rest, for a reset of the machine.
+  virtual void clear_requests() = 0;
 
   // The whole architectural state. The reference is valid until the next run() or step(); after changing it through
   // the mutable one, call state_changed().
