@@ -60,7 +60,7 @@ END
       if apt-get "${APT_OPTIONS[@]}" update >"$log" 2>&1 || apt-get "${APT_OPTIONS[@]}" update >"$log" 2>&1; then
         touch "$stamp"
       elif [[ -z $(find "$root/lists" -maxdepth 1 -name '*_Packages*' -print -quit) ]]; then
-        tail -n 15 "$log" | sed 's/^/  | /' >&2
+        show_tail 15 "$log"
         die "could not fetch the package lists for $APT_ARCH" \
           "Check /etc/apt/sources.list* and the network (an [arch=...] option there may leave $APT_ARCH out)"
       fi
@@ -94,7 +94,7 @@ apt_download() {
   if ! (cd -- "$folder" && apt-get "${APT_OPTIONS[@]}" download "$package" >"$log" 2>&1); then
     apt_go_private fresh
     (cd -- "$folder" && apt-get "${APT_OPTIONS[@]}" download "$package" >"$log" 2>&1) || {
-      tail -n 15 "$log" | sed 's/^/  | /' >&2
+      show_tail 15 "$log"
       die "could not download the package '$package' for $APT_ARCH" \
         "If the archive has moved on to a newer version, ask again with --update; else check the network"
     }

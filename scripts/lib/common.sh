@@ -34,6 +34,12 @@ elapsed() {
   printf '%d.%d s' $((tenths / 10)) $((tenths % 10))
 }
 
+# show_tail LINES FILE: its end, indented, without what would move the cursor or clear the screen.
+show_tail() {
+  local escape=$'\e'
+  tail -n "$1" -- "$2" | tr -d '\r\0' | sed -E "s/$escape(\[[0-9;?]*[A-Za-z]|.)//g; s/^/  | /" >&2
+}
+
 STEP_CHILD=''
 # shellcheck disable=SC2317,SC2329  # called by the trap below
 stop_step() { [[ -z $STEP_CHILD ]] || kill -TERM "$STEP_CHILD" 2>/dev/null || true; }
@@ -65,7 +71,7 @@ step() {
   if ((status != 0)); then
     if [[ -n $ERASE ]]; then printf '%s%s ... ' "$ERASE" "$text" >&2; fi
     printf '%sfailed%s after %s\n' "$RED" "$PLAIN" "$(elapsed "$start" "$EPOCHREALTIME")" >&2
-    tail -n 30 -- "$log" | sed 's/^/  | /' >&2
+    show_tail 30 "$log"
     die "'$*' ended with status $status" "The whole output is in $log"
   fi
   if [[ -n $ERASE ]]; then printf '%s%s ... ' "$ERASE" "$text" >&2; fi
