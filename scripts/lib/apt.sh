@@ -82,8 +82,10 @@ apt_require() {
     apt_go_private fresh
     [[ -z $(apt_field "$1" Version) ]] || return 0
   fi
+  local like=$1
+  if [[ $1 == linux-image-* ]]; then like=linux-image-; fi
   die "Debian's archive has no package '$1' for $APT_ARCH" \
-    "List what there is: apt-cache ${APT_PRIVATE:+-c $APT_STATE/apt.conf }search --names-only '^${1%%-[0-9]*}'"
+    "List what there is: apt-cache -c $APT_STATE/apt.conf search --names-only '^$like'"
 }
 
 # apt_download PACKAGE[=VERSION] FOLDER: puts the .deb into FOLDER (which should be empty) and sets APT_DEB to its path.
