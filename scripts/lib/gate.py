@@ -263,7 +263,7 @@ def tail(log):
     text = log.read_bytes()[-65536:].decode("utf-8", errors="replace").replace("\r", "")
     # What a guest prints may move the cursor or worse.
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\t -\U0010ffff]", "", text)
-    return text.splitlines()[-TAIL:]
+    return [line[:200] for line in text.splitlines()[-TAIL:]]
 
 
 def count_tests(log):
