@@ -98,7 +98,4 @@ struct AcceleratorParts {
   const x86::CpuModel& model;
 };
 
-// By the name of `--accel`: auto, bt, interpreter, kvm. Says what is wrong with a name or a host that cannot do it.
-Result<std::unique_ptr<Accelerator>> make_accelerator(std::string_view name, AcceleratorParts parts);
-
 }  // namespace skerry::accel
