@@ -338,7 +338,7 @@ test::Trace drive(PitRig& rig, std::mt19937_64& random) {
   return trace;
 }
 
-TEST(Pit, StateSurvives) { test::run_state_test<PitRig>(150, drive); }
+TEST(Pit, StateSurvives) { test::run_state_test<PitRig>(600, drive); }
 
 }  // namespace
 }  // namespace skerry::irqchip
