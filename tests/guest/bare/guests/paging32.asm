@@ -373,12 +373,14 @@ main:
         DONE
 
         ; --- turning things on in the wrong order
+%ifndef FOR_QEMU
         CASE    "gp.pg-without-pe"              ;= #1 vec=d err=0 ip=+0
         mov     eax, cr0
         and     eax, ~CR0_PE
         or      eax, CR0_PG
  T      mov     cr0, eax
         DONE
+%endif
         CASE    "gp.lme-pg-without-pae"         ;= #1 vec=d err=0 ip=+0
         call    two_level
         WRMSR_  MSR_EFER, 0, EFER_LME

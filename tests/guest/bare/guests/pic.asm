@@ -40,8 +40,24 @@ no_eoi_hook:
         clc
         ret
 
+; the PICs anew: vector base, ICW4
+%macro PIC_INIT 2
+        mov     al, 0x11
+        out     0x20, al
+        mov     al, %1
+        out     0x21, al
+        mov     al, 4
+        out     0x21, al
+        mov     al, %2
+        out     0x21, al
+%endmacro
+
+; Nothing pending: channel 0's output low, the PIC's edge latches empty (ICW1 does that)
 %macro BEGIN_PIC 1                              ; hook
         VIRTUAL_WIRE
+        PIT0_QUIET
+        PIC_INIT PIC0_BASE, 1
+        IMR     0xff, 0xff
         mov     dword [case_hook], %1
 %endmacro
 %macro END_PIC 0
@@ -63,18 +79,6 @@ no_eoi_hook:
         IRR_WAIT 1
         IMR     0xfe, 0xff
 %endmacro
-; the PICs anew: vector base, ICW4
-%macro PIC_INIT 2
-        mov     al, 0x11
-        out     0x20, al
-        mov     al, %1
-        out     0x21, al
-        mov     al, 4
-        out     0x21, al
-        mov     al, %2
-        out     0x21, al
-%endmacro
-
 main:
         ; --- where an interrupt is let in
         CASE    "hlt-wakes"                     ;= #1 vec=20 ip=+2 fl=200

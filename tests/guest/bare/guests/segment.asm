@@ -173,6 +173,7 @@ low_code16:
         mov     eax, 0x11111111
         lar     eax, ecx
         OUTZF   "larz"
+        and     eax, 0x00f0ff00                 ; bits 19-16 are undefined
         OUT     "lar", eax
         mov     eax, 0x11111111
         lsl     eax, ecx
@@ -184,10 +185,10 @@ low_code16:
         OUTZF   "verw"
         DONE
 %endmacro
-        LAR_CASE "lar.code0", CODE0             ;= larz=1 lar=cf9b00 lslz=1 lsl=ffffffff verr=1 verw=0
-        LAR_CASE "lar.data0", DATA0             ;= larz=1 lar=cf9300 lslz=1 lsl=ffffffff verr=1 verw=1
-        LAR_CASE "lar.data0-rpl3", DATA0 | 3    ;= larz=0 lar=11111111 lslz=0 lsl=11111111 verr=0 verw=0
-        LAR_CASE "lar.null", 0                  ;= larz=0 lar=11111111 lslz=0 lsl=11111111 verr=0 verw=0
+        LAR_CASE "lar.code0", CODE0             ;= larz=1 lar=c09b00 lslz=1 lsl=ffffffff verr=1 verw=0
+        LAR_CASE "lar.data0", DATA0             ;= larz=1 lar=c09300 lslz=1 lsl=ffffffff verr=1 verw=1
+        LAR_CASE "lar.data0-rpl3", DATA0 | 3    ;= larz=0 lar=101100 lslz=0 lsl=11111111 verr=0 verw=0
+        LAR_CASE "lar.null", 0                  ;= larz=0 lar=101100 lslz=0 lsl=11111111 verr=0 verw=0
         LAR_CASE "lar.beyond", 0x1000           ;= larz=0 lslz=0 verr=0 verw=0
         LAR_CASE "lar.tss-busy", TSS_SEL        ;= larz=1 lar=8b00 lslz=1 lsl=67 verr=0 verw=0
         LAR_CASE "lar.ldt", LDT_SEL             ;= larz=1 lar=8200 lslz=1 lsl=ff verr=0 verw=0
@@ -199,6 +200,7 @@ low_code16:
         mov     eax, 0x11111111
         lar     eax, ecx
         OUTZF   "larz"
+        and     eax, 0x00f0ff00                 ; bits 19-16 are undefined
         OUT     "lar", eax
         mov     eax, 0x11111111
         lsl     eax, ecx
@@ -210,9 +212,9 @@ low_code16:
         OUTZF   "verw"
         DONE
 %endmacro
-        LAR_DESC "lar.exec-only", 0, 0xfffff, 0xc099    ;= larz=1 lar=cf9900 lslz=1 verr=0 verw=0
-        LAR_DESC "lar.read-only", 0, 0x12345, 0x4091    ;= larz=1 lar=419100 lslz=1 lsl=12345 verr=1 verw=0
-        LAR_DESC "lar.not-present", 0, 0xfffff, 0xc013  ;= larz=1 lar=cf1300 lslz=1 verr=1 verw=1
+        LAR_DESC "lar.exec-only", 0, 0xfffff, 0xc099    ;= larz=1 lar=c09900 lslz=1 verr=0 verw=0
+        LAR_DESC "lar.read-only", 0, 0x12345, 0x4091    ;= larz=1 lar=409100 lslz=1 lsl=12345 verr=1 verw=0
+        LAR_DESC "lar.not-present", 0, 0xfffff, 0xc013  ;= larz=1 lar=c01300 lslz=1 verr=1 verw=1
         LAR_DESC "lar.call-gate", 0, 0, 0x008c          ;= larz=1 lslz=0 verr=0 verw=0
         LAR_DESC "lar.task-gate", 0, 0, 0x0085          ;= larz=1 lslz=0 verr=0 verw=0
         LAR_DESC "lar.int-gate", 0, 0, 0x008e           ;= larz=0 lslz=0 verr=0 verw=0
