@@ -167,7 +167,7 @@ void RtcCmos::write_register(uint8_t value, int64_t now) {
       if (is_time(index_) && counting()) {
         put_time(seconds_at(now));
         cmos_[index_] = value;
-        unfreeze(now, false);
+        take_time(now);
       } else {
         cmos_[index_] = value;
       }
@@ -180,9 +180,12 @@ void RtcCmos::write_a(uint8_t value, int64_t now) {
   account(now);
   const bool was_counting = counting();
   const bool was_reset = (register_a_ & kDividerReset) == kDividerReset;
-  if (was_counting) freeze(now);
   register_a_ = value & (kDivider | kRate);
-  if (counting()) unfreeze(now, was_reset);
+  if (was_counting && !counting()) put_time(seconds_at(now));
+  // "The first update cycle begins one-half second later" (MC146818A, "Register A").
+  if (was_reset && (register_a_ & kDividerReset) != kDividerReset)
+    base_clock_ = static_cast<uint64_t>(now) + kNanosecondsPerSecond - kNanosecondsPerSecond / 2;
+  if (!was_counting && counting()) take_time(now);
   rearm(now);
 }
 
@@ -190,9 +193,9 @@ void RtcCmos::write_b(uint8_t value, int64_t now) {
   account(now);
   const bool was_counting = counting();
   if (value & SET) value &= static_cast<uint8_t>(~UIE);  // "UIE ... is cleared by the SET bit going high"
-  if (was_counting) freeze(now);  // in the format so far: DM and 24/12 convert nothing that is frozen
+  if (was_counting) put_time(seconds_at(now));  // in the format so far: DM and 24/12 convert nothing that is frozen
   register_b_ = value;
-  if (!was_counting && counting()) unfreeze(now, false);
+  if (!was_counting && counting()) take_time(now);
   raise_flags(0);  // enabling an interrupt whose flag is set already raises it
   rearm(now);
 }
@@ -211,14 +214,10 @@ int64_t RtcCmos::seconds_at(int64_t now) const {
   return base_seconds_ + static_cast<int64_t>(run_time(now) / kNanosecondsPerSecond);
 }
 
-void RtcCmos::freeze(int64_t now) { put_time(seconds_at(now)); }
-
-// The phase within the second goes on, except after a reset of the divider: "the first update cycle begins one-half
-// second later" (MC146818A, "Register A").
-void RtcCmos::unfreeze(int64_t now, bool from_divider_reset) {
-  base_seconds_ = std::clamp(taken_time(), kEarliest, kLatest);
-  const uint64_t phase =
-      from_divider_reset ? kNanosecondsPerSecond / 2 : run_time(now) % kNanosecondsPerSecond;
+// The registers become the time. The phase within the second goes on.
+void RtcCmos::take_time(int64_t now) {
+  const uint64_t phase = run_time(now) % kNanosecondsPerSecond;
+  base_seconds_ = std::clamp(written_time(), kEarliest, kLatest);
   base_clock_ = static_cast<uint64_t>(now) + kNanosecondsPerSecond - phase;
 }
 
@@ -236,7 +235,7 @@ void RtcCmos::put_time(int64_t seconds) {
 }
 
 // Whatever a guest wrote makes some time. The day of the week follows from the date.
-int64_t RtcCmos::taken_time() const {
+int64_t RtcCmos::written_time() const {
   CivilTime time;
   time.second = decode(cmos_[kSeconds]);
   time.minute = decode(cmos_[kMinutes]);
@@ -276,10 +275,16 @@ uint64_t RtcCmos::periodic_ticks() const {
 
 // The first second later than `after` that the alarm bytes match, if any does.
 std::optional<int64_t> RtcCmos::next_alarm(int64_t after) const {
-  const auto matches = [&](uint8_t pattern, unsigned value, unsigned meaning) {
+  const auto matches = [](uint8_t pattern, unsigned value, unsigned meaning) {
     return pattern >= kDontCare || meaning == value;
   };
   const uint8_t hours = cmos_[kHoursAlarm], minutes = cmos_[kMinutesAlarm], seconds = cmos_[kSecondsAlarm];
+  const auto possible = [](uint8_t pattern, unsigned meaning, unsigned limit) {
+    return pattern >= kDontCare || meaning < limit;
+  };
+  if (!possible(hours, decode_hour(hours), 24) || !possible(minutes, decode(minutes), 60) ||
+      !possible(seconds, decode(seconds), 60))
+    return std::nullopt;
   const CivilTime start = from_unix_seconds(after + 1);
   const int64_t midnight = after + 1 - (start.hour * 3600 + start.minute * 60 + start.second);
   bool later = false;  // past `start` in some unit, so that the smaller units begin at 0

@@ -48,10 +48,9 @@ class RtcCmos final : public bus::Device, private bus::IoHandler {
   bool counting() const;
   uint64_t run_time(int64_t now) const;       // nanoseconds since the second base_seconds_ began
   int64_t seconds_at(int64_t now) const;      // the time of day, while counting
-  void freeze(int64_t now);                   // time into the registers
-  void unfreeze(int64_t now, bool from_divider_reset);  // registers into the time
-  void put_time(int64_t seconds);
-  int64_t taken_time() const;
+  void put_time(int64_t seconds);              // into the registers
+  int64_t written_time() const;                // what the registers say
+  void take_time(int64_t now);
   uint8_t encode(unsigned value) const;
   unsigned decode(uint8_t value) const;
   uint8_t encode_hour(unsigned hour) const;
