@@ -95,7 +95,7 @@ bool Hpet::legacy() const { return config_ & LEG_RT_CNF; }
 
 uint32_t Hpet::config_mask() const {
   return Tn_INT_TYPE_CNF | Tn_INT_ENB_CNF | Tn_TYPE_CNF | Tn_VAL_SET_CNF | Tn_32MODE_CNF | Tn_INT_ROUTE_CNF |
-         (wiring_.msi ? Tn_FSB_EN_CNF : 0);
+         (wiring_.msi ? uint32_t{Tn_FSB_EN_CNF} : 0);
 }
 
 // --- registers -------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ uint64_t Hpet::read_comparator(const Comparator& timer, uint64_t offset) const {
   switch (offset) {
     case Tn_CONF:
       return uint64_t{wiring_.int_route_cap} << 32 | timer.config | Tn_PER_INT_CAP | Tn_SIZE_CAP |
-             (wiring_.msi ? Tn_FSB_INT_DEL_CAP : 0);
+             (wiring_.msi ? uint32_t{Tn_FSB_INT_DEL_CAP} : 0);
     case Tn_COMPARATOR:
       return timer.config & Tn_32MODE_CNF ? static_cast<uint32_t>(timer.comparator) : timer.comparator;
     case Tn_FSB_INT_ROUTE:
@@ -171,7 +171,7 @@ void Hpet::write_register(uint64_t offset, uint64_t value, uint64_t mask) {
       return;
     case MAIN_CNT:
       set_count((count(now) & ~mask) | (value & mask), now);
-      for (auto& timer : timers_) arm(timer, counter_);
+      for (auto& timer : timers_) arm(timer, counter_, IfPassed::kWait);
       return;
     default:
       break;
@@ -205,8 +205,6 @@ void Hpet::write_general_config(uint64_t value) {
   config_ = value & kGeneralConfigMask;
   if (was_enabled == enabled()) return;
   set_count(counted, now);
-  if (!was_enabled)
-    for (auto& timer : timers_) arm(timer, counted);
 }
 
 void Hpet::write_timer_config(Comparator& timer, uint64_t value) {
@@ -221,8 +219,7 @@ void Hpet::write_timer_config(Comparator& timer, uint64_t value) {
     timer.comparator = static_cast<uint32_t>(timer.comparator);
     timer.period = static_cast<uint32_t>(timer.period);
   }
-  constexpr uint32_t kMatters = Tn_32MODE_CNF | Tn_TYPE_CNF | Tn_INT_ENB_CNF;
-  if ((before ^ config) & kMatters) arm(timer, count(timer_.now()));
+  if ((before ^ config) & Tn_32MODE_CNF) arm(timer, count(timer_.now()), IfPassed::kWait);
 }
 
 // 2.3.9: in periodic mode the value is the period; with VAL_SET it is the comparator's as well, once.
@@ -234,7 +231,9 @@ void Hpet::write_comparator_value(Comparator& timer, uint64_t value, uint64_t ma
   if (!periodic || (timer.config & Tn_VAL_SET_CNF)) timer.comparator = (timer.comparator & ~mask) | (value & mask);
   if (periodic) timer.period = (timer.period & ~mask) | (value & mask);
   timer.config &= ~static_cast<uint32_t>(Tn_VAL_SET_CNF);
-  arm(timer, count(timer_.now()));
+  // A comparator that the counter has passed since the guest read it fires at once, not a whole wrap later: on real
+  // hardware the guest would have been in time.
+  arm(timer, count(timer_.now()), IfPassed::kFire);
 }
 
 // --- counting --------------------------------------------------------------------------------------------------------
@@ -248,17 +247,24 @@ void Hpet::set_count(uint64_t value, int64_t now) {
   counted_from_ = now;
 }
 
-// A comparator that the counter has just passed fires at once, not a whole wrap later: on real hardware the guest would
-// have been in time.
-void Hpet::arm(Comparator& timer, uint64_t now_count) {
+// All ones is the comparator's value after reset: nobody has asked for that match.
+bool Hpet::never_set(const Comparator& timer) {
+  return timer.comparator == (timer.config & Tn_32MODE_CNF ? 0xffffffff : ~uint64_t{0});
+}
+
+void Hpet::arm(Comparator& timer, uint64_t now_count, IfPassed if_passed) {
+  const bool narrow = timer.config & Tn_32MODE_CNF;
+  const uint64_t distance = timer.comparator - now_count;
+  int64_t ahead = static_cast<int64_t>(distance);
+  if (narrow) ahead = static_cast<int32_t>(distance);
   timer.armed = true;
-  if (timer.config & Tn_32MODE_CNF) {
-    const int32_t ahead = static_cast<int32_t>(static_cast<uint32_t>(timer.comparator) - static_cast<uint32_t>(now_count));
-    timer.match = now_count + static_cast<uint64_t>(ahead > 0 ? ahead : 0);
-  } else {
-    const int64_t ahead = static_cast<int64_t>(timer.comparator - now_count);
-    timer.match = now_count + static_cast<uint64_t>(ahead > 0 ? ahead : 0);
+  if (ahead < 0 && (if_passed == IfPassed::kWait || never_set(timer))) {
+    if (narrow)
+      ahead = static_cast<uint32_t>(distance);  // the counter comes round in 43 seconds
+    else
+      timer.armed = false;  // in 5800 years
   }
+  timer.match = now_count + static_cast<uint64_t>(ahead);
 }
 
 // Brings every timer up to the present. Periods missed meanwhile are one interrupt.

@@ -63,7 +63,9 @@ class Hpet final : public bus::Device, private bus::IoHandler {
   bool legacy() const;
   uint64_t count(int64_t now) const;
   void set_count(uint64_t value, int64_t now);
-  void arm(Comparator& timer, uint64_t now_count);
+  static bool never_set(const Comparator& timer);
+  enum class IfPassed : uint8_t { kFire, kWait };
+  static void arm(Comparator& timer, uint64_t now_count, IfPassed if_passed);
   void advance();
   void fire(unsigned index);
   bool asserts(unsigned index) const;
