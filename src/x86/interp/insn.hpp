@@ -41,7 +41,7 @@ struct alignas(64) Insn {
   const void* data = nullptr;  // the handler's own
   int32_t disp = 0;
   uint8_t length = 0;   // 0: no instruction here
-  CodeSize code_size = CodeSize::k16;
+  uint8_t code_size = kNoCodeSize;  // a CodeSize
   uint8_t op_size = 0;    // operand size in bytes
   uint8_t addr_size = 0;  // address size in bytes
   // Memory operand: segment, base and index slots (kSlotZero for none), shift of the index.
@@ -50,7 +50,9 @@ struct alignas(64) Insn {
   // and R8 is 64); others: their number.
   std::array<uint8_t, 3> reg{};
   uint8_t prefixes = 0;
-  uint16_t aux = 0;  // the handler's own
+  uint16_t aux = 0;    // the handler's own
+  uint16_t match = 0;  // a bit for each of `bytes` that memory must still hold
+  static constexpr uint8_t kNoCodeSize = 0xff;
 };
 static_assert(sizeof(Insn) == 64);
 
@@ -63,10 +65,17 @@ struct Lowering {
 };
 
 // Each gives the handler for the instruction, or null if the instruction is not of its group.
-Handler select_integer(Lowering& lowering);  // ALU, moves, shifts, multiply, bits, BMI, CMPXCHG
+Handler select_integer(Lowering& lowering);     // two-operand arithmetic, moves, CMOVcc, SETcc
+Handler select_bits(Lowering& lowering);        // shifts, rotates, bit tests, BMI, ADX, CRC32
+Handler select_arithmetic(Lowering& lowering);  // multiply, divide, exchanges, decimal
 Handler select_flow(Lowering& lowering);     // near jumps, calls, returns, stack, flags
 Handler select_string(Lowering& lowering);   // MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS
-Handler select_system(Lowering& lowering);   // segments, far transfers, control registers, MSRs, I/O, CPUID
+Handler select_interrupts(Lowering& lowering);  // INT, IRET, BOUND
+Handler select_segments(Lowering& lowering);    // segment registers, descriptor tables, LAR and its like
+Handler select_far(Lowering& lowering);         // far transfers, system calls
+Handler select_control(Lowering& lowering);     // control and debug registers, INVLPG, HLT, CPUID, RDTSC
+Handler select_msr(Lowering& lowering);         // RDMSR, WRMSR
+Handler select_io(Lowering& lowering);          // IN, OUT
 Handler select_x87(Lowering& lowering);      // x87 and MMX state management
 Handler select_vector(Lowering& lowering);   // MMX, SSE, AVX, AES, SHA
 Handler select_xstate(Lowering& lowering);   // FXSAVE, XSAVE and family, LDMXCSR, STMXCSR

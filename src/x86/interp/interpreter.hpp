@@ -118,6 +118,13 @@ class Interpreter {
   // Raises what a store there would raise, without storing.
   [[nodiscard]] bool probe_store(unsigned segment, uint64_t offset, unsigned size);
 
+  // The host address of an operand that is to be changed in place, after the checks of a store; null when it is on two
+  // pages or in no RAM.
+  [[nodiscard]] bool writable_host(unsigned segment, uint64_t offset, unsigned size, std::byte*& host) {
+    uint64_t linear;
+    return linear_address(segment, offset, size, true, linear) && writable_target(linear, size, host);
+  }
+
   // Read, change, write: `change(old)` gives the new value; it must have no other effect, because a locked access calls
   // it again when another vCPU was faster. With `locked`, atomic between vCPUs and devices. `old` is what was read.
   // Write permission is checked before the read.
@@ -146,9 +153,24 @@ class Interpreter {
     }
     return store_slow(linear, sizeof(T), value);
   }
+  // The host address of a byte whose page may be read (written) right now without any check, or null: for string
+  // instructions, which then work up to the end of the page.
+  const std::byte* ready_to_read(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.read_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<const std::byte*>(entry.host_bias + linear)
+                                                           : nullptr;
+  }
+  std::byte* ready_to_write(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.write_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<std::byte*>(entry.host_bias + linear)
+                                                            : nullptr;
+  }
+
   // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
   [[nodiscard]] bool load_system(uint64_t linear, void* to, unsigned size);
   [[nodiscard]] bool store_system(uint64_t linear, const void* from, unsigned size);
+  // Explicit user accesses by linear address, made while CPL is still another one.
+  [[nodiscard]] bool store_user(uint64_t linear, const void* from, unsigned size);
   // Sets bits of a byte in a descriptor atomically (accessed and busy bits).
   [[nodiscard]] bool or_system_byte(uint64_t linear, uint8_t set);
   [[nodiscard]] bool and_system_byte(uint64_t linear, uint8_t keep);
@@ -162,7 +184,7 @@ class Interpreter {
     return linear_address_slow(segment, offset, size, write, linear);
   }
 
-  // The stack, by SS and its size; `size` is 2, 4 or 8. pop() leaves RSP alone and gives the new value in `new_rsp`.
+  // The stack, by SS and its size; `size` is 2, 4 or 8. pop() leaves RSP alone: the caller moves it.
   [[nodiscard]] bool push(unsigned size, uint64_t value);
   [[nodiscard]] bool pop(unsigned size, uint64_t& value);
   // Stack pointer arithmetic by the stack's address size (8 in 64-bit mode, else SS.B).
@@ -176,10 +198,14 @@ class Interpreter {
   // Raises an exception: `return in.raise(kGeneralProtection, 0);`
   Flow raise(uint8_t vector, uint32_t error_code = 0);
   Flow raise_page_fault(uint64_t address, uint32_t error_code);
+  const Exception& raised() const { return fault_; }
   Flow gp(uint32_t error_code = 0) { return raise(kGeneralProtection, error_code); }
   Flow ud() { return raise(kInvalidOpcode); }
   // A trap that is delivered after this instruction: bits for DR6 (SDM vol. 3, 17.2.3).
   void trap_debug(uint64_t dr6_bits) { pending_debug_ |= dr6_bits; }
+
+  // No single-step trap after this instruction although TF was set before it (INT n, SYSCALL).
+  void no_step_trap() { step_trap_ = false; }
 
   // A near branch to `target` in the current code segment: masks it by operand size, checks limit or canonicality.
   [[nodiscard]] bool near_jump(unsigned op_size, uint64_t target) {
@@ -215,29 +241,35 @@ class Interpreter {
  private:
   friend class InterpreterTest;
 
-  struct Operand;  // a resolved store target
-
   std::optional<StopReason> boundary();
-  void deliver_exception(Exception exception);
+  std::optional<StopReason> careful_step();
   void run_fast();
-  StopReason run_careful();
-  const Insn* fetch();
-  const Insn* fetch_slow();
-  const Insn* lower_at(Insn& memo, std::span<const uint8_t> bytes);
   void finish(Flow flow);
-  bool code_breakpoint();
-  void check_data_breakpoints(uint64_t linear, unsigned size, bool write);
+  void deliver_exception(Exception exception);
+  void deliver_event(PendingEvent event);
+  bool code_breakpoint(uint64_t linear);
+  void record(const Insn& insn);
 
+  // Fetching. Null: an exception was raised.
+  const Insn* fetch();
+  const Insn* fetch_slow(uint64_t linear);
+  bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
+  void lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn);
+
+  // Slow ways of memory accesses (memory_access.cpp).
   bool linear_address_slow(unsigned segment, uint64_t offset, unsigned size, bool write, uint64_t& linear);
   bool load_slow(uint64_t linear, unsigned size, uint64_t& value);
   bool store_slow(uint64_t linear, unsigned size, uint64_t value);
-  bool translate(uint64_t linear, PageAccess access, Tlb* fill, uint64_t& gpa, std::byte*& host);
-  PageAccess current_access(bool write) const;
-  bool copy_in(uint64_t linear, void* to, unsigned size, PageAccess access);
-  bool copy_out(uint64_t linear, const void* from, unsigned size, PageAccess access);
-  template <typename T>
-  T* locked_target(uint64_t linear);  // host address inside one page, or null
   bool writable_target(uint64_t linear, unsigned size, std::byte*& host);
+  bool translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64_t& gpa, std::byte*& host);
+  bool load_range(uint64_t linear, void* to, unsigned size, PageAccess access, Tlb& tlb);
+  bool store_range(uint64_t linear, const void* from, unsigned size, PageAccess access, Tlb& tlb);
+  bool misaligned(uint64_t linear, unsigned size);
+  void watch_data(uint64_t linear, unsigned size, bool write);
+  PageAccess data_access(bool write) const;
+  PageAccess system_access(bool write) const;
+  Tlb& data_tlb();
+  Tlb& system_tlb();
 
   std::atomic<uint32_t> requests_{0};
   uint32_t interest_ = request::kKick;  // the requests that the current state lets through
@@ -248,30 +280,35 @@ class Interpreter {
   unsigned cpl_ = 0;
   Tlb* tlb_;               // by privilege and SMAP, or never_ when each access must be looked at
   uint64_t insn_start_ = 0;
-  uint64_t fetch_page_ = 1;  // linear page that code comes from; odd: none
-  uint64_t fetch_limit_ = 0;
+  // Code: linear = (rip + code_base_) & code_mask_.
+  uint64_t code_base_ = 0, code_mask_ = 0, fetch_limit_ = 0;
+  CodeSize code_size_ = CodeSize::k16;
+  uint64_t fetch_page_ = TlbEntry::kNoPage;  // linear page that code comes from
   const uint8_t* fetch_host_ = nullptr;
   Exception fault_;
-  uint64_t pending_debug_ = 0;
+  uint64_t pending_debug_ = 0;  // DR6 bits of traps to deliver
+  bool step_trap_ = false;
   uint64_t executed_ = 0;
   uint64_t map_generation_ = 0;
 
   std::unique_ptr<Tlb[]> tlbs_;  // user, supervisor, supervisor under SMAP
   Tlb never_;
   std::unique_ptr<Insn[]> memo_;
-  Insn split_;  // the last instruction that lies on two pages or in no RAM
   std::unique_ptr<HostThunks> thunks_;
 
   std::vector<uint64_t> breakpoints_;
   std::vector<WatchRange> watchpoints_;
   uint64_t watch_hit_ = 0;
   bool watch_stop_ = false;
-  bool skip_breakpoint_ = false;
+  bool skip_breakpoint_ = false;  // the debugger's breakpoint here was reported already
+  struct {
+    uint64_t cr0 = 0, cr4 = 0, efer = 0;
+  } tlb_made_under_;
 
   struct Recent {
     uint64_t rip;
     std::array<uint8_t, 16> bytes;
-    CodeSize code_size;
+    uint8_t code_size;
     uint8_t length;
   };
   static constexpr unsigned kRecentCount = 64;
