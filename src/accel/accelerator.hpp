@@ -63,6 +63,8 @@ class Vcpu {
   // Any thread: the pins. A run() that is under way notices at an instruction boundary.
   virtual void request_interrupt(bool level) = 0;
   virtual void request_nmi() = 0;
+  // Forgets what the request_* members asked for; at rest, for a reset of the machine.
+  virtual void clear_requests() = 0;
 
   // The whole architectural state. The reference is valid until the next run() or step(); after changing it through
   // the mutable one, call state_changed().
@@ -95,8 +97,5 @@ struct AcceleratorParts {
   memory::GuestMemory& memory;
   const x86::CpuModel& model;
 };
-
-// By the name of `--accel`: auto, bt, interpreter, kvm. Says what is wrong with a name or a host that cannot do it.
-Result<std::unique_ptr<Accelerator>> make_accelerator(std::string_view name, AcceleratorParts parts);
 
 }  // namespace skerry::accel

@@ -42,7 +42,10 @@ class [[nodiscard]] Result {
   const T& value() const& { assert(*this); return *std::get_if<0>(&content_); }
   T&& value() && { assert(*this); return std::move(*std::get_if<0>(&content_)); }
   T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
   const Error& error() const& { return *std::get_if<1>(&content_); }
   Error&& error() && { return std::move(*std::get_if<1>(&content_)); }
 

@@ -65,7 +65,9 @@ struct Lowering {
 };
 
 // Each gives the handler for the instruction, or null if the instruction is not of its group.
-Handler select_integer(Lowering& lowering);  // ALU, moves, shifts, multiply, bits, BMI, CMPXCHG
+Handler select_integer(Lowering& lowering);     // two-operand arithmetic, moves, CMOVcc, SETcc
+Handler select_bits(Lowering& lowering);        // shifts, rotates, bit tests, BMI, ADX, CRC32
+Handler select_arithmetic(Lowering& lowering);  // multiply, divide, exchanges, decimal
 Handler select_flow(Lowering& lowering);     // near jumps, calls, returns, stack, flags
 Handler select_string(Lowering& lowering);   // MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS
 Handler select_system(Lowering& lowering);   // segments, far transfers, control registers, MSRs, I/O, CPUID

@@ -118,6 +118,13 @@ class Interpreter {
   // Raises what a store there would raise, without storing.
   [[nodiscard]] bool probe_store(unsigned segment, uint64_t offset, unsigned size);
 
+  // The host address of an operand that is to be changed in place, after the checks of a store; null when it is on two
+  // pages or in no RAM.
+  [[nodiscard]] bool writable_host(unsigned segment, uint64_t offset, unsigned size, std::byte*& host) {
+    uint64_t linear;
+    return linear_address(segment, offset, size, true, linear) && writable_target(linear, size, host);
+  }
+
   // Read, change, write: `change(old)` gives the new value; it must have no other effect, because a locked access calls
   // it again when another vCPU was faster. With `locked`, atomic between vCPUs and devices. `old` is what was read.
   // Write permission is checked before the read.
@@ -146,6 +153,19 @@ class Interpreter {
     }
     return store_slow(linear, sizeof(T), value);
   }
+  // The host address of a byte whose page may be read (written) right now without any check, or null: for string
+  // instructions, which then work up to the end of the page.
+  const std::byte* ready_to_read(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.read_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<const std::byte*>(entry.host_bias + linear)
+                                                           : nullptr;
+  }
+  std::byte* ready_to_write(uint64_t linear) const {
+    const TlbEntry& entry = tlb_->at(linear);
+    return entry.write_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<std::byte*>(entry.host_bias + linear)
+                                                            : nullptr;
+  }
+
   // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
   [[nodiscard]] bool load_system(uint64_t linear, void* to, unsigned size);
   [[nodiscard]] bool store_system(uint64_t linear, const void* from, unsigned size);

@@ -1,0 +1,176 @@
+#include "accel/vcpu_thread.hpp"
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.hpp"
+
+namespace skerry::accel {
+
+VcpuThread::VcpuThread(unsigned index, std::unique_ptr<Vcpu> vcpu, RunGate& gate, uint32_t cpu_signature, Hooks hooks)
+    : index_(index), vcpu_(std::move(vcpu)), gate_(gate), cpu_signature_(cpu_signature), hooks_(std::move(hooks)) {}
+
+VcpuThread::~VcpuThread() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard lock(lock_);
+    quit_ = true;
+    wanted_ = false;
+  }
+  vcpu_->kick();
+  changed_.notify_all();
+  thread_.join();
+}
+
+void VcpuThread::start() {
+  thread_ = std::thread([this] { body(); });
+  ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu {}", index_).c_str());
+}
+
+void VcpuThread::resume() {
+  std::lock_guard lock(lock_);
+  wanted_ = true;
+  rests_ = false;
+  step_ = false;
+  changed_.notify_all();
+}
+
+void VcpuThread::resume_for_one_step() {
+  std::lock_guard lock(lock_);
+  wanted_ = true;
+  rests_ = false;
+  step_ = true;
+  changed_.notify_all();
+}
+
+void VcpuThread::request_pause() {
+  std::lock_guard lock(lock_);
+  wanted_ = false;
+  vcpu_->kick();
+  changed_.notify_all();
+}
+
+void VcpuThread::pause() {
+  request_pause();
+  std::unique_lock lock(lock_);
+  changed_.wait(lock, [this] { return rests_ || !thread_.joinable(); });
+}
+
+bool VcpuThread::at_rest() {
+  std::lock_guard lock(lock_);
+  return rests_;
+}
+
+// The flag is set before asleep_ is read, and the sleeper sets asleep_ before it reads the flag: one of them sees the
+// other, so no wake-up is lost.
+void VcpuThread::wake() {
+  wake_.store(true);
+  if (!asleep_.load()) return;
+  std::lock_guard lock(lock_);
+  changed_.notify_all();
+}
+
+void VcpuThread::interrupt_request(bool level) {
+  vcpu_->request_interrupt(level);
+  if (level) wake();
+}
+
+void VcpuThread::nmi() {
+  vcpu_->request_nmi();
+  wake();
+}
+
+void VcpuThread::init() {
+  {
+    std::lock_guard lock(lock_);
+    init_pending_ = true;
+    sipi_pending_ = false;
+  }
+  vcpu_->kick();
+  wake();
+}
+
+void VcpuThread::sipi(uint8_t vector) {
+  {
+    std::lock_guard lock(lock_);
+    sipi_pending_ = true;
+    sipi_vector_ = vector;
+  }
+  vcpu_->kick();
+  wake();
+}
+
+void VcpuThread::clear_requests() {
+  std::lock_guard lock(lock_);
+  init_pending_ = sipi_pending_ = false;
+  vcpu_->clear_requests();
+}
+
+void VcpuThread::describe(state::Fields& fields) {
+  std::lock_guard lock(lock_);
+  fields.field("init_pending", init_pending_);
+  fields.field("sipi_pending", sipi_pending_);
+  fields.field("sipi_vector", sipi_vector_);
+}
+
+// INIT and start-up IPI. Intel SDM vol. 3, 9.4.
+void VcpuThread::apply_messages() {
+  if (!init_pending_ && !sipi_pending_) return;
+  x86::CpuState& state = vcpu_->mutable_state();
+  if (std::exchange(init_pending_, false)) {
+    log::debug(log::Category::kCpu, "vCPU {}: INIT", index_);
+    state.reset(cpu_signature_, true);
+    state.activity = index_ == 0 ? x86::Activity::kRunning : x86::Activity::kWaitForSipi;
+  }
+  if (std::exchange(sipi_pending_, false) && state.activity == x86::Activity::kWaitForSipi) {
+    log::debug(log::Category::kCpu, "vCPU {}: start-up at {:#x}", index_, sipi_vector_ << 12);
+    x86::Segment& cs = state.seg[x86::kCs];
+    cs.selector = static_cast<uint16_t>(sipi_vector_ << 8);
+    cs.base = static_cast<uint64_t>(sipi_vector_) << 12;
+    state.rip = 0;
+    state.activity = x86::Activity::kRunning;
+  }
+  vcpu_->state_changed();
+}
+
+void VcpuThread::body() {
+  thread_id_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
+  std::unique_lock lock(lock_);
+  for (;;) {
+    if (!wanted_) {
+      rests_ = true;
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return wanted_ || quit_; });
+    }
+    if (quit_) return;
+    rests_ = false;
+    apply_messages();
+    wake_.store(false);
+    const bool one = step_;
+    lock.unlock();
+    gate_.enter();
+    const Exit exit = one ? vcpu_->step() : vcpu_->run();
+    gate_.leave();
+    lock.lock();
+
+    if (exit == Exit::kKicked) continue;
+    if (exit == Exit::kHalted) {
+      asleep_.store(true);
+      changed_.wait(lock, [this] { return wake_.load() || !wanted_ || quit_; });
+      asleep_.store(false);
+      continue;
+    }
+    wanted_ = false;
+    rests_ = true;
+    changed_.notify_all();
+    lock.unlock();
+    if (exit == Exit::kTripleFault)
+      hooks_.triple_fault(*this);
+    else
+      hooks_.debug_stop(*this, exit);
+    lock.lock();
+  }
+}
+
+}  // namespace skerry::accel

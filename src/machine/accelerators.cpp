@@ -1,0 +1,19 @@
+#include "machine/accelerators.hpp"
+
+#include "accel/interpreter/interpreter_accelerator.hpp"
+#include "base/log.hpp"
+
+namespace skerry::machine {
+
+Result<std::unique_ptr<accel::Accelerator>> make_accelerator(std::string_view name, accel::AcceleratorParts parts) {
+  if (name == "interpreter") return accel::make_interpreter_accelerator(parts);
+  if (name == "auto") {
+    log::debug(log::Category::kVm, "accelerator auto: interpreter, the only one in this version");
+    return accel::make_interpreter_accelerator(parts);
+  }
+  if (name == "bt" || name == "kvm")
+    return error("accelerator '{}' is not in this version of Skerry; use --accel interpreter", name);
+  return error("unknown accelerator '{}'; there are: auto, bt, interpreter", name);
+}
+
+}  // namespace skerry::machine

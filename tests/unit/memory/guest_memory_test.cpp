@@ -1,0 +1,80 @@
+#include "memory/guest_memory.hpp"
+
+#include <gtest/gtest.h>
+
+#include "base/units.hpp"
+
+namespace skerry::memory {
+namespace {
+
+std::span<const std::byte> bytes_of(const auto& value) { return std::as_bytes(std::span(&value, 1)); }
+
+class GuestMemoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(memory_.add_ram(0, 64 * KiB, "low"));
+    ASSERT_TRUE(memory_.add_ram(64 * KiB, 64 * KiB, "next"));
+    const std::vector<uint8_t> rom(100, 0xaa);
+    ASSERT_TRUE(memory_.add_rom(GiB, rom, "rom"));
+  }
+  GuestMemory memory_;
+};
+
+TEST_F(GuestMemoryTest, OverlapsAreRefused) {
+  EXPECT_FALSE(memory_.add_ram(60 * KiB, 8 * KiB, "overlap"));
+  EXPECT_FALSE(memory_.add_ram(GiB, 4 * KiB, "on the rom"));
+  EXPECT_FALSE(memory_.add_ram(1, 4 * KiB, "not a page"));
+  EXPECT_FALSE(memory_.add_ram(~uint64_t{0} - 4095, 8 * KiB, "past the end"));
+}
+
+TEST_F(GuestMemoryTest, AccessesReachOverNeighbouringRegions) {
+  const uint64_t value = 0x1122334455667788;
+  ASSERT_TRUE(memory_.write(64 * KiB - 4, bytes_of(value)));
+  uint64_t back = 0;
+  ASSERT_TRUE(memory_.read(64 * KiB - 4, std::as_writable_bytes(std::span(&back, 1))));
+  EXPECT_EQ(back, value);
+}
+
+TEST_F(GuestMemoryTest, WritesThatDoNotFitChangeNothing) {
+  const uint64_t value = ~uint64_t{0};
+  EXPECT_FALSE(memory_.write(128 * KiB - 4, bytes_of(value)));
+  EXPECT_EQ(memory_.load<uint32_t>(128 * KiB - 4), 0u);
+  EXPECT_FALSE(memory_.write(~uint64_t{0} - 3, bytes_of(value)));
+}
+
+TEST_F(GuestMemoryTest, RomIsReadAndNeverWritten) {
+  EXPECT_EQ(memory_.load<uint8_t>(GiB), 0xaa);
+  EXPECT_EQ(memory_.load<uint8_t>(GiB + 100), 0);
+  EXPECT_FALSE(memory_.store<uint8_t>(GiB, 1));
+  EXPECT_FALSE(memory_.compare_exchange<uint8_t>(GiB, 0xaa, 1));
+  EXPECT_EQ(memory_.load<uint8_t>(GiB), 0xaa);
+}
+
+TEST_F(GuestMemoryTest, IntegersMustBeAligned) {
+  EXPECT_FALSE(memory_.load<uint32_t>(2));
+  EXPECT_FALSE(memory_.store<uint64_t>(4, 0));
+}
+
+TEST_F(GuestMemoryTest, EveryWriteMarksItsPagesDirty) {
+  EXPECT_FALSE(memory_.dirty(0x3000));
+  memory_.store<uint32_t>(0x3ffc, 1);
+  EXPECT_TRUE(memory_.dirty(0x3000));
+  EXPECT_FALSE(memory_.dirty(0x4000));
+  const uint64_t value = 0;
+  memory_.write(0x5ffc, bytes_of(value));
+  EXPECT_TRUE(memory_.dirty(0x5000));
+  EXPECT_TRUE(memory_.dirty(0x6000));
+  memory_.compare_exchange<uint32_t>(0x8000, 0, 7);
+  EXPECT_TRUE(memory_.dirty(0x8000));
+}
+
+TEST_F(GuestMemoryTest, ClearingDirtyPagesChangesTheGeneration) {
+  memory_.store<uint32_t>(0, 1);
+  const uint64_t before = memory_.map_generation();
+  memory_.clear_dirty();
+  EXPECT_FALSE(memory_.dirty(0));
+  EXPECT_NE(memory_.map_generation(), before);
+}
+
+}  // namespace
+}  // namespace skerry::memory
