@@ -100,8 +100,8 @@ Result<uint64_t> ElfImage::load(LoadContext& context) const {
     const Segment& segment = loads_[i];
     const uint64_t end = segment.paddr + segment.memsz;
     if (end > kFourGiB)
-      return error("{}: segment {} is linked at {:#x}, above 4 GiB; give it a physical address below", file_->label(), i,
-                   segment.paddr);
+      return error("{}: segment {} at {:#x}-{:#x} reaches above 4 GiB; give it a physical address below",
+                   file_->label(), i, segment.paddr, end - 1);
     if (auto good = context.layout.reserve(segment.paddr, segment.memsz, fmt::format("segment {}", i)); !good)
       return std::move(good).error().in(file_->label());
     if (auto good = context.copy(*file_, segment.offset, segment.filesz, segment.paddr); !good)
