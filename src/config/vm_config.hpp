@@ -28,6 +28,7 @@ constexpr size_t kMaxJsonSize = 1 * MiB;
 constexpr size_t kMaxCommandLine = 64 * KiB - 1;
 // sockaddr_un::sun_path with its terminating NUL, unix(7).
 constexpr size_t kMaxSocketPath = 107;
+constexpr unsigned kIsaDebugExitPorts = 4;
 
 struct Kernel {
   std::string path;
@@ -55,13 +56,6 @@ struct GdbAddress {
   bool operator==(const GdbAddress&) const = default;
 };
 
-// The port through which test programs end the VM with an exit status (QEMU's isa-debug-exit).
-struct IsaDebugExit {
-  uint16_t iobase = 0x501;
-  uint16_t iosize = 2;
-  bool operator==(const IsaDebugExit&) const = default;
-};
-
 struct VmConfig {
   std::string name = "vm";             // 1 to 64 letters, digits and "._-"
   std::string board = "plain-1";       // see boards()
@@ -72,7 +66,7 @@ struct VmConfig {
   Kernel kernel;
   Console console;
   bool no_reboot = false;              // a reset by the guest ends the VM
-  std::optional<IsaDebugExit> isa_debug_exit;
+  std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status
   std::optional<std::string> qmp;      // path of the unix socket
   std::optional<GdbAddress> gdb;
   std::vector<std::string> debug;      // categories of log::enable()

@@ -193,11 +193,7 @@ void read_devices(ObjectReader& root, VmConfig& config) {
     console.read("type", config.console.type, kConsoleTypes);
     console.read("path", config.console.path);
   });
-  root.object("isa_debug_exit", [&](ObjectReader& debug_exit) {
-    config.isa_debug_exit.emplace();
-    debug_exit.read("iobase", config.isa_debug_exit->iobase);
-    debug_exit.read("iosize", config.isa_debug_exit->iosize);
-  });
+  if (root.optional("isa_debug_exit")) root.read("isa_debug_exit", config.isa_debug_exit.emplace());
   if (root.optional("qmp")) root.read("qmp", config.qmp.emplace());
   root.object("gdb", [&](ObjectReader& gdb) {
     GdbAddress& address = config.gdb.emplace();
@@ -263,8 +259,7 @@ std::string to_json(const VmConfig& config) {
                     {"command_line", config.kernel.command_line}};
   root["console"] = {{"type", name_of(kConsoleTypes, config.console.type)}};
   if (!config.console.path.empty()) root["console"]["path"] = config.console.path;
-  if (const auto& debug_exit = config.isa_debug_exit)
-    root["isa_debug_exit"] = {{"iobase", debug_exit->iobase}, {"iosize", debug_exit->iosize}};
+  if (config.isa_debug_exit) root["isa_debug_exit"] = *config.isa_debug_exit;
   if (config.qmp) root["qmp"] = *config.qmp;
   if (config.gdb) {
     ordered_json& gdb = root["gdb"] = {{"type", name_of(kGdbTypes, config.gdb->type)}};

@@ -29,7 +29,7 @@ VmConfig full() {
   config.kernel = {"/k\"ern\\el", "/init rd,b c", "console=ttyS0 a=\"b\tc\" \xc3\xa9\xf0\x9f\x90\xa7"};
   config.console = {Console::Type::kFile, "/tmp/log"};
   config.no_reboot = true;
-  config.isa_debug_exit = IsaDebugExit{0xf4, 4};
+  config.isa_debug_exit = 0xf4;
   config.qmp = "/run/qmp.sock";
   config.gdb = GdbAddress{GdbAddress::Type::kTcp, "::1", 1234, ""};
   config.debug = {"cpu", "msr"};
@@ -127,10 +127,8 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"long socket path", [](VmConfig& c) { c.qmp = std::string(108, 'a'); },
        "qmp: the socket path is 108 bytes long; a unix socket's is at most 107"},
       {"gdb port", [](VmConfig& c) { c.gdb.emplace(); }, "gdb.port: 0 is not a TCP port; use 1 to 65535"},
-      {"debug exit size", [](VmConfig& c) { c.isa_debug_exit = IsaDebugExit{0xf4, 3}; },
-       "isa_debug_exit.iosize: 3 is not possible; use 1, 2 or 4"},
-      {"debug exit base", [](VmConfig& c) { c.isa_debug_exit = IsaDebugExit{0xfffd, 4}; },
-       "isa_debug_exit.iobase: 0xfffd is too high for 4 ports; at most 0xfffc"},
+      {"debug exit port", [](VmConfig& c) { c.isa_debug_exit = 0xfffd; },
+       "isa_debug_exit: port 0xfffd is too high for 4 ports; at most 0xfffc"},
       {"debug category", [](VmConfig& c) { c.debug = {"cpus"}; }, "debug: 'cpus' is not known; use cpu, msr"},
   };
   for (const Refusal& refusal : refusals) {
