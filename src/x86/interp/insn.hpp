@@ -70,7 +70,12 @@ Handler select_bits(Lowering& lowering);        // shifts, rotates, bit tests, B
 Handler select_arithmetic(Lowering& lowering);  // multiply, divide, exchanges, decimal
 Handler select_flow(Lowering& lowering);     // near jumps, calls, returns, stack, flags
 Handler select_string(Lowering& lowering);   // MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS
-Handler select_system(Lowering& lowering);   // segments, far transfers, control registers, MSRs, I/O, CPUID
+Handler select_interrupts(Lowering& lowering);  // INT, IRET, BOUND
+Handler select_segments(Lowering& lowering);    // segment registers, descriptor tables, LAR and its like
+Handler select_far(Lowering& lowering);         // far transfers, system calls
+Handler select_control(Lowering& lowering);     // control and debug registers, INVLPG, HLT, CPUID, RDTSC
+Handler select_msr(Lowering& lowering);         // RDMSR, WRMSR
+Handler select_io(Lowering& lowering);          // IN, OUT
 Handler select_x87(Lowering& lowering);      // x87 and MMX state management
 Handler select_vector(Lowering& lowering);   // MMX, SSE, AVX, AES, SHA
 Handler select_xstate(Lowering& lowering);   // FXSAVE, XSAVE and family, LDMXCSR, STMXCSR

@@ -169,6 +169,8 @@ class Interpreter {
   // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
   [[nodiscard]] bool load_system(uint64_t linear, void* to, unsigned size);
   [[nodiscard]] bool store_system(uint64_t linear, const void* from, unsigned size);
+  // Explicit user accesses by linear address, made while CPL is still another one.
+  [[nodiscard]] bool store_user(uint64_t linear, const void* from, unsigned size);
   // Sets bits of a byte in a descriptor atomically (accessed and busy bits).
   [[nodiscard]] bool or_system_byte(uint64_t linear, uint8_t set);
   [[nodiscard]] bool and_system_byte(uint64_t linear, uint8_t keep);
@@ -196,6 +198,7 @@ class Interpreter {
   // Raises an exception: `return in.raise(kGeneralProtection, 0);`
   Flow raise(uint8_t vector, uint32_t error_code = 0);
   Flow raise_page_fault(uint64_t address, uint32_t error_code);
+  const Exception& raised() const { return fault_; }
   Flow gp(uint32_t error_code = 0) { return raise(kGeneralProtection, error_code); }
   Flow ud() { return raise(kInvalidOpcode); }
   // A trap that is delivered after this instruction: bits for DR6 (SDM vol. 3, 17.2.3).

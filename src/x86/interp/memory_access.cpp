@@ -285,6 +285,12 @@ bool Interpreter::store_system(uint64_t linear, const void* from, unsigned size)
   return store_range(linear, from, size, system_access(true), system_tlb());
 }
 
+bool Interpreter::store_user(uint64_t linear, const void* from, unsigned size) {
+  PageAccess access;
+  access.write = access.user = true;
+  return store_range(linear, from, size, access, tlbs_[kUserTlb]);
+}
+
 bool Interpreter::or_system_byte(uint64_t linear, uint8_t set) {
   uint64_t gpa = 0;
   std::byte* host = nullptr;

@@ -192,6 +192,7 @@ Flow ins(Interpreter& in, const Insn& insn) {
   if (!in.probe_store(kEs, to, sizeof(T))) return Flow::kFault;  // before the port is read, which may have effects
   const T value = static_cast<T>(in.env.pio_read(port, sizeof(T)));
   if (!in.store<T>(kEs, to, value)) return Flow::kFault;
+  watch_io(in, port, sizeof(T));
   advance(in, insn, kRdi, sizeof(T));
   return repeated(insn) ? count_down(in, insn, 1) : Flow::kNext;
 }
@@ -204,6 +205,7 @@ Flow outs(Interpreter& in, const Insn& insn) {
   T value;
   if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
   in.env.pio_write(port, sizeof(T), value);
+  watch_io(in, port, sizeof(T));
   advance(in, insn, kRsi, sizeof(T));
   return repeated(insn) ? count_down(in, insn, 1) : Flow::kNext;
 }
