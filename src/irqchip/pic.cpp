@@ -125,7 +125,6 @@ void Pic::Chip::reset() {
   const uint8_t kept = lines;  // what devices drive is theirs
   *this = Chip{};
   lines = kept;
-  imr = 0xff;  // nothing interrupts before the chip is programmed
 }
 
 void Pic::Chip::describe(state::Fields& fields, bool master) {

@@ -206,7 +206,7 @@ void PitChannel::describe(state::Fields& fields) {
 // A state from elsewhere must not lie in this clock's future, nor so far back that arithmetic overflows.
 void PitChannel::restored(int64_t now) {
   start_ = std::clamp(start_, now - (int64_t{1} << 56), now);
-  reload_at_ = std::clamp(reload_at_, start_, now + 65536);
+  if (reload_pending()) reload_at_ = std::clamp(reload_at_, start_, now + 65536);
 }
 
 }  // namespace skerry::irqchip
