@@ -204,6 +204,9 @@ class Interpreter {
   // A trap that is delivered after this instruction: bits for DR6 (SDM vol. 3, 17.2.3).
   void trap_debug(uint64_t dr6_bits) { pending_debug_ |= dr6_bits; }
 
+  // The exception that was raised is to be delivered at state.rip as it is now (after the commit of a task switch).
+  void fault_in_new_task() { insn_start_ = state.rip; }
+
   // No single-step trap after this instruction although TF was set before it (INT n, SYSCALL).
   void no_step_trap() { step_trap_ = false; }
 
