@@ -28,7 +28,8 @@ Result<void> ApicBus::add(Lapic& lapic) {
   if (by_id_.size() <= id) by_id_.resize(id + 1);
   by_id_[id] = &lapic;
   lapics_.clear();
-  std::copy_if(by_id_.begin(), by_id_.end(), std::back_inserter(lapics_), [](const Lapic* at) { return at != nullptr; });
+  std::copy_if(by_id_.begin(), by_id_.end(), std::back_inserter(lapics_),
+               [](const Lapic* at) { return at != nullptr; });
   return ok();
 }
 
@@ -77,8 +78,8 @@ bool ApicBus::deliver_lowest_priority(const ApicMessage& message) {
 }
 
 bool ApicBus::deliver(const ApicMessage& message) {
-  const bool to_one = message.mode == DeliveryMode::kLowestPriority ||
-                      (message.mode == DeliveryMode::kFixed && message.redirect);
+  const bool to_one =
+      message.mode == DeliveryMode::kLowestPriority || (message.mode == DeliveryMode::kFixed && message.redirect);
   if (to_one && (message.logical || is_broadcast(message))) return deliver_lowest_priority(message);
   bool accepted = false;
   for_each_target(message, [&](Lapic& lapic) { accepted |= lapic.accept(message); });

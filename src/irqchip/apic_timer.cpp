@@ -134,9 +134,9 @@ void ApicTimer::restored(Mode mode) {
     return;
   }
   tsc_deadline_ = 0;
-  const int64_t longest = timer_.now() + std::max(period(), kMinimumPeriod);
-  deadline_ = std::min(deadline_, longest);
-  if (counting_) timer_.set(deadline_);
+  if (!counting_) return;
+  deadline_ = std::min(deadline_, timer_.now() + std::max(period(), kMinimumPeriod));
+  timer_.set(deadline_);
 }
 
 }  // namespace skerry::irqchip

@@ -71,9 +71,12 @@ void IoApic::write_entry(unsigned pin, bool high_half, uint32_t value) {
 uint32_t IoApic::read_register() const {
   switch (select_) {
     case kIoApicId:
-    case kIoApicArb: return uint32_t{id_} << 24;
-    case kIoApicVer: return kVersion;
-    default: break;
+    case kIoApicArb:
+      return uint32_t{id_} << 24;
+    case kIoApicVer:
+      return kVersion;
+    default:
+      break;
   }
   const unsigned index = select_ - kIoRedTbl;
   if (select_ < kIoRedTbl || index >= 2 * kPins) return 0;

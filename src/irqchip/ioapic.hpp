@@ -20,8 +20,8 @@ namespace skerry::irqchip {
 // IOREDTBL (82093AA data sheet, 3.2.4).
 class RedirectionEntry {
  public:
-  static constexpr uint64_t kDeliveryStatus = 1u << 12, kPolarity = 1u << 13, kRemoteIrr = 1u << 14,
-                            kLevel = 1u << 15, kMasked = 1u << 16;
+  static constexpr uint64_t kDeliveryStatus = 1u << 12, kPolarity = 1u << 13, kRemoteIrr = 1u << 14, kLevel = 1u << 15,
+                            kMasked = 1u << 16;
   static constexpr uint64_t kWritable = 0xff0000000001afff;
   static constexpr uint64_t kStored = kWritable | kRemoteIrr;
 

@@ -20,7 +20,8 @@ Lapic::Lapic(uint32_t id, bool bootstrap, ApicBus& bus, bus::VcpuInterrupts& int
       name_(fmt::format("lapic{}", id)),
       bus_(bus),
       interrupts_(interrupts),
-      timer_(loop, [this] { timer_expired(); }, std::move(guest_tsc), tsc_hz) {
+      timer_(
+          loop, [this] { timer_expired(); }, std::move(guest_tsc), tsc_hz) {
   reset();
 }
 
@@ -31,9 +32,7 @@ uint8_t Lapic::priority() const {
 }
 
 // LDR; in x2APIC mode it follows from the ID (Intel SDM vol. 3, 11.12.10.2).
-uint32_t Lapic::logical_id() const {
-  return mode_ == Mode::kX2apic ? (id_ >> 4) << 16 | 1u << (id_ & 15) : ldr_;
-}
+uint32_t Lapic::logical_id() const { return mode_ == Mode::kX2apic ? (id_ >> 4) << 16 | 1u << (id_ & 15) : ldr_; }
 
 // Without a local APIC, LINT0 is the processor's INTR pin (Intel SDM vol. 3, 11.4.3).
 bool Lapic::extint_requested() const {
@@ -87,18 +86,23 @@ bool Lapic::accept_locked(const ApicMessage& message) {
     case DeliveryMode::kLowestPriority:
       if (!(svr_ & kSvrEnabled)) return false;
       return accept_fixed(message.vector, message.level_triggered);
-    case DeliveryMode::kNmi: interrupts_.nmi(); return true;
+    case DeliveryMode::kNmi:
+      interrupts_.nmi();
+      return true;
     case DeliveryMode::kInit:
       reset_registers();
       interrupts_.init();
       return true;
-    case DeliveryMode::kStartUp: interrupts_.sipi(message.vector); return true;
+    case DeliveryMode::kStartUp:
+      interrupts_.sipi(message.vector);
+      return true;
     case DeliveryMode::kExtInt:
       extint_latched_ = true;
       update();
       return true;
     case DeliveryMode::kSmi:
-    case DeliveryMode::kReserved: break;
+    case DeliveryMode::kReserved:
+      break;
   }
   return false;
 }
@@ -217,10 +221,18 @@ void Lapic::send_ipi(uint64_t icr) {
   message.vector = static_cast<uint8_t>(icr);
   // Always edge: the trigger mode of IPIs "has no meaning in Pentium 4 and Intel Xeon processors".
   switch (icr >> kIcrShorthandShift & 3) {
-    case kNoShorthand: bus_.deliver(message); break;
-    case kSelf: accept(message); break;
-    case kAllIncludingSelf: bus_.deliver_to_all(message, nullptr); break;
-    case kAllExcludingSelf: bus_.deliver_to_all(message, this); break;
+    case kNoShorthand:
+      bus_.deliver(message);
+      break;
+    case kSelf:
+      accept(message);
+      break;
+    case kAllIncludingSelf:
+      bus_.deliver_to_all(message, nullptr);
+      break;
+    case kAllExcludingSelf:
+      bus_.deliver_to_all(message, this);
+      break;
   }
 }
 

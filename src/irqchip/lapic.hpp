@@ -58,7 +58,8 @@ class Lapic final : public bus::Device {
   uint8_t read_tpr();
   void write_tpr(uint8_t priority_class);
 
-  // The acknowledge cycle: the vector to deliver, or -1 when nothing is deliverable. ExtINT comes before the LAPIC's own.
+  // The acknowledge cycle: the vector to deliver, or -1 when nothing is deliverable. ExtINT comes before the LAPIC's
+  // own.
   int acknowledge();
   // Whether there is something to acknowledge: the level last given to VcpuInterrupts.
   bool interrupt_pending() const { return output_.load(std::memory_order_acquire); }
@@ -151,7 +152,7 @@ class Lapic final : public bus::Device {
   uint32_t ldr_ = 0;        // as xAPIC software wrote it; see logical_id()
   uint8_t dfr_model_ = 15;  // DFR bits 31:28
   uint64_t icr_ = 0;
-  uint32_t esr_ = 0;         // as last latched by a write
+  uint32_t esr_ = 0;          // as last latched by a write
   uint32_t esr_pending_ = 0;  // errors since
   std::array<uint32_t, kLvtCount> lvt_{};
   VectorSet irr_, isr_, tmr_;

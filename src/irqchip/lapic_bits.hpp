@@ -23,8 +23,7 @@ enum Register : unsigned {
   kEsr = 0x28,
   kIcrLow = 0x30,
   kIcrHigh = 0x31,
-  kLvtTimer = 0x32,  // then thermal, PMC, LINT0, LINT1, error
-  kLvtError = 0x37,
+  kLvtFirst = 0x32,  // timer, then thermal, PMC, LINT0, LINT1, error
   kInitialCount = 0x38,
   kCurrentCount = 0x39,
   kDivideConfiguration = 0x3e,

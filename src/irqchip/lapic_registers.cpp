@@ -22,26 +22,34 @@ bool in(unsigned reg, unsigned first, unsigned count) { return reg >= first && r
 // Table 11-1 for the page, table 11-6 for x2APIC.
 Access access_of(unsigned reg, bool x2apic) {
   if (in(reg, kIsr0, 24)) return Access::kRead;  // ISR, TMR, IRR
-  if (in(reg, kLvtTimer, 6)) return Access::kBoth;
+  if (in(reg, kLvtFirst, 6)) return Access::kBoth;
   switch (reg) {
     case kId:
     case kVersion:
     case kPpr:
-    case kCurrentCount: return Access::kRead;
+    case kCurrentCount:
+      return Access::kRead;
     case kTpr:
     case kSvr:
     case kEsr:
     case kIcrLow:
     case kInitialCount:
-    case kDivideConfiguration: return Access::kBoth;
-    case kEoi: return Access::kWrite;
-    case kLdr: return x2apic ? Access::kRead : Access::kBoth;
+    case kDivideConfiguration:
+      return Access::kBoth;
+    case kEoi:
+      return Access::kWrite;
+    case kLdr:
+      return x2apic ? Access::kRead : Access::kBoth;
     case kApr:
-    case kRrd: return x2apic ? Access::kNone : Access::kRead;
+    case kRrd:
+      return x2apic ? Access::kNone : Access::kRead;
     case kDfr:
-    case kIcrHigh: return x2apic ? Access::kNone : Access::kBoth;
-    case kSelfIpi: return x2apic ? Access::kWrite : Access::kNone;
-    default: return Access::kNone;
+    case kIcrHigh:
+      return x2apic ? Access::kNone : Access::kBoth;
+    case kSelfIpi:
+      return x2apic ? Access::kWrite : Access::kNone;
+    default:
+      return Access::kNone;
   }
 }
 }  // namespace
@@ -59,42 +67,72 @@ uint32_t Lapic::read_register(unsigned reg) {
   if (in(reg, kIsr0, 8)) return isr_.word(reg);
   if (in(reg, kTmr0, 8)) return tmr_.word(reg);
   if (in(reg, kIrr0, 8)) return irr_.word(reg);
-  if (in(reg, kLvtTimer, 6)) return lvt_[reg - kLvtTimer];
+  if (in(reg, kLvtFirst, 6)) return lvt_[reg - kLvtFirst];
   switch (reg) {
-    case kId: return mode_ == Mode::kX2apic ? id_ : id_ << 24;
-    case kVersion: return kVersionValue;
-    case kTpr: return tpr_;
-    case kPpr: return priority();
-    case kLdr: return logical_id();
-    case kDfr: return uint32_t{dfr_model_} << 28 | 0x0fffffff;
-    case kSvr: return svr_;
-    case kEsr: return esr_;
-    case kIcrLow: return static_cast<uint32_t>(icr_);
-    case kIcrHigh: return static_cast<uint32_t>(icr_ >> 32);
-    case kInitialCount: return timer_.initial_count();
-    case kCurrentCount: return timer_.current_count();
-    case kDivideConfiguration: return timer_.divide_configuration();
-    default: return 0;  // APR and RRD: not in Pentium 4 and later
+    case kId:
+      return mode_ == Mode::kX2apic ? id_ : id_ << 24;
+    case kVersion:
+      return kVersionValue;
+    case kTpr:
+      return tpr_;
+    case kPpr:
+      return priority();
+    case kLdr:
+      return logical_id();
+    case kDfr:
+      return uint32_t{dfr_model_} << 28 | 0x0fffffff;
+    case kSvr:
+      return svr_;
+    case kEsr:
+      return esr_;
+    case kIcrLow:
+      return static_cast<uint32_t>(icr_);
+    case kIcrHigh:
+      return static_cast<uint32_t>(icr_ >> 32);
+    case kInitialCount:
+      return timer_.initial_count();
+    case kCurrentCount:
+      return timer_.current_count();
+    case kDivideConfiguration:
+      return timer_.divide_configuration();
+    default:
+      return 0;  // APR and RRD: not in Pentium 4 and later
   }
 }
 
 void Lapic::write_register(unsigned reg, uint32_t value, Later& later) {
-  if (in(reg, kLvtTimer, 6)) return write_lvt(static_cast<Lvt>(reg - kLvtTimer), value);
+  if (in(reg, kLvtFirst, 6)) return write_lvt(static_cast<Lvt>(reg - kLvtFirst), value);
   switch (reg) {
-    case kTpr: tpr_ = value & kTprWritable; break;
-    case kEoi: return end_of_interrupt(later);
-    case kLdr: ldr_ = value & kLdrWritable; break;
-    case kDfr: dfr_model_ = static_cast<uint8_t>(value >> 28); break;
-    case kSvr: return write_svr(value);
+    case kTpr:
+      tpr_ = value & kTprWritable;
+      break;
+    case kEoi:
+      return end_of_interrupt(later);
+    case kLdr:
+      ldr_ = value & kLdrWritable;
+      break;
+    case kDfr:
+      dfr_model_ = static_cast<uint8_t>(value >> 28);
+      break;
+    case kSvr:
+      return write_svr(value);
     case kEsr:  // latches what has come up since the last write, and re-arms the error interrupt
       esr_ = esr_pending_;
       esr_pending_ = 0;
       break;
-    case kIcrLow: return write_icr((icr_ >> 32 << 32) | value, later);
-    case kIcrHigh: icr_ = uint64_t{value} << 32 | static_cast<uint32_t>(icr_); break;
-    case kInitialCount: timer_.set_initial_count(value); break;
-    case kDivideConfiguration: timer_.set_divide_configuration(value & kDivideWritable); break;
-    default: break;
+    case kIcrLow:
+      return write_icr((icr_ >> 32 << 32) | value, later);
+    case kIcrHigh:
+      icr_ = uint64_t{value} << 32 | static_cast<uint32_t>(icr_);
+      break;
+    case kInitialCount:
+      timer_.set_initial_count(value);
+      break;
+    case kDivideConfiguration:
+      timer_.set_divide_configuration(value & kDivideWritable);
+      break;
+    default:
+      break;
   }
   update();
 }
@@ -127,9 +165,13 @@ uint32_t Lapic::mmio_read(uint32_t offset) {
   if (offset % 16 != 0) return 0;
   const unsigned reg = offset / 16 % 256;
   switch (access_of(reg, false)) {
-    case Access::kNone: raise_error(kEsrIllegalRegister); return 0;
-    case Access::kWrite: return 0;
-    default: return read_register(reg);
+    case Access::kNone:
+      raise_error(kEsrIllegalRegister);
+      return 0;
+    case Access::kWrite:
+      return 0;
+    default:
+      return read_register(reg);
   }
 }
 
@@ -140,9 +182,13 @@ void Lapic::mmio_write(uint32_t offset, uint32_t value) {
     if (mode_ != Mode::kXapic || offset % 16 != 0) return;
     const unsigned reg = offset / 16 % 256;
     switch (access_of(reg, false)) {
-      case Access::kNone: raise_error(kEsrIllegalRegister); return;
-      case Access::kRead: return;
-      default: write_register(reg, value, later);
+      case Access::kNone:
+        raise_error(kEsrIllegalRegister);
+        return;
+      case Access::kRead:
+        return;
+      default:
+        write_register(reg, value, later);
     }
   }
   carry_out(later);
@@ -180,15 +226,21 @@ MsrAccess Lapic::read_x2apic(unsigned reg, uint64_t& value) {
 
 // Bits that are reserved in x2APIC mode, where setting one is #GP (Intel SDM vol. 3, 11.12.1.3).
 static uint64_t x2apic_reserved(unsigned reg, std::span<const uint32_t> lvt_writable) {
-  if (in(reg, kLvtTimer, 6)) return ~uint64_t{lvt_writable[reg - kLvtTimer] | kLvtDeliveryStatus | kLvtRemoteIrr};
+  if (in(reg, kLvtFirst, 6)) return ~uint64_t{lvt_writable[reg - kLvtFirst] | kLvtDeliveryStatus | kLvtRemoteIrr};
   switch (reg) {
     case kTpr:
-    case kSelfIpi: return ~uint64_t{0xff};
-    case kSvr: return ~uint64_t{kSvrWritable};
-    case kIcrLow: return kX2apicIcrReserved;
-    case kDivideConfiguration: return ~uint64_t{kDivideWritable};
-    case kInitialCount: return ~uint64_t{0xffffffff};
-    default: return ~uint64_t{0};  // EOI and ESR: only zero is written
+    case kSelfIpi:
+      return ~uint64_t{0xff};
+    case kSvr:
+      return ~uint64_t{kSvrWritable};
+    case kIcrLow:
+      return kX2apicIcrReserved;
+    case kDivideConfiguration:
+      return ~uint64_t{kDivideWritable};
+    case kInitialCount:
+      return ~uint64_t{0xffffffff};
+    default:
+      return ~uint64_t{0};  // EOI and ESR: only zero is written
   }
 }
 

@@ -60,10 +60,10 @@ class Pit final : public bus::Device {
   bus::IrqLine irq0_;
   std::mutex lock_;
   PitChannel channels_[3];
-  uint8_t nsc_ = 0;          // the writable bits of port 0x61 besides the gate
-  bool pulse_due_ = false;   // a pulse is to come, at pulse_at_
-  int64_t pulse_at_ = 0;     // ticks
-  int64_t not_before_ = 0;   // ns: the last pulse and the minimum interval
+  uint8_t nsc_ = 0;         // the writable bits of port 0x61 besides the gate
+  bool pulse_due_ = false;  // a pulse is to come, at pulse_at_
+  int64_t pulse_at_ = 0;    // ticks
+  int64_t not_before_ = 0;  // ns: the last pulse and the minimum interval
   Timer timer_;
   CounterPorts counter_ports_{*this};
   NscPort nsc_port_{*this};

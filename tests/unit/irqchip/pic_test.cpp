@@ -278,10 +278,18 @@ test::Trace drive(PicRig& rig, std::mt19937_64& random) {
   for (int i = 0; i < 200; ++i) {
     const uint16_t port = kPorts[random() % 6];
     switch (random() % 5) {
-      case 0: rig.out(port, static_cast<uint8_t>(random())); break;
-      case 1: trace.push_back(rig.in(port)); break;
-      case 2: rig.pic.set_irq(random() % 17, random() & 1); break;
-      case 3: rig.out(random() & 1 ? 0xa0 : 0x20, 0x20); break;
+      case 0:
+        rig.out(port, static_cast<uint8_t>(random()));
+        break;
+      case 1:
+        trace.push_back(rig.in(port));
+        break;
+      case 2:
+        rig.pic.set_irq(random() % 17, random() & 1);
+        break;
+      case 3:
+        rig.out(random() & 1 ? 0xa0 : 0x20, 0x20);
+        break;
       case 4:
         if (rig.intr) trace.push_back(static_cast<uint64_t>(rig.pic.acknowledge()));
         break;

@@ -28,9 +28,12 @@ struct PitRig {
   void out(uint16_t port, uint8_t value) { pio.write(port, 1, value); }
   uint8_t in(uint16_t port) { return static_cast<uint8_t>(pio.read(port, 1)); }
 
-  int64_t tick() const { return static_cast<int64_t>(static_cast<__int128>(time.now()) * Pit::kFrequency / 1'000'000'000); }
+  int64_t tick() const {
+    return static_cast<int64_t>(static_cast<__int128>(time.now()) * Pit::kFrequency / 1'000'000'000);
+  }
   void to_tick(int64_t tick) {
-    time.set(static_cast<int64_t>((static_cast<__int128>(tick) * 1'000'000'000 + Pit::kFrequency - 1) / Pit::kFrequency));
+    time.set(
+        static_cast<int64_t>((static_cast<__int128>(tick) * 1'000'000'000 + Pit::kFrequency - 1) / Pit::kFrequency));
   }
   void ticks(int64_t count) { to_tick(tick() + count); }
 
@@ -325,9 +328,15 @@ test::Trace drive(PitRig& rig, std::mt19937_64& random) {
     const uint16_t port = random() % 5 == 0 ? 0x61 : static_cast<uint16_t>(0x40 + random() % 4);
     switch (random() % 4) {
       case 0:
-      case 1: rig.out(port, static_cast<uint8_t>(random())); break;
-      case 2: trace.push_back(rig.in(port)); break;
-      case 3: rig.time.advance(static_cast<int64_t>(random() % (random() & 1 ? 20'000'000 : 20'000))); break;
+      case 1:
+        rig.out(port, static_cast<uint8_t>(random()));
+        break;
+      case 2:
+        trace.push_back(rig.in(port));
+        break;
+      case 3:
+        rig.time.advance(static_cast<int64_t>(random() % (random() & 1 ? 20'000'000 : 20'000)));
+        break;
     }
     trace.push_back(rig.sink.pulses);
   }
