@@ -12,6 +12,8 @@
 
 namespace skerry::x86 {
 
+struct Feature;
+
 struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
@@ -40,6 +42,8 @@ class CpuModel {
 
   // Whether this processor has the instruction; else it raises #UD (or, for TZCNT, LZCNT, is another instruction).
   bool has(const ZydisDecodedInstruction& instruction) const;
+  bool has_feature(const Feature& feature) const;
+  bool has_named(std::string_view feature) const;  // by the name that Linux gives it
   bool has_bmi1() const;
   bool has_lzcnt() const;
 

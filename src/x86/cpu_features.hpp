@@ -1,0 +1,34 @@
+// The processor features that Skerry knows by name, with their CPUID bits. Intel SDM vol. 2, CPUID.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace skerry::x86 {
+
+enum class CpuidRegister : uint8_t { kEax, kEbx, kEcx, kEdx };
+
+struct CpuidBit {
+  uint32_t leaf, subleaf;
+  CpuidRegister reg;
+  uint8_t bit;
+};
+
+// How the engine provides a feature.
+enum class Provided : uint8_t {
+  kAlways,   // by itself, on any host
+  kByHost,   // by the host's own instruction: only where the host has it
+};
+
+struct Feature {
+  std::string_view name;  // as Linux spells it in /proc/cpuinfo
+  CpuidBit where;
+  uint8_t level;  // the x86-64 level (psABI) that brings it; 1 for what every model has; 9: `host` only
+  Provided provided;
+};
+
+std::span<const Feature> known_features();
+const Feature* find_feature(std::string_view name);
+
+}  // namespace skerry::x86

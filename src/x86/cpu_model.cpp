@@ -1,0 +1,305 @@
+#include "x86/cpu_model.hpp"
+
+#include <cpuid.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/units.hpp"
+#include "x86/cpu_features.hpp"
+#include "x86/cpu_state.hpp"
+
+namespace skerry::x86 {
+
+namespace {
+
+constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4;
+constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = 0x80000008;
+constexpr uint32_t kKvmBase = 0x40000000, kTimingLeaf = 0x40000010;
+constexpr uint64_t kApicTimerHz = 1'000'000'000;
+
+struct Level {
+  std::string_view name;
+  uint8_t level;
+};
+constexpr std::array kLevels = {Level{"x86-64-v1", 1}, Level{"x86-64-v2", 2}, Level{"x86-64-v3", 3}, Level{"host", 9}};
+
+CpuidResult host_cpuid(uint32_t leaf, uint32_t subleaf) {
+  CpuidResult r;
+  if (leaf >= 0x80000000 ? __get_cpuid_max(0x80000000, nullptr) < leaf : __get_cpuid_max(0, nullptr) < leaf) return r;
+  __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+  return r;
+}
+
+uint32_t& register_of(CpuidResult& r, CpuidRegister reg) {
+  switch (reg) {
+    case CpuidRegister::kEax: return r.eax;
+    case CpuidRegister::kEbx: return r.ebx;
+    case CpuidRegister::kEcx: return r.ecx;
+    default: return r.edx;
+  }
+}
+
+bool host_has(const Feature& feature) {
+  CpuidResult r = host_cpuid(feature.where.leaf, feature.where.subleaf);
+  return register_of(r, feature.where.reg) >> feature.where.bit & 1;
+}
+
+void put_text(CpuidResult& r, std::string_view text, std::array<CpuidRegister, 4> order, unsigned count) {
+  for (unsigned n = 0; n < count; ++n) {
+    char part[4] = {};
+    for (unsigned i = 0; i < 4 && 4 * n + i < text.size(); ++i) part[i] = text[4 * n + i];
+    std::memcpy(&register_of(r, order[n]), part, 4);
+  }
+}
+
+unsigned bits_for(unsigned count) {
+  unsigned width = 0;
+  while ((1u << width) < count) ++width;
+  return width;
+}
+
+}  // namespace
+
+std::vector<std::string_view> CpuModel::names() {
+  std::vector<std::string_view> names;
+  for (const Level& level : kLevels) names.push_back(level.name);
+  return names;
+}
+
+Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_t tsc_hz) {
+  const auto level = std::find_if(kLevels.begin(), kLevels.end(), [&](const Level& l) { return l.name == name; });
+  if (level == kLevels.end())
+    return skerry::error("unknown CPU model '{}'; there are: {}", name, fmt::join(names(), ", "));
+
+  CpuModel model;
+  model.name_ = name;
+  model.vcpus_ = vcpus;
+  model.tsc_hz_ = tsc_hz;
+  const bool as_host = name == "host";
+
+  std::vector<std::string_view> missing;
+  for (const Feature& feature : known_features()) {
+    if (feature.level > level->level) continue;
+    if (feature.provided == Provided::kByHost && !host_has(feature)) {
+      if (!as_host) missing.push_back(feature.name);
+      continue;
+    }
+    const auto leaf = std::find_if(model.leaves_.begin(), model.leaves_.end(), [&](const Leaf& l) {
+      return l.leaf == feature.where.leaf && l.subleaf == feature.where.subleaf;
+    });
+    Leaf& to = leaf != model.leaves_.end()
+                   ? *leaf
+                   : model.leaves_.emplace_back(Leaf{feature.where.leaf, feature.where.subleaf, {}});
+    register_of(to.value, feature.where.reg) |= 1u << feature.where.bit;
+  }
+  if (!missing.empty())
+    return skerry::error("CPU model '{}' needs {}, which this processor lacks; use --cpu host", name,
+                         fmt::join(missing, ", "));
+  return model;
+}
+
+uint32_t CpuModel::signature() const {
+  if (name_ == "host") return host_cpuid(1, 0).eax & 0x0fff3fff;
+  return 0x000306a9;  // family 6, as an early x86-64-v2 server processor
+}
+
+CpuidResult CpuModel::cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dynamic) const {
+  using enum CpuidRegister;
+  CpuidResult r;
+  // Beyond the highest leaf of a range: the data of the highest basic one (SDM vol. 2, CPUID), which is kHighestBasic.
+  if (leaf < kKvmBase && leaf > kHighestBasic) leaf = kHighestBasic;
+  for (const Leaf& known : leaves_)
+    if (known.leaf == leaf && known.subleaf == subleaf) r = known.value;
+  const CpuidResult vendor = host_cpuid(0, 0);
+  const unsigned width = bits_for(vcpus_);
+
+  switch (leaf) {
+    case 0:
+    case 0x80000000:
+      r = vendor;
+      if (name_ != "host") put_text(r, "GenuineIntel", {kEbx, kEdx, kEcx, kEax}, 3);
+      r.eax = leaf == 0 ? kHighestBasic : kHighestExtended;
+      if (leaf != 0) r.ebx = r.ecx = r.edx = 0;
+      break;
+    case 1:
+      r.eax = signature();
+      // Brand index 0, CLFLUSH of 64 bytes, logical processors in the package, initial APIC ID.
+      r.ebx = 8u << 8 | std::min(1u << width, 255u) << 16 | (dynamic.apic_id & 0xff) << 24;
+      if (vcpus_ > 1) r.edx |= 1u << 28;  // HTT: the count in EBX is valid
+      if (dynamic.cr4 & cr4::kOsxsave) r.ecx |= 1u << 27;
+      if (!dynamic.apic_enabled) r.edx &= ~(1u << 9);
+      break;
+    case 2: r.eax = 0x00feff01; break;  // no descriptors: see leaf 4
+    case 4: {                           // deterministic cache parameters: 32 KiB data and code, 2 MiB second level
+      struct Cache {
+        uint32_t type, level, ways, sets;
+      };
+      constexpr std::array kCaches = {Cache{1, 1, 8, 64}, Cache{2, 1, 8, 64}, Cache{3, 2, 16, 2048}};
+      if (subleaf >= kCaches.size()) break;
+      const Cache& cache = kCaches[subleaf];
+      r.eax = cache.type | cache.level << 5 | 1u << 8 | ((1u << width) - 1) << 26;
+      r.ebx = 63 | (cache.ways - 1) << 22;
+      r.ecx = cache.sets - 1;
+      break;
+    }
+    case 6: r.eax = 1u << 2; break;  // ARAT: the APIC timer runs always
+    case 0xb:                        // one thread per core; all cores in one package
+      r.eax = subleaf == 0 ? 0 : subleaf == 1 ? width : 0;
+      r.ebx = subleaf == 0 ? 1 : subleaf == 1 ? vcpus_ : 0;
+      r.ecx = (subleaf & 0xff) | (subleaf == 0 ? 1u << 8 : subleaf == 1 ? 2u << 8 : 0);
+      r.edx = dynamic.apic_id;
+      break;
+    case 0xd: {
+      constexpr uint32_t kLegacyArea = 576, kAvxSize = 256;
+      const uint64_t allowed = xcr0_allowed();
+      const bool avx = allowed & kXcr0Avx;
+      if (subleaf == 0 && allowed != 0) {
+        r.eax = static_cast<uint32_t>(allowed);
+        r.ebx = kLegacyArea + (dynamic.xcr0 & kXcr0Avx ? kAvxSize : 0);
+        r.ecx = kLegacyArea + (avx ? kAvxSize : 0);
+      } else if (subleaf == 2 && avx) {
+        r.eax = kAvxSize;
+        r.ebx = kLegacyArea;
+      }
+      break;
+    }
+    case 0x15:  // TSC = crystal * EBX / EAX, with a crystal of the APIC timer's frequency
+      r.eax = 1'000'000;
+      r.ebx = static_cast<uint32_t>(tsc_hz_ / 1000);
+      r.ecx = kApicTimerHz;
+      break;
+    case 0x16:
+      r.eax = r.ebx = static_cast<uint32_t>(tsc_hz_ / 1'000'000);
+      r.ecx = 100;
+      break;
+    case kKvmBase:
+      r.eax = kTimingLeaf;
+      put_text(r, "KVMKVMKVM", {kEbx, kEcx, kEdx, kEax}, 3);
+      break;
+    case kKvmBase + 1:  // Linux, Documentation/virt/kvm/x86/cpuid.rst: clock, no I/O delay, clock 2, stable clock
+      r.eax = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 24;
+      break;
+    case kTimingLeaf:
+      r.eax = static_cast<uint32_t>(tsc_hz_ / 1000);
+      r.ebx = static_cast<uint32_t>(kApicTimerHz / 1000);
+      break;
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004:
+      if (name_ == "host") r = host_cpuid(leaf, 0);
+      else put_text(r, std::string_view(fmt::format("{:<48}", "Skerry " + name_)).substr((leaf - 0x80000002) * 16, 16),
+                    {kEax, kEbx, kEcx, kEdx}, 4);
+      break;
+    case 0x80000006: r.ecx = 64 | 8u << 12 | 2048u << 16; break;
+    case 0x80000007: r.edx = 1u << 8; break;  // invariant TSC
+    case 0x80000008: r.eax = physical_address_bits_ | 48u << 8; break;
+    default: break;
+  }
+  return r;
+}
+
+namespace {
+
+// The feature that an instruction set of the decoding library belongs to; empty for what every x86-64 processor has,
+// "-" for what the engine does not do.
+std::string_view feature_of(ZydisISASet set) {
+  switch (set) {
+    case ZYDIS_ISA_SET_I86: case ZYDIS_ISA_SET_I186: case ZYDIS_ISA_SET_I286PROTECTED: case ZYDIS_ISA_SET_I286REAL:
+    case ZYDIS_ISA_SET_I386: case ZYDIS_ISA_SET_I486: case ZYDIS_ISA_SET_I486REAL: case ZYDIS_ISA_SET_PENTIUMREAL:
+    case ZYDIS_ISA_SET_PPRO: case ZYDIS_ISA_SET_CMOV: case ZYDIS_ISA_SET_FCMOV: case ZYDIS_ISA_SET_FAT_NOP:
+    case ZYDIS_ISA_SET_X87: case ZYDIS_ISA_SET_LONGMODE: case ZYDIS_ISA_SET_PAUSE: case ZYDIS_ISA_SET_RDPMC:
+    case ZYDIS_ISA_SET_CLFSH: case ZYDIS_ISA_SET_PREFETCH_NOP: case ZYDIS_ISA_SET_AMD:
+    // Hints in the space of NOPs: without their feature they do nothing.
+    case ZYDIS_ISA_SET_MPX: case ZYDIS_ISA_SET_CLDEMOTE: return "";
+    case ZYDIS_ISA_SET_PENTIUMMMX: return "mmx";
+    case ZYDIS_ISA_SET_FXSAVE: case ZYDIS_ISA_SET_FXSAVE64: return "fxsr";
+    case ZYDIS_ISA_SET_SSE: case ZYDIS_ISA_SET_SSEMXCSR: case ZYDIS_ISA_SET_SSE_PREFETCH: return "sse";
+    case ZYDIS_ISA_SET_SSE2: case ZYDIS_ISA_SET_SSE2MMX: return "sse2";
+    case ZYDIS_ISA_SET_SSE3: case ZYDIS_ISA_SET_SSE3X87: return "pni";
+    case ZYDIS_ISA_SET_SSSE3: case ZYDIS_ISA_SET_SSSE3MMX: return "ssse3";
+    case ZYDIS_ISA_SET_SSE4: return "sse4_1";
+    case ZYDIS_ISA_SET_SSE42: return "sse4_2";
+    case ZYDIS_ISA_SET_POPCNT: return "popcnt";
+    case ZYDIS_ISA_SET_LAHF: return "lahf_lm";
+    case ZYDIS_ISA_SET_CMPXCHG16B: return "cx16";
+    case ZYDIS_ISA_SET_AVX: return "avx";
+    case ZYDIS_ISA_SET_AVX2: case ZYDIS_ISA_SET_AVX2GATHER: return "avx2";
+    case ZYDIS_ISA_SET_AVXAES: return "aes";
+    case ZYDIS_ISA_SET_AES: return "aes";
+    case ZYDIS_ISA_SET_PCLMULQDQ: return "pclmulqdq";
+    case ZYDIS_ISA_SET_FMA: return "fma";
+    case ZYDIS_ISA_SET_F16C: return "f16c";
+    case ZYDIS_ISA_SET_BMI1: return "bmi1";
+    case ZYDIS_ISA_SET_BMI2: return "bmi2";
+    case ZYDIS_ISA_SET_LZCNT: return "abm";
+    case ZYDIS_ISA_SET_ADOX_ADCX: return "adx";
+    case ZYDIS_ISA_SET_MOVBE: return "movbe";
+    case ZYDIS_ISA_SET_RDRAND: return "rdrand";
+    case ZYDIS_ISA_SET_RDSEED: return "rdseed";
+    case ZYDIS_ISA_SET_SHA: return "sha_ni";
+    case ZYDIS_ISA_SET_RDWRFSGS: return "fsgsbase";
+    case ZYDIS_ISA_SET_INVPCID: return "invpcid";
+    case ZYDIS_ISA_SET_RDTSCP: return "rdtscp";
+    case ZYDIS_ISA_SET_RDPID: return "rdpid";
+    case ZYDIS_ISA_SET_SMAP: return "smap";
+    case ZYDIS_ISA_SET_CLFLUSHOPT: return "clflushopt";
+    case ZYDIS_ISA_SET_CLWB: return "clwb";
+    case ZYDIS_ISA_SET_XSAVE: return "xsave";
+    case ZYDIS_ISA_SET_XSAVEOPT: return "xsaveopt";
+    default: return "-";
+  }
+}
+
+}  // namespace
+
+bool CpuModel::has(const ZydisDecodedInstruction& instruction) const {
+  switch (instruction.mnemonic) {
+    // Encodings that mean something else, or nothing, without their feature.
+    case ZYDIS_MNEMONIC_TZCNT: case ZYDIS_MNEMONIC_LZCNT: case ZYDIS_MNEMONIC_ENDBR32: case ZYDIS_MNEMONIC_ENDBR64:
+    case ZYDIS_MNEMONIC_RDSSPD: case ZYDIS_MNEMONIC_RDSSPQ: case ZYDIS_MNEMONIC_VMCALL: case ZYDIS_MNEMONIC_VMMCALL:
+    case ZYDIS_MNEMONIC_PREFETCH: case ZYDIS_MNEMONIC_PREFETCHW: case ZYDIS_MNEMONIC_PREFETCHWT1: return true;
+    default: break;
+  }
+  if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX ||
+      instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
+    return false;
+  const std::string_view name = feature_of(instruction.meta.isa_set);
+  if (name.empty()) return true;
+  const Feature* feature = find_feature(name);
+  return feature && has_feature(*feature);
+}
+
+bool CpuModel::has_feature(const Feature& feature) const {
+  for (const Leaf& leaf : leaves_) {
+    if (leaf.leaf != feature.where.leaf || leaf.subleaf != feature.where.subleaf) continue;
+    CpuidResult value = leaf.value;
+    return register_of(value, feature.where.reg) >> feature.where.bit & 1;
+  }
+  return false;
+}
+
+bool CpuModel::has_named(std::string_view name) const {
+  const Feature* feature = find_feature(name);
+  return feature && has_feature(*feature);
+}
+
+bool CpuModel::has_bmi1() const { return has_named("bmi1"); }
+bool CpuModel::has_lzcnt() const { return has_named("abm"); }
+
+uint64_t CpuModel::cr4_allowed() const {
+  uint64_t allowed = cr4::kVme | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae | cr4::kMce | cr4::kPge | cr4::kPce |
+                     cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kFsgsbase | cr4::kPcide | cr4::kSmep | cr4::kSmap | cr4::kUmip;
+  if (has_named("xsave")) allowed |= cr4::kOsxsave;
+  return allowed;
+}
+
+uint64_t CpuModel::efer_allowed() const { return efer::kSce | efer::kLme | efer::kLma | efer::kNxe; }
+
+uint64_t CpuModel::xcr0_allowed() const {
+  if (!has_named("xsave")) return 0;
+  return kXcr0X87 | kXcr0Sse | (has_named("avx") ? kXcr0Avx : 0);
+}
+
+}  // namespace skerry::x86
