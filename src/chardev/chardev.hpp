@@ -62,6 +62,8 @@ struct OpenOptions {
   std::function<void()> quit;  // stdio: Ctrl-A x was typed. On the loop's thread
 };
 // Opening stdio makes the process ignore SIGPIPE: the end of the reader of its output must not be the end of the VM.
+// A program that may be started without standard input or output opens /dev/null in their place before anything else,
+// as otherwise the next file it opens would be taken for them.
 Result<std::unique_ptr<Chardev>> open_chardev(const Spec& spec, OpenOptions options = {});
 
 }  // namespace skerry::chardev

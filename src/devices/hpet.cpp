@@ -351,8 +351,9 @@ void Hpet::rearm() {
     timer_.cancel();
     return;
   }
-  // Up to the next tick, so that the count has surely come when the timer expires.
-  set_after(timer_, now, std::min<uint64_t>(least, kLongestWait / kCountNs) * kCountNs + kCountNs);
+  const uint64_t into_this_count = elapsed(counted_from_, now) % kCountNs;
+  const uint64_t wait = std::min<uint64_t>(least, kLongestWait / kCountNs) * kCountNs;
+  set_after(timer_, now, wait - std::min(wait, into_this_count));
 }
 
 void Hpet::expired() {
