@@ -81,18 +81,29 @@ void Pic::Chip::end_of_interrupt(int input, bool rotate) {
 void Pic::Chip::write_ocw2(uint8_t value) {
   const int level = value & 7;
   switch (value >> 5) {
-    case 0: rotate_on_auto_eoi = false; break;
-    case 4: rotate_on_auto_eoi = true; break;
+    case 0:
+      rotate_on_auto_eoi = false;
+      break;
+    case 4:
+      rotate_on_auto_eoi = true;
+      break;
     case 1:    // non-specific EOI
     case 5: {  // and rotate; under special mask, masked inputs are not ended by it
       const uint8_t candidates = special_mask ? isr & ~imr : isr;
       end_of_interrupt(highest(candidates), value >> 5 == 5);
       break;
     }
-    case 3: end_of_interrupt(level, false); break;
-    case 7: end_of_interrupt(level, true); break;
-    case 6: lowest_priority = static_cast<uint8_t>(level); break;
-    default: break;  // 2: no operation
+    case 3:
+      end_of_interrupt(level, false);
+      break;
+    case 7:
+      end_of_interrupt(level, true);
+      break;
+    case 6:
+      lowest_priority = static_cast<uint8_t>(level);
+      break;
+    default:
+      break;  // 2: no operation
   }
 }
 
@@ -105,7 +116,9 @@ void Pic::Chip::write_ocw3(uint8_t value) {
 // The second port: the mask, or the next word of the initialization.
 void Pic::Chip::write_data(uint8_t value) {
   switch (init) {
-    case Init::kDone: imr = value; break;
+    case Init::kDone:
+      imr = value;
+      break;
     case Init::kIcw2:
       icw2 = value & 0xf8;
       init = !single ? Init::kIcw3 : icw4_follows ? Init::kIcw4 : Init::kDone;
@@ -125,7 +138,6 @@ void Pic::Chip::reset() {
   const uint8_t kept = lines;  // what devices drive is theirs
   *this = Chip{};
   lines = kept;
-  imr = 0xff;  // nothing interrupts before the chip is programmed
 }
 
 void Pic::Chip::describe(state::Fields& fields, bool master) {

@@ -38,7 +38,8 @@ class Pic final : public bus::Device, public ExtIntSource {
 
   struct Chip {
     uint8_t lines = 0;  // the inputs' levels
-    uint8_t irr = 0, imr = 0, isr = 0;
+    uint8_t irr = 0, isr = 0;
+    uint8_t imr = 0xff;           // nothing interrupts before the chip is programmed
     uint8_t elcr = 0;             // 1: level-triggered
     uint8_t icw2 = 0;             // vector base, bits 7:3
     uint8_t lowest_priority = 7;  // the rotation: this input has the lowest priority, the next one the highest

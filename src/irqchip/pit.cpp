@@ -32,9 +32,9 @@ Result<void> Pit::attach(bus::AddressSpace& pio) {
 
 int64_t Pit::now() const { return to_ticks(timer_.now()); }
 
-void Pit::arm(int64_t earliest_ns) {
+void Pit::arm() {
   if (pulse_due_)
-    timer_.set(std::max(to_ns(pulse_at_), earliest_ns));
+    timer_.set(std::max(to_ns(pulse_at_), not_before_));
   else
     timer_.cancel();
 }
@@ -43,18 +43,19 @@ void Pit::schedule() {
   const auto rise = channels_[0].next_rise(now());
   pulse_due_ = rise.has_value();
   pulse_at_ = rise.value_or(0);
-  arm(0);
+  arm();
 }
 
 void Pit::expired() {
   std::lock_guard guard(lock_);
   const int64_t tick = now();
-  if (!pulse_due_ || tick < pulse_at_) return;  // programmed anew since it expired
+  if (!pulse_due_ || tick < pulse_at_ || timer_.now() < not_before_) return;  // programmed anew since it expired
   irq0_.pulse();
   const auto rise = channels_[0].next_rise(tick);
   pulse_due_ = rise.has_value();
   pulse_at_ = rise.value_or(0);
-  arm(timer_.now() + kMinimumRearm);
+  not_before_ = timer_.now() + kMinimumRearm;
+  arm();
 }
 
 void Pit::write_control(uint8_t value) {
@@ -104,6 +105,7 @@ void Pit::NscPort::io_write(uint64_t, unsigned, uint64_t value) {
 void Pit::reset() {
   for (unsigned i = 0; i < 3; ++i) channels_[i].reset(i != 2, now());
   nsc_ = 0;
+  not_before_ = 0;
   schedule();
 }
 
@@ -112,12 +114,14 @@ void Pit::describe(state::Fields& fields) {
   fields.field("nsc", nsc_, state::in_mask(kNscWritable));
   fields.field("pulse_due", pulse_due_);
   fields.field("pulse_at", pulse_at_, state::up_to(uint64_t{1} << 56));
+  fields.field("not_before", not_before_, state::up_to(uint64_t{1} << 62));
 }
 
 void Pit::restored() {
   for (PitChannel& channel : channels_) channel.restored(now());
   pulse_at_ = std::clamp<int64_t>(pulse_at_, 0, now() + 65537);
-  arm(0);
+  not_before_ = std::min(not_before_, timer_.now() + kMinimumRearm);
+  arm();
 }
 
 }  // namespace skerry::irqchip

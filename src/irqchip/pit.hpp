@@ -54,15 +54,16 @@ class Pit final : public bus::Device {
   void write_control(uint8_t value);
   void read_back(uint8_t command);
   void schedule();  // the next pulse, after a change of channel 0
-  void arm(int64_t earliest_ns);
+  void arm();
   void expired();
 
   bus::IrqLine irq0_;
   std::mutex lock_;
   PitChannel channels_[3];
-  uint8_t nsc_ = 0;          // the writable bits of port 0x61 besides the gate
-  bool pulse_due_ = false;   // a pulse is to come, at pulse_at_
-  int64_t pulse_at_ = 0;     // ticks
+  uint8_t nsc_ = 0;         // the writable bits of port 0x61 besides the gate
+  bool pulse_due_ = false;  // a pulse is to come, at pulse_at_
+  int64_t pulse_at_ = 0;    // ticks
+  int64_t not_before_ = 0;  // ns: the last pulse and the minimum interval
   Timer timer_;
   CounterPorts counter_ports_{*this};
   NscPort nsc_port_{*this};

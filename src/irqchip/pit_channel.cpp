@@ -55,9 +55,12 @@ void PitChannel::write_control(uint8_t control, int64_t) {
 void PitChannel::write_count_byte(uint8_t value, int64_t now) {
   settle(now);
   switch (access_) {
-    case Access::kLow: return load_count(value, now);
-    case Access::kHigh: return load_count(static_cast<uint16_t>(value << 8), now);
-    case Access::kLowThenHigh: break;
+    case Access::kLow:
+      return load_count(value, now);
+    case Access::kHigh:
+      return load_count(static_cast<uint16_t>(value << 8), now);
+    case Access::kLowThenHigh:
+      break;
   }
   write_high_next_ = !write_high_next_;
   if (!write_high_next_) return load_count(static_cast<uint16_t>(write_low_ | value << 8), now);
@@ -72,8 +75,10 @@ void PitChannel::load_count(uint16_t value, int64_t now) {
   count_written_ = null_count_ = true;
   if (triggered_by_gate()) return;
   if (periodic()) {
-    if (!running_ && gate_) start(now);
-    else if (running_ && !already_pending) reload_at_ = next_boundary(now);
+    if (!running_ && gate_)
+      start(now);
+    else if (running_ && !already_pending)
+      reload_at_ = next_boundary(now);
     return;
   }
   start(now);
@@ -88,7 +93,7 @@ void PitChannel::set_gate(bool level, int64_t now) {
   if (triggered_by_gate() || periodic()) {
     if (level && count_written_) start(now);
     if (!level && periodic()) running_ = false, held_ = 0;  // OUT goes high at once
-  } else if (started_) {  // modes 0 and 4: the gate only pauses
+  } else if (started_) {                                    // modes 0 and 4: the gate only pauses
     running_ = level;
     start_ = now - done;
     held_ = done;
@@ -99,11 +104,16 @@ bool PitChannel::out(int64_t now) {
   settle(now);
   const int64_t done = elapsed(now);
   switch (mode_) {
-    case 0: return started_ && done >= count_;
-    case 1: return !started_ || done >= count_;
-    case 2: return !running_ || done % period() != period() - 1;
-    case 3: return !running_ || done % period() < high_half();
-    default: return !started_ || done != count_;
+    case 0:
+      return started_ && done >= count_;
+    case 1:
+      return !started_ || done >= count_;
+    case 2:
+      return !running_ || done % period() != period() - 1;
+    case 3:
+      return !running_ || done % period() < high_half();
+    default:
+      return !started_ || done != count_;
   }
 }
 
@@ -206,7 +216,7 @@ void PitChannel::describe(state::Fields& fields) {
 // A state from elsewhere must not lie in this clock's future, nor so far back that arithmetic overflows.
 void PitChannel::restored(int64_t now) {
   start_ = std::clamp(start_, now - (int64_t{1} << 56), now);
-  reload_at_ = std::clamp(reload_at_, start_, now + 65536);
+  if (reload_pending()) reload_at_ = std::clamp(reload_at_, start_, now + 65536);
 }
 
 }  // namespace skerry::irqchip

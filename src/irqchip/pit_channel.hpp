@@ -63,7 +63,7 @@ class PitChannel {
   int64_t held_ = 0;             // while standing: ticks counted so far
   int64_t reload_at_ = 0;        // while reload_pending(): the tick at which programmed_ is loaded
 
-  uint8_t write_low_ = 0;          // the first byte of two
+  uint8_t write_low_ = 0;  // the first byte of two
   bool write_high_next_ = false, read_high_next_ = false;
   bool count_latched_ = false, status_latched_ = false;
   uint16_t latched_count_ = 0;

@@ -1,0 +1,198 @@
+#include "config/vm_config.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/log.hpp"
+
+namespace skerry::config {
+
+namespace {
+
+constexpr size_t kMaxPath = 4095;  // PATH_MAX less the NUL
+constexpr size_t kMaxInitrd = 64 * KiB;
+constexpr size_t kMaxHost = 253;  // a DNS name, RFC 1035, 2.3.4
+constexpr uint64_t kMemoryUnit = 4 * KiB;
+
+// The length of the well-formed UTF-8 sequence that `text` starts with, or 0. Unicode, table 3-7.
+size_t utf8_sequence(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+  const auto continues = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
+    return byte(i) >= low && byte(i) <= high;
+  };
+  const uint8_t first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const uint8_t low = first == 0xe0 ? 0xa0 : 0x80, high = first == 0xed ? 0x9f : 0xbf;
+    return continues(1, low, high) && continues(2) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const uint8_t low = first == 0xf0 ? 0x90 : 0x80, high = first == 0xf4 ? 0x8f : 0xbf;
+    return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+// Text that can be in a JSON string and in a C string.
+Result<void> check_text(std::string_view field, std::string_view text, size_t max_size) {
+  if (text.size() > max_size) return error("{}: is {} bytes long; at most {} are possible", field, text.size(), max_size);
+  if (text.find('\0') != text.npos) return error("{}: contains a NUL character; remove it", field);
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = utf8_sequence(text.substr(at));
+    if (length == 0) return error("{}: byte {} is not UTF-8; rename the file or use only UTF-8 text", field, at);
+    at += length;
+  }
+  return ok();
+}
+
+Result<void> check_path(std::string_view field, std::string_view path, size_t max_size = kMaxPath) {
+  if (path.empty()) return error("{}: is empty; give the path of a file", field);
+  return check_text(field, path, max_size);
+}
+
+Result<void> check_socket(std::string_view field, std::string_view path) {
+  if (path.size() > kMaxSocketPath)
+    return error("{}: the socket path is {} bytes long; a unix socket's is at most {}", field, path.size(),
+                 kMaxSocketPath);
+  return check_path(field, path);
+}
+
+Result<void> check_choice(std::string_view field, std::string_view value, const std::vector<std::string_view>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return ok();
+  return error("{}: '{}' is not known; use {}", field, value, fmt::join(choices, ", "));
+}
+
+Result<void> check_name(std::string_view name) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
+  if (name.empty() || name.size() > 64 || !std::isalnum(static_cast<unsigned char>(name[0])) ||
+      !std::all_of(name.begin(), name.end(), allowed))
+    return error("name: '{}' is not a VM name; use 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first",
+                 std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isprint(c); }) ? name : "?");
+  return ok();
+}
+
+Result<void> check_memory(uint64_t memory) {
+  if (memory < kMinMemory)
+    return error("memory: {} is too small; at least {}", format_size(memory), format_size(kMinMemory));
+  if (memory > kMaxMemory)
+    return error("memory: {} is too large; at most {}", format_size(memory), format_size(kMaxMemory));
+  if (memory % kMemoryUnit)
+    return error("memory: {} is not a multiple of {}; use {}", format_size(memory), format_size(kMemoryUnit),
+                 format_size(align_up(memory, kMemoryUnit)));
+  return ok();
+}
+
+Result<void> check_kernel(const Kernel& kernel) {
+  if (kernel.path.empty())
+    return error("kernel.path: is empty; this board has no firmware to start from, so give a kernel (--kernel FILE)");
+  if (auto good = check_path("kernel.path", kernel.path); !good) return good;
+  if (auto good = check_text("kernel.initrd", kernel.initrd, kMaxInitrd); !good) return good;
+  return check_text("kernel.command_line", kernel.command_line, kMaxCommandLine);
+}
+
+Result<void> check_console(const Console& console) {
+  if (console.type == Console::Type::kUnix) return check_socket("console.path", console.path);
+  if (console.type == Console::Type::kFile) return check_path("console.path", console.path);
+  if (!console.path.empty())
+    return error("console.path: a console of type '{}' has no path; leave it out", to_string(Console{console.type, ""}));
+  return ok();
+}
+
+Result<void> check_gdb(const GdbAddress& gdb) {
+  if (gdb.type == GdbAddress::Type::kUnix) {
+    if (!gdb.host.empty() || gdb.port != 0) return error("gdb.host: a unix socket has no host and port; leave them out");
+    return check_socket("gdb.path", gdb.path);
+  }
+  if (!gdb.path.empty()) return error("gdb.path: a TCP address has no path; leave it out");
+  if (gdb.port == 0) return error("gdb.port: 0 is not a TCP port; use 1 to 65535");
+  return check_text("gdb.host", gdb.host, kMaxHost);
+}
+
+}  // namespace
+
+std::vector<std::string_view> boards() { return {"plain-1"}; }
+std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
+std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3"}; }
+
+Result<void> validate(const VmConfig& config) {
+  if (auto good = check_name(config.name); !good) return good;
+  if (auto good = check_choice("board", config.board, boards()); !good) return good;
+  if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
+  if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
+  if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
+  if (config.vcpus > kMaxVcpus)
+    return error("cpu.count: {} is too many; board {} has 1 to {} vCPUs", config.vcpus, config.board, kMaxVcpus);
+  if (auto good = check_memory(config.memory); !good) return good;
+  if (auto good = check_kernel(config.kernel); !good) return good;
+  if (auto good = check_console(config.console); !good) return good;
+  if (config.isa_debug_exit && *config.isa_debug_exit > 0x10000 - kIsaDebugExitPorts)
+    return error("isa_debug_exit: port {:#x} is too high for {} ports; at most {:#x}", *config.isa_debug_exit,
+                 kIsaDebugExitPorts, 0x10000 - kIsaDebugExitPorts);
+  if (config.qmp)
+    if (auto good = check_socket("qmp", *config.qmp); !good) return good;
+  if (config.gdb)
+    if (auto good = check_gdb(*config.gdb); !good) return good;
+  std::vector<std::string_view> categories = log::category_names();
+  categories.push_back("all");
+  if (config.debug.size() > categories.size()) return error("debug: has {} entries; name each category once", config.debug.size());
+  for (const std::string& category : config.debug)
+    if (auto good = check_choice("debug", category, categories); !good) return good;
+  return ok();
+}
+
+Result<Console> parse_console(std::string_view text) {
+  Console console;
+  if (text == "stdio") return console;
+  if (text == "pty" || text == "none") {
+    console.type = text == "pty" ? Console::Type::kPty : Console::Type::kNone;
+    return console;
+  }
+  for (const auto& [prefix, type] : {std::pair<std::string_view, Console::Type>{"file:", Console::Type::kFile},
+                                     {"unix:", Console::Type::kUnix}}) {
+    if (!text.starts_with(prefix)) continue;
+    if (text.size() == prefix.size()) return error("console '{}' has no path; write {}PATH", text, prefix);
+    return Console{type, std::string(text.substr(prefix.size()))};
+  }
+  return error("'{}' is not a console; use stdio, pty, file:PATH, unix:PATH or none", text);
+}
+
+std::string to_string(const Console& console) {
+  switch (console.type) {
+    case Console::Type::kStdio: return "stdio";
+    case Console::Type::kPty: return "pty";
+    case Console::Type::kFile: return "file:" + console.path;
+    case Console::Type::kUnix: return "unix:" + console.path;
+    case Console::Type::kNone: break;
+  }
+  return "none";
+}
+
+Result<GdbAddress> parse_gdb(std::string_view text) {
+  GdbAddress address;
+  if (text.starts_with("unix:") && text.size() > 5) {
+    address.type = GdbAddress::Type::kUnix;
+    address.path = text.substr(5);
+    return address;
+  }
+  // The last colon separates the port: an IPv6 address has colons of its own.
+  const size_t colon = text.rfind(':');
+  if (!text.starts_with("tcp:") || colon < 4)
+    return error("'{}' is not an address for gdb; use tcp::PORT, tcp:HOST:PORT or unix:PATH", text);
+  auto port = parse_number(text.substr(colon + 1));
+  if (!port || *port < 1 || *port > 65535)
+    return error("'{}' in '{}' is not a TCP port; use 1 to 65535", text.substr(colon + 1), text);
+  std::string_view host = text.substr(4, colon - 4);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  address.host = host;
+  address.port = static_cast<uint16_t>(*port);
+  return address;
+}
+
+std::string to_string(const GdbAddress& address) {
+  if (address.type == GdbAddress::Type::kUnix) return "unix:" + address.path;
+  const bool ipv6 = address.host.find(':') != std::string::npos;
+  return fmt::format("tcp:{}{}{}:{}", ipv6 ? "[" : "", address.host, ipv6 ? "]" : "", address.port);
+}
+
+}  // namespace skerry::config

@@ -1,0 +1,98 @@
+// The description of one VM: the contract between what asks for a VM (`skerry run`, `skerryd`) and what is it
+// (`skerry-vm`). Options and XML are lowered to it; it travels as JSON; save files and migration streams carry it.
+//
+// A value of these types may hold anything; validate() says whether it describes a VM. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/units.hpp"
+
+namespace skerry::config {
+
+// Of the JSON form. Goes up when a reader of the old form would misunderstand the new one.
+constexpr unsigned kVersion = 1;
+// APIC IDs are 0..254: 255 is the broadcast ID of an xAPIC (Intel SDM vol. 3, 11.6.1).
+constexpr unsigned kMaxVcpus = 255;
+// Below 1 MiB there are holes and tables; the smallest kernels live in the second.
+constexpr uint64_t kMinMemory = 2 * MiB;
+// 40 physical-address bits, less the hole below 4 GiB.
+constexpr uint64_t kMaxMemory = 1023 * GiB;
+constexpr size_t kMaxJsonSize = 1 * MiB;
+// Of a command line; a kernel may take less, which is for its loader to say.
+constexpr size_t kMaxCommandLine = 64 * KiB - 1;
+// sockaddr_un::sun_path with its terminating NUL, unix(7).
+constexpr size_t kMaxSocketPath = 107;
+constexpr unsigned kIsaDebugExitPorts = 4;
+
+struct Kernel {
+  std::string path;
+  // A file, or for kernels with modules "FILE[ ARGUMENTS][,FILE[ ARGUMENTS]]...". Empty: none.
+  std::string initrd;
+  std::string command_line;
+  bool operator==(const Kernel&) const = default;
+};
+
+// What the first serial port is connected to.
+struct Console {
+  enum class Type : uint8_t { kStdio, kPty, kFile, kUnix, kNone };
+  Type type = Type::kStdio;
+  std::string path;  // of kFile and kUnix
+  bool operator==(const Console&) const = default;
+};
+
+// Where the gdb stub listens.
+struct GdbAddress {
+  enum class Type : uint8_t { kTcp, kUnix };
+  Type type = Type::kTcp;
+  std::string host;   // of kTcp; empty: 127.0.0.1
+  uint16_t port = 0;  // of kTcp
+  std::string path;   // of kUnix
+  bool operator==(const GdbAddress&) const = default;
+};
+
+struct VmConfig {
+  std::string name = "vm";             // 1 to 64 letters, digits and "._-"
+  std::string board = "plain-1";       // see boards()
+  std::string accelerator = "auto";    // see accelerators()
+  std::string cpu_model = "host";      // see cpu_models()
+  unsigned vcpus = 1;
+  uint64_t memory = 512 * MiB;         // bytes, whole pages
+  Kernel kernel;
+  Console console;
+  bool no_reboot = false;              // a reset by the guest ends the VM
+  std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status
+  std::optional<std::string> qmp;      // path of the unix socket
+  std::optional<GdbAddress> gdb;
+  std::vector<std::string> debug;      // categories of log::enable()
+  bool operator==(const VmConfig&) const = default;
+};
+
+std::vector<std::string_view> boards();
+std::vector<std::string_view> accelerators();
+std::vector<std::string_view> cpu_models();
+
+// The first thing that is wrong, in one line that starts with the field's path in the JSON form ("cpus: ...") and says
+// what would be right.
+Result<void> validate(const VmConfig& config);
+
+// `config` must be valid. The same value gives the same text, and from_json() gives the same value back.
+std::string to_json(const VmConfig& config);
+// Parses and validates. Keys that are not known are refused: a typing error must not silently mean the default.
+Result<VmConfig> from_json(std::string_view text);
+// from_json() of everything that can be read from `fd`, a file or a pipe.
+Result<VmConfig> read_json(int fd);
+
+// The texts of the options: "stdio", "pty", "file:PATH", "unix:PATH", "none".
+Result<Console> parse_console(std::string_view text);
+std::string to_string(const Console& console);
+// "tcp::PORT", "tcp:HOST:PORT", "unix:PATH".
+Result<GdbAddress> parse_gdb(std::string_view text);
+std::string to_string(const GdbAddress& address);
+
+}  // namespace skerry::config
