@@ -23,10 +23,10 @@ namespace skerry::chardev {
 
 // The device's side. Functions left empty: a device that takes no input, and one that never waits for room.
 struct Frontend {
-  std::function<size_t()> can_receive;                   // how many bytes the device takes now
+  std::function<size_t()> can_receive;                    // how many bytes the device takes now
   std::function<void(std::span<const uint8_t>)> receive;  // at most as many as can_receive() just said
-  std::function<void()> writable;                        // write() took less than it was given; there is room again
-  std::function<void()> receive_break;                   // the person asked for a line break (Ctrl-A b)
+  std::function<void()> writable;                         // write() took less than it was given; there is room again
+  std::function<void()> receive_break;                    // the person asked for a line break (Ctrl-A b)
 };
 
 class Chardev {

@@ -23,9 +23,9 @@ enum GeneralConfig : uint8_t { ENABLE_CNF = 1 << 0, LEG_RT_CNF = 1 << 1, kGenera
 enum TimerConfig : uint32_t {
   Tn_INT_TYPE_CNF = 1 << 1,  // level
   Tn_INT_ENB_CNF = 1 << 2,
-  Tn_TYPE_CNF = 1 << 3,      // periodic
+  Tn_TYPE_CNF = 1 << 3,  // periodic
   Tn_PER_INT_CAP = 1 << 4,
-  Tn_SIZE_CAP = 1 << 5,      // 64 bits
+  Tn_SIZE_CAP = 1 << 5,  // 64 bits
   Tn_VAL_SET_CNF = 1 << 6,
   Tn_32MODE_CNF = 1 << 8,
   Tn_INT_ROUTE_CNF = 0x1f << 9,

@@ -51,6 +51,15 @@ struct Pipe {
   }
 };
 
+std::string read_now(int fd, size_t most = 1 << 22) {
+  std::string text(most, '\0');
+  pollfd wait{fd, POLLIN, 0};
+  if (::poll(&wait, 1, 0) <= 0) return {};
+  const ssize_t got = ::read(fd, text.data(), text.size());
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
 struct Rig {
   VmClock clock;
   std::unique_ptr<EventLoop> loop = EventLoop::create(clock).value();
@@ -85,6 +94,15 @@ struct Rig {
     for (int i = 0; i < 500 && !done(); ++i) loop->poll(10);
     return done();
   }
+  // A terminal passes bytes on when the kernel finds the time.
+  bool arrives(int fd, std::string_view expected) {
+    std::string got;
+    return until([&] {
+             got += read_now(fd);
+             return got.size() >= expected.size();
+           }) &&
+           got == expected;
+  }
   // Turns of the loop that found something to do, when nothing should.
   int busy_turns() {
     int busy = 0;
@@ -96,15 +114,6 @@ struct Rig {
     return busy;
   }
 };
-
-std::string read_now(int fd, size_t most = 1 << 22) {
-  std::string text(most, '\0');
-  pollfd wait{fd, POLLIN, 0};
-  if (::poll(&wait, 1, 0) <= 0) return {};
-  const ssize_t got = ::read(fd, text.data(), text.size());
-  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  return text;
-}
 
 std::string contents(const std::string& path) {
   std::ifstream file(path);
@@ -346,7 +355,15 @@ TEST(Stdio, EscapesAreForThePerson) {
   Rig rig;
   rig.room = 3;  // the guest hangs, and Ctrl-A x gets through all the same
   ASSERT_TRUE(rig.open("stdio"));
-  const std::string_view typed = "a\x01\x01" "b\x01" "acd\x01" "b\x01" "z\x01" "h\x01" "c\x01" "x";
+  const std::string_view typed =
+      "a\x01\x01"
+      "b\x01"
+      "acd\x01"
+      "b\x01"
+      "z\x01"
+      "h\x01"
+      "c\x01"
+      "x";
   ASSERT_EQ(::write(in.write.get(), typed.data(), typed.size()), static_cast<ssize_t>(typed.size()));
   rig.turn();
   EXPECT_EQ(rig.quits, 1u);
@@ -354,7 +371,10 @@ TEST(Stdio, EscapesAreForThePerson) {
   rig.room = 100;
   rig.chardev->receive_ready();
   rig.turn();
-  EXPECT_EQ(rig.input, "a\x01" "b\x01" "cd");
+  EXPECT_EQ(rig.input,
+            "a\x01"
+            "b\x01"
+            "cd");
   const std::string said = read_now(out.read.get());
   EXPECT_NE(said.find("Ctrl-A x"), std::string::npos);
   EXPECT_NE(said.find("no monitor"), std::string::npos);
@@ -426,8 +446,7 @@ TEST(Pty, TalksToWhoOpensIt) {
     UniqueFd other(::open(path.c_str(), O_RDWR | O_NOCTTY));
     ASSERT_TRUE(other);
     rig.chardev->write(bytes("hi\n"));
-    rig.turn();
-    EXPECT_EQ(read_now(other.get()), visit == 0 ? "before\nhi\n" : "hi\n");
+    EXPECT_TRUE(rig.arrives(other.get(), visit == 0 ? "before\nhi\n" : "hi\n"));
     ASSERT_EQ(::write(other.get(), "yo\r", 3), 3);
     EXPECT_TRUE(rig.until([&] { return rig.input == "yo\r"; }));
     rig.input.clear();
@@ -445,7 +464,7 @@ TEST(Unix, ServesOneClientAfterTheOther) {
   const std::string path = folder.path + "/console";
   Rig rig;
   ASSERT_TRUE(rig.open("unix:" + path));
-  struct stat about{};
+  struct stat about {};
   ASSERT_EQ(::stat(path.c_str(), &about), 0);
   EXPECT_EQ(about.st_mode & 0777, 0600u);
   rig.chardev->write(bytes("early "));
@@ -513,7 +532,8 @@ TEST(Unix, ReplacesAStaleSocketAndNothingElse) {
   std::ofstream(folder.path + "/file") << "precious";
   EXPECT_FALSE(other.open("unix:" + folder.path + "/file"));
   EXPECT_EQ(contents(folder.path + "/file"), "precious");
-  EXPECT_NE(other.open("unix:/" + std::string(200, 'x')).error().message().find("use a shorter one"), std::string::npos);
+  EXPECT_NE(other.open("unix:/" + std::string(200, 'x')).error().message().find("use a shorter one"),
+            std::string::npos);
 }
 
 TEST(ByteQueue, DropsTheOldestAndBoundsItsMemory) {
@@ -563,8 +583,7 @@ TEST(Stdio, TalksToATerminal) {
   ASSERT_EQ(::write(master, "key", 3), 3);
   EXPECT_TRUE(rig.until([&] { return rig.input == "key"; }));
   rig.chardev->write(bytes("text\n"));
-  rig.turn();
-  EXPECT_EQ(read_now(master), "text\r\n");
+  EXPECT_TRUE(rig.arrives(master, "text\r\n"));
   rig.chardev->write(bytes(std::string(200'000, 'x')));
   rig.turn();
   EXPECT_LE(rig.busy_turns(), 2) << "a terminal that nobody reads from blocks nobody";

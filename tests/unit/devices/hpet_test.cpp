@@ -7,7 +7,18 @@
 namespace skerry::devices {
 namespace {
 
-enum : uint64_t { GCAP_ID = 0, GEN_CONF = 0x10, GINTR_STA = 0x20, MAIN_CNT = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140, CONF = 0, CMP = 8, FSB = 16 };
+enum : uint64_t {
+  GCAP_ID = 0,
+  GEN_CONF = 0x10,
+  GINTR_STA = 0x20,
+  MAIN_CNT = 0xf0,
+  T0 = 0x100,
+  T1 = 0x120,
+  T2 = 0x140,
+  CONF = 0,
+  CMP = 8,
+  FSB = 16
+};
 enum : uint64_t { kLevel = 2, kEnable = 4, kPeriodic = 8, kValSet = 0x40, k32 = 0x100, kFsb = 0x4000 };
 constexpr uint64_t kRoute20 = 20 << 9, kRoute21 = 21 << 9;
 constexpr int64_t kCount = 10;  // nanoseconds
@@ -178,7 +189,9 @@ test::Trace drive(HpetRig& rig, std::mt19937_64& random) {
   rig.irqs.messages.clear();
   for (int i = 0; i < 300; ++i) {
     const unsigned size = 1u << random() % 4;
-    const uint64_t offset = random() % 3 == 0 ? random() % 0x400 : std::array<uint64_t, 9>{GEN_CONF, GINTR_STA, MAIN_CNT, T0, T0 + CMP, T1, T1 + CMP, T2, T2 + CMP}[random() % 9];
+    const uint64_t offset = random() % 3 == 0 ? random() % 0x400
+                                              : std::array<uint64_t, 9>{GEN_CONF, GINTR_STA, MAIN_CNT, T0, T0 + CMP, T1,
+                                                                        T1 + CMP, T2,        T2 + CMP}[random() % 9];
     uint64_t value = random() >> random() % 64;
     if (random() % 4 == 0) value = ~value;
     switch (random() % 4) {

@@ -10,7 +10,8 @@ namespace {
 template <bool with_mouse>
 struct Rig : test::PortRig {
   unsigned resets = 0;
-  I8042 controller{{.keyboard_irq = line(1), .mouse_irq = line(12), .mouse = with_mouse, .reset = [this] { ++resets; }}};
+  I8042 controller{
+      {.keyboard_irq = line(1), .mouse_irq = line(12), .mouse = with_mouse, .reset = [this] { ++resets; }}};
   Rig() { EXPECT_TRUE(controller.attach(pio)); }
   bus::Device& device() { return controller; }
   void command(uint8_t value) { out(0x64, value); }

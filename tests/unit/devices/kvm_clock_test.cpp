@@ -28,7 +28,8 @@ struct ClockRig {
   std::unique_ptr<KvmClock> clock;
   ClockRig() {
     EXPECT_TRUE(memory.add_ram(0, kRam, "ram"));
-    clock = std::make_unique<KvmClock>(time.clock(), memory, 2, kHz, [this] { return tsc; }, [this] { return wall; });
+    clock = std::make_unique<KvmClock>(
+        time.clock(), memory, 2, kHz, [this] { return tsc; }, [this] { return wall; });
   }
   bus::Device& device() { return *clock; }
   void follow(ClockRig& other) {
@@ -46,8 +47,9 @@ struct ClockRig {
 };
 
 TEST(KvmClock, ScaleIsExact) {
-  for (const uint64_t hz : {uint64_t{1}, uint64_t{999'999'999}, uint64_t{1'000'000'000}, uint64_t{1'000'000'001}, kHz,
-                            uint64_t{2'000'000'000}, uint64_t{4'294'967'296}, uint64_t{5'700'000'000}, uint64_t{25'000'000}}) {
+  for (const uint64_t hz :
+       {uint64_t{1}, uint64_t{999'999'999}, uint64_t{1'000'000'000}, uint64_t{1'000'000'001}, kHz,
+        uint64_t{2'000'000'000}, uint64_t{4'294'967'296}, uint64_t{5'700'000'000}, uint64_t{25'000'000}}) {
     const auto scale = KvmClock::scale_for(hz);
     EXPECT_GE(scale.mul, 0x80000000u) << hz;
     const uint64_t day = KvmClock::nanoseconds(hz * 86'400, scale);
@@ -84,7 +86,7 @@ TEST(KvmClock, ResumeSaysSoAndNeverGoesBack) {
   ClockRig rig;
   rig.clock->write_msr(0, 0x4b564d01, 0x1001);
   const TimeInfo before = rig.info(0x1000);
-  rig.tsc += 10 * kHz;                      // ten seconds by the TSC, but VmClock says a bit less
+  rig.tsc += 10 * kHz;  // ten seconds by the TSC, but VmClock says a bit less
   rig.time.advance(9'999'900'000);
   rig.clock->resumed();
   const TimeInfo after = rig.info(0x1000);
@@ -119,7 +121,8 @@ TEST(KvmClock, DisabledWritesNothing) {
 
 TEST(KvmClock, HostileAddressesAreHarmless) {
   ClockRig rig;
-  for (const uint64_t gpa : {kRam - 1, kRam - 4, kRam - 31, kRam, ~uint64_t{0}, ~uint64_t{0} - 2, uint64_t{0xfee00000}, uint64_t{0x1ffe}}) {
+  for (const uint64_t gpa :
+       {kRam - 1, kRam - 4, kRam - 31, kRam, ~uint64_t{0}, ~uint64_t{0} - 2, uint64_t{0xfee00000}, uint64_t{0x1ffe}}) {
     EXPECT_TRUE(rig.clock->write_msr(0, 0x4b564d01, gpa | 1));
     EXPECT_TRUE(rig.clock->write_msr(0, 0x4b564d00, gpa));
     rig.clock->resumed();

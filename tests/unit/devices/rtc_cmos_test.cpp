@@ -12,7 +12,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kStart = 1'709'251'197;  // 2024-02-29 23:59:57 UTC, a Thursday
 
 struct RtcRig : test::PortRig {
-  RtcCmos rtc{line(8), time.loop(), kStart * kSecond};
+  RtcCmos rtc{line(8), time.loop(), kStart* kSecond};
   RtcRig() { EXPECT_TRUE(rtc.attach(pio)); }
   bus::Device& device() { return rtc; }
   bool irq() const { return irqs.level[8]; }
