@@ -32,9 +32,7 @@ class ByteQueue {
     push(from);
   }
 
-  std::span<const uint8_t> front(size_t most) const {
-    return std::span(bytes_).subspan(head_, std::min(most, size()));
-  }
+  std::span<const uint8_t> front(size_t most) const { return std::span(bytes_).subspan(head_, std::min(most, size())); }
   void drop(size_t count) {
     head_ += std::min(count, size());
     if (head_ == bytes_.size()) {

@@ -23,10 +23,10 @@ namespace skerry::chardev {
 
 // The device's side. Functions left empty: a device that takes no input, and one that never waits for room.
 struct Frontend {
-  std::function<size_t()> can_receive;                   // how many bytes the device takes now
+  std::function<size_t()> can_receive;                    // how many bytes the device takes now
   std::function<void(std::span<const uint8_t>)> receive;  // at most as many as can_receive() just said
-  std::function<void()> writable;                        // write() took less than it was given; there is room again
-  std::function<void()> receive_break;                   // the person asked for a line break (Ctrl-A b)
+  std::function<void()> writable;                         // write() took less than it was given; there is room again
+  std::function<void()> receive_break;                    // the person asked for a line break (Ctrl-A b)
 };
 
 class Chardev {
@@ -62,6 +62,8 @@ struct OpenOptions {
   std::function<void()> quit;  // stdio: Ctrl-A x was typed. On the loop's thread
 };
 // Opening stdio makes the process ignore SIGPIPE: the end of the reader of its output must not be the end of the VM.
+// A program that may be started without standard input or output opens /dev/null in their place before anything else,
+// as otherwise the next file it opens would be taken for them.
 Result<std::unique_ptr<Chardev>> open_chardev(const Spec& spec, OpenOptions options = {});
 
 }  // namespace skerry::chardev

@@ -22,7 +22,7 @@ bool ready(int fd, int16_t events, int timeout_ms) {
 
 HostFd HostFd::owned(UniqueFd fd) {
   HostFd result;
-  struct stat about{};
+  struct stat about {};
   result.socket_ = ::fstat(fd.get(), &about) == 0 && S_ISSOCK(about.st_mode);
   result.owned_ = std::move(fd);
   return result;
@@ -30,14 +30,14 @@ HostFd HostFd::owned(UniqueFd fd) {
 
 HostFd HostFd::inherited(int fd, int access) {
   HostFd result;
-  struct stat about{};
+  struct stat about {};
   if (::fstat(fd, &about) != 0) return result;
   result.shared_ = fd;
   result.socket_ = S_ISSOCK(about.st_mode);
   if (result.socket_ || S_ISREG(about.st_mode)) return result;
 
-  result.owned_ = UniqueFd(::open(fmt::format("/proc/self/fd/{}", fd).c_str(),
-                                  access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  result.owned_ =
+      UniqueFd(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   // A pipe that poll() calls writable has a free page. A terminal may have room for one character only.
   if (!result.owned_) result.most_after_poll_ = S_ISFIFO(about.st_mode) ? PIPE_BUF : 1;
   return result;
@@ -51,7 +51,8 @@ void HostFd::close() {
 ssize_t HostFd::read(std::span<uint8_t> to) const {
   if (most_after_poll_ != 0 && !ready(get(), POLLIN, 0)) return -EAGAIN;
   for (;;) {
-    const ssize_t got = socket_ ? ::recv(get(), to.data(), to.size(), MSG_DONTWAIT) : ::read(get(), to.data(), to.size());
+    const ssize_t got =
+        socket_ ? ::recv(get(), to.data(), to.size(), MSG_DONTWAIT) : ::read(get(), to.data(), to.size());
     if (got >= 0) return got;
     if (errno != EINTR) return -errno;
   }

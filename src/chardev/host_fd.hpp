@@ -35,7 +35,7 @@ class HostFd {
 
  private:
   UniqueFd owned_;
-  int shared_ = -1;             // an inherited descriptor, not ours to close
+  int shared_ = -1;  // an inherited descriptor, not ours to close
   bool socket_ = false;
   size_t most_after_poll_ = 0;  // not 0: blocking; how many bytes surely fit where poll() says writable
 };

@@ -16,8 +16,7 @@ constexpr size_t kInputBacklog = 64 * KiB;
 
 class Stdio final : public Stream {
  public:
-  explicit Stdio(std::function<void()> quit)
-      : Stream(kInputBacklog, WhenFull::kBackPressure), quit_(std::move(quit)) {
+  explicit Stdio(std::function<void()> quit) : Stream(kInputBacklog, WhenFull::kBackPressure), quit_(std::move(quit)) {
     set_input(HostFd::inherited(STDIN_FILENO, O_RDONLY));
     HostFd output = HostFd::inherited(STDOUT_FILENO, O_WRONLY);
     if (!output) set_when_full(WhenFull::kDropOldest);  // started without a standard output

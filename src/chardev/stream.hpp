@@ -80,7 +80,6 @@ class Stream : public Chardev {
   ByteQueue input_;
   std::vector<uint8_t> in_flight_;  // taken from output_, being written
   size_t in_flight_done_ = 0;
-  bool output_dead_ = false;        // nothing will ever take output again; it is dropped
   bool continue_posted_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 

@@ -61,7 +61,7 @@ class UnixSocket final : public Stream {
 
 // Makes way for our socket: removes one that a dead process left behind, refuses anything else.
 Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
-  struct stat about{};
+  struct stat about {};
   if (::lstat(path.c_str(), &about) != 0) return ok();
   if (!S_ISSOCK(about.st_mode)) return error("console socket '{}': something that is no socket is there", path);
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

@@ -17,8 +17,7 @@ enum Pm1Status : uint16_t {
   RTC_STS = 1 << 10,
   PCIEXP_WAKE_STS = 1 << 14,
   WAK_STS = 1 << 15,
-  kPm1StatusMask =
-      TMR_STS | BM_STS | GBL_STS | PWRBTN_STS | SLPBTN_STS | RTC_STS | PCIEXP_WAKE_STS | WAK_STS,
+  kPm1StatusMask = TMR_STS | BM_STS | GBL_STS | PWRBTN_STS | SLPBTN_STS | RTC_STS | PCIEXP_WAKE_STS | WAK_STS,
 };
 enum Pm1Enable : uint16_t {
   TMR_EN = 1 << 0,
@@ -41,7 +40,12 @@ enum Pm1Control : uint16_t {
 constexpr unsigned kSlpTypShift = 10;
 constexpr unsigned kHalfWrapShift = 31;  // TMR_STS is set whenever the timer's top bit changes (4.8.3.3)
 // ICH9, 13.7.5 "RST_CNT - Reset Control Register".
-enum ResetControl : uint8_t { SYS_RST = 0x02, RST_CPU = 0x04, FULL_RST = 0x08, kResetMask = SYS_RST | RST_CPU | FULL_RST };
+enum ResetControl : uint8_t {
+  SYS_RST = 0x02,
+  RST_CPU = 0x04,
+  FULL_RST = 0x08,
+  kResetMask = SYS_RST | RST_CPU | FULL_RST
+};
 
 uint8_t byte_of(uint16_t low, uint16_t high, uint64_t offset) {
   return static_cast<uint8_t>((offset < 2 ? low : high) >> (offset % 2 * 8));

@@ -40,13 +40,13 @@ class AcpiPm final : public bus::Device {
 
   // The blocks at 0x600 to 0x623.
   Result<void> attach(bus::AddressSpace& pio);
-  // The reset register. It lies within the ports of the PCI configuration mechanism (0xcf8 to 0xcff): a board whose host
-  // bridge claims those as one range gives its byte accesses at 0xcf9 to reset_register() instead.
+  // The reset register. It lies within the ports of the PCI configuration mechanism (0xcf8 to 0xcff): a board whose
+  // host bridge claims those as one range gives its byte accesses at 0xcf9 to reset_register() instead.
   Result<void> attach_reset_register(bus::AddressSpace& pio);
   bus::IoHandler& reset_register() { return reset_window_; }
 
-  void press_power_button();          // any thread
-  void raise_gpe(unsigned event);     // sets the status bit; any thread
+  void press_power_button();       // any thread
+  void raise_gpe(unsigned event);  // sets the status bit; any thread
 
   std::string_view name() const override { return "acpi-pm"; }
   void reset() override;

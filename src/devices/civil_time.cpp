@@ -3,7 +3,7 @@
 namespace skerry::devices {
 
 namespace {
-constexpr int64_t kDaysPerEra = 146'097;          // 400 years
+constexpr int64_t kDaysPerEra = 146'097;           // 400 years
 constexpr int64_t kDaysFromYear0To1970 = 719'468;  // counted from 1 March of year 0
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 }  // namespace

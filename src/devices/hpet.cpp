@@ -23,9 +23,9 @@ enum GeneralConfig : uint8_t { ENABLE_CNF = 1 << 0, LEG_RT_CNF = 1 << 1, kGenera
 enum TimerConfig : uint32_t {
   Tn_INT_TYPE_CNF = 1 << 1,  // level
   Tn_INT_ENB_CNF = 1 << 2,
-  Tn_TYPE_CNF = 1 << 3,      // periodic
+  Tn_TYPE_CNF = 1 << 3,  // periodic
   Tn_PER_INT_CAP = 1 << 4,
-  Tn_SIZE_CAP = 1 << 5,      // 64 bits
+  Tn_SIZE_CAP = 1 << 5,  // 64 bits
   Tn_VAL_SET_CNF = 1 << 6,
   Tn_32MODE_CNF = 1 << 8,
   Tn_INT_ROUTE_CNF = 0x1f << 9,
@@ -351,8 +351,9 @@ void Hpet::rearm() {
     timer_.cancel();
     return;
   }
-  // Up to the next tick, so that the count has surely come when the timer expires.
-  set_after(timer_, now, std::min<uint64_t>(least, kLongestWait / kCountNs) * kCountNs + kCountNs);
+  const uint64_t into_this_count = elapsed(counted_from_, now) % kCountNs;
+  const uint64_t wait = std::min<uint64_t>(least, kLongestWait / kCountNs) * kCountNs;
+  set_after(timer_, now, wait - std::min(wait, into_this_count));
 }
 
 void Hpet::expired() {

@@ -58,16 +58,16 @@ class I8042 final : public bus::Device {
 
   const Wiring wiring_;
   std::mutex lock_;
-  uint8_t command_byte_ = 0;     // RAM address 0
-  uint8_t awaited_ = 0;          // the controller command whose data byte comes next, or 0
+  uint8_t command_byte_ = 0;  // RAM address 0
+  uint8_t awaited_ = 0;       // the controller command whose data byte comes next, or 0
   uint8_t output_buffer_ = 0;
-  bool output_full_ = false;     // OBF
+  bool output_full_ = false;  // OBF
   bool output_from_mouse_ = false;
   bool last_write_was_command_ = false;
-  bool break_prefix_ = false;    // translating: 0xf0 came, the next code is a release
+  bool break_prefix_ = false;  // translating: 0xf0 came, the next code is a release
   bool a20_ = true;
-  Ps2Queue replies_;             // the controller's own
-  Ps2Queue mouse_loop_;          // 0xd3: as if from the mouse
+  Ps2Queue replies_;     // the controller's own
+  Ps2Queue mouse_loop_;  // 0xd3: as if from the mouse
   Ps2Keyboard keyboard_;
   Ps2Mouse mouse_;
   IoWindow data_window_, command_window_, control_a_window_;

@@ -60,7 +60,7 @@ class Ps2Mouse {
  private:
   void defaults();
   uint8_t awaited_ = 0;
-  uint8_t resolution_ = 2;     // 4 counts a millimetre
+  uint8_t resolution_ = 2;  // 4 counts a millimetre
   uint8_t sample_rate_ = 100;
   bool scaling_2_to_1_ = false;
   bool remote_ = false;

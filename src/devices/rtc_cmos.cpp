@@ -34,13 +34,13 @@ enum RegisterB : uint8_t {
   AIE = 0x20,
   UIE = 0x10,
   SQWE = 0x08,
-  DM = 0x04,     // 1: binary, 0: BCD
-  H24 = 0x02,    // "24/12"
+  DM = 0x04,   // 1: binary, 0: BCD
+  H24 = 0x02,  // "24/12"
 };
 enum RegisterC : uint8_t { IRQF = 0x80, PF = 0x40, AF = 0x20, UF = 0x10 };
 enum RegisterD : uint8_t { VRT = 0x80 };
-constexpr uint8_t kPm = 0x80;         // in an hour of 12
-constexpr uint8_t kDontCare = 0xc0;   // alarm bytes from 0xc0 up match always
+constexpr uint8_t kPm = 0x80;                 // in an hour of 12
+constexpr uint8_t kDontCare = 0xc0;           // alarm bytes from 0xc0 up match always
 constexpr uint64_t kUpdateWarning = 244'000;  // UIP rises 244 us before an update
 constexpr uint64_t kOscillatorHz = 32'768;
 // Legal times: a century byte of 0xff is year 25755, and the other fields may carry over once more.
@@ -48,8 +48,8 @@ constexpr int64_t kLatest = int64_t{900'000} * 1'000'000;
 constexpr int64_t kEarliest = -int64_t{63} * 1'000'000'000;  // year 0 is 62.2e9 s before 1970
 
 bool is_time(uint8_t index) {
-  return index == kSeconds || index == kMinutes || index == kHours ||
-         (index >= kDayOfWeek && index <= kYear) || index == kCentury;
+  return index == kSeconds || index == kMinutes || index == kHours || (index >= kDayOfWeek && index <= kYear) ||
+         index == kCentury;
 }
 }  // namespace
 
@@ -315,7 +315,9 @@ void RtcCmos::account(int64_t now) {
     if (alarm && *alarm <= seconds_at(now)) flags |= AF;
   }
   if (const uint64_t period = periodic_ticks(); period != 0) {
-    const auto count = [&](uint64_t time) { return multiply_divide(time, kOscillatorHz, kNanosecondsPerSecond) / period; };
+    const auto count = [&](uint64_t time) {
+      return multiply_divide(time, kOscillatorHz, kNanosecondsPerSecond) / period;
+    };
     if (count(before) != count(after)) flags |= PF;
   }
   accounted_ = now;

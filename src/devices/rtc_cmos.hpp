@@ -46,17 +46,17 @@ class RtcCmos final : public bus::Device, private bus::IoHandler {
   void write_a(uint8_t value, int64_t now);
   void write_b(uint8_t value, int64_t now);
   bool counting() const;
-  uint64_t run_time(int64_t now) const;       // nanoseconds since the second base_seconds_ began
-  int64_t seconds_at(int64_t now) const;      // the time of day, while counting
-  void put_time(int64_t seconds);              // into the registers
-  int64_t written_time() const;                // what the registers say
+  uint64_t run_time(int64_t now) const;   // nanoseconds since the second base_seconds_ began
+  int64_t seconds_at(int64_t now) const;  // the time of day, while counting
+  void put_time(int64_t seconds);         // into the registers
+  int64_t written_time() const;           // what the registers say
   void take_time(int64_t now);
   uint8_t encode(unsigned value) const;
   unsigned decode(uint8_t value) const;
   uint8_t encode_hour(unsigned hour) const;
   unsigned decode_hour(uint8_t value) const;
   bool update_in_progress(int64_t now) const;
-  uint64_t periodic_ticks() const;            // of 32768 Hz; 0: off
+  uint64_t periodic_ticks() const;  // of 32768 Hz; 0: off
   std::optional<int64_t> next_alarm(int64_t after) const;
   void account(int64_t now);
   void raise_flags(uint8_t flags);
@@ -69,9 +69,9 @@ class RtcCmos final : public bus::Device, private bus::IoHandler {
   std::array<uint8_t, kSize> cmos_{};  // the clock's own: only while it does not count (SET)
   uint8_t index_ = 0;
   uint8_t register_a_, register_b_, register_c_ = 0;
-  int64_t base_seconds_;     // since 1970
-  uint64_t base_clock_;      // VmClock at that second, plus one second (it may be before the VM began)
-  int64_t accounted_ = 0;    // VmClock up to which events are in register C
+  int64_t base_seconds_;   // since 1970
+  uint64_t base_clock_;    // VmClock at that second, plus one second (it may be before the VM began)
+  int64_t accounted_ = 0;  // VmClock up to which events are in register C
 };
 
 }  // namespace skerry::devices

@@ -32,9 +32,18 @@ enum Lcr : uint8_t { kLcrLength = 0x03, STB = 0x04, PEN = 0x08, DLAB = 0x80 };
 enum Mcr : uint8_t { DTR = 0x01, RTS = 0x02, OUT1 = 0x04, OUT2 = 0x08, LOOP = 0x10, kMcrMask = 0x1f };
 enum Lsr : uint8_t { DR = 0x01, OE = 0x02, PE = 0x04, FE = 0x08, BI = 0x10, THRE = 0x20, TEMT = 0x40 };
 constexpr uint8_t kLsrErrors = OE | PE | FE | BI;
-enum Msr : uint8_t { DCTS = 0x01, DDSR = 0x02, TERI = 0x04, DDCD = 0x08, CTS = 0x10, DSR = 0x20, RI = 0x40, DCD = 0x80 };
+enum Msr : uint8_t {
+  DCTS = 0x01,
+  DDSR = 0x02,
+  TERI = 0x04,
+  DDCD = 0x08,
+  CTS = 0x10,
+  DSR = 0x20,
+  RI = 0x40,
+  DCD = 0x80
+};
 constexpr uint8_t kMsrDeltas = DCTS | DDSR | TERI | DDCD;
-constexpr uint64_t kClockHz = 1'843'200;  // of the PC's UART; 16 clocks a bit and divisor step
+constexpr uint64_t kClockHz = 1'843'200;     // of the PC's UART; 16 clocks a bit and divisor step
 constexpr uint16_t kDivisorAfterReset = 12;  // 9600 baud. The chip leaves it undefined
 }  // namespace
 
@@ -308,8 +317,10 @@ uint8_t Serial16550::pending_interrupt() const {  // in the order of table IV
 void Serial16550::update_irq() { irq_.set(pending_interrupt() != kIirNone); }
 
 uint64_t Serial16550::character_ns() const {
-  const unsigned half_bits = 2 * (1 + 5 + (lcr_ & kLcrLength) + (lcr_ & PEN ? 1 : 0)) +
-                             (!(lcr_ & STB) ? 2 : (lcr_ & kLcrLength) == 0 ? 3 : 4);
+  const unsigned half_bits =
+      2 * (1 + 5 + (lcr_ & kLcrLength) + (lcr_ & PEN ? 1 : 0)) + (!(lcr_ & STB)              ? 2
+                                                                  : (lcr_ & kLcrLength) == 0 ? 3
+                                                                                             : 4);
   const uint64_t divisor = divisor_ == 0 ? 0x10000 : divisor_;
   return multiply_divide(half_bits * 16 * divisor, kNanosecondsPerSecond, 2 * kClockHz);
 }

@@ -87,10 +87,10 @@ class Serial16550 final : public bus::Device, private bus::IoHandler {
   uint8_t line_errors_ = 0;  // the bits of LSR that reading it clears
   uint16_t divisor_ = 0;     // DLM:DLL
   Fifo receive_fifo_, transmit_fifo_;
-  bool thre_pending_ = false;      // the transmitter-empty interrupt, which reading IIR clears
-  bool timeout_pending_ = false;   // the character-timeout interrupt
+  bool thre_pending_ = false;     // the transmitter-empty interrupt, which reading IIR clears
+  bool timeout_pending_ = false;  // the character-timeout interrupt
   bool timeout_running_ = false;
-  int64_t timeout_at_ = 0;         // VmClock
+  int64_t timeout_at_ = 0;  // VmClock
 };
 
 }  // namespace skerry::devices

@@ -111,7 +111,7 @@ CpuidResult CpuModel::cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dyna
   // Beyond the highest leaf of a range: the data of the highest basic one (SDM vol. 2, CPUID), which is kHighestBasic.
   if (leaf < kKvmBase && leaf > kHighestBasic) leaf = kHighestBasic;
   for (const Leaf& known : leaves_)
-    if (known.leaf == leaf && known.subleaf == subleaf) r = known.value;
+    if (known.leaf == leaf && known.subleaf == (leaf == 7 || leaf == 0xd ? subleaf : 0)) r = known.value;
   const CpuidResult vendor = host_cpuid(0, 0);
   const unsigned width = bits_for(vcpus_);
 

@@ -13,10 +13,8 @@ namespace skerry::x86 {
 
 namespace {
 
-constexpr unsigned kMemoCount = 1 << 15;
 constexpr unsigned kLongestInsn = 15;
 
-unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 15) % kMemoCount; }
 
 // DR7: L0..G3, and per breakpoint R/W and LEN (SDM vol. 3, 17.2.4).
 constexpr bool breakpoint_enabled(uint64_t dr7, unsigned n) { return dr7 >> (2 * n) & 3; }

@@ -257,6 +257,9 @@ class Interpreter {
   const Insn* fetch();
   const Insn* fetch_slow(uint64_t linear);
   bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
+  static constexpr unsigned kMemoCount = 1 << 15;
+  static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 15) % kMemoCount; }
+  void forget_lowered();
   void lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn);
 
   // Slow ways of memory accesses (memory_access.cpp).

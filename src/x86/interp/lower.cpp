@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "x86/interp/host_thunks.hpp"
 #include "x86/interp/interpreter.hpp"
 
 namespace skerry::x86 {
@@ -87,6 +88,12 @@ uint8_t prefixes_of(const Decoded& decoded) {
 
 }  // namespace
 
+// Drops every lowered instruction together with the thunks that they refer to.
+void Interpreter::forget_lowered() {
+  thunks_->clear();
+  for (unsigned n = 0; n < kMemoCount; ++n) memo_[n] = Insn{};
+}
+
 void Interpreter::lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn) {
   insn = Insn{};
   insn.code_size = static_cast<uint8_t>(code_size_);
@@ -114,6 +121,11 @@ void Interpreter::lower(std::span<const uint8_t> bytes, DecodeStatus status, con
                               select_x87, select_xstate}) {
       insn.handler = select(lowering);
       if (insn.handler) return;
+    }
+    // No room for its thunk: once more, with all space free.
+    if (thunks_->full()) {
+      forget_lowered();
+      return lower(bytes, status, decoded, insn);
     }
   }
   bad(raise_invalid);

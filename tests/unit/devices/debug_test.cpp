@@ -39,6 +39,7 @@ TEST(DebugConsole, BoundsLinesAndCommandsNoTerminal) {
 
 TEST(DebugConsole, StateSurvives) {
   test::run_state_test<ConsoleRig>(30, [](ConsoleRig& rig, std::mt19937_64& random) {
+    rig.text.clear();
     for (int i = 0; i < 2000; ++i) rig.out(random() & 1 ? 0xe9 : 0x402, static_cast<uint8_t>(random()));
     return test::Trace(rig.text.begin(), rig.text.end());
   });

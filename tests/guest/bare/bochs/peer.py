@@ -29,7 +29,7 @@ def run(flat, cpus, limit):
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
 display_library: term
-cpu: model={MODEL}, count={cpus}, ips=50000000, reset_on_triple_fault=0
+cpu: model={MODEL}, count={cpus}, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 clock: sync=none
 ata0-master: type=disk, path={disk}, mode=flat, cylinders=20, heads=16, spt=63
 boot: disk

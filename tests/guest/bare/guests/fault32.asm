@@ -169,11 +169,6 @@ main:
         CASE    "ud.sse-osfxsr-clear"           ;= #1 vec=6 ip=+0
  T      movaps  xmm0, xmm1
         DONE
-        CASE    "ud.sse-em-and-ts"              ;= #1 vec=6 ip=+0
-        SSE_ON
-        CR0_SET CR0_EM | CR0_TS
- T      movaps  xmm0, xmm1
-        DONE
         CASE    "ud.xgetbv-osxsave-clear"       ;= #1 vec=6 ip=+0
         xor     ecx, ecx
  T      xgetbv

@@ -323,7 +323,7 @@ main:
         USER
  T      int     0x30
         DONE
-        CASE    "ist-aligned"                   ;= #1 vec=30 ip=+2 hsp=32ffc8
+        CASE    "ist-aligned"                   ;= #1 vec=30 ip=+2 hsp=32ffc8 hss=10
         SHOW    SHOW_HANDLER
         mov     word [IDT(0x30) + 4], 0x8e01
         mov     dword [tss + 36], IST1_TOP - 5

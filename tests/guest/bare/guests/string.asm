@@ -222,6 +222,9 @@ main:
         CASE    "interrupt-in-rep-movs"         ;= same=1 irqs=1
         ; a slow PIT tick arrives in one very long rep movsb
         GATE    IDT(PIC0_BASE), CODE0, .irq, 0x8e00
+        mov     ebx, 0xfee00000                 ; the PIC comes through the LAPIC's LINT0
+        mov     dword [rbx + 0xf0], 0x1ff
+        mov     dword [rbx + 0x350], 0x700
         mov     al, 0x30
         out     0x43, al
         mov     al, 0x40
@@ -241,6 +244,8 @@ main:
         jmp     .done
  .irq:  inc     dword [scratch]
         push    rax
+        mov     al, 0xff                        ; one is enough
+        out     0x21, al
         mov     al, 0x20
         out     0x20, al
         pop     rax

@@ -302,18 +302,21 @@ low_note:
         DONE
 
         ; --- faults after it: in the new one
-        CASE    "ts.new-cs-null"                ;= #1 vec=a err=0
+        CASE    "ts.new-cs-null"                ;= #1 vec=a err=0 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         mov     word [tss_a + 0x4c], 0
  T      jmp     T0:0
         DONE
-        CASE    "ts.new-cs-data"                ;= #1 vec=a err=10
+        CASE    "ts.new-cs-data"                ;= #1 vec=a err=10 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         mov     word [tss_a + 0x4c], DATA0
  T      jmp     T0:0
         DONE
-        CASE    "np.new-cs"                     ;= #1 vec=b err=98
+        CASE    "np.new-cs"                     ;= #1 vec=b err=98 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         SETDESC T3, 0, 0xfffff, 0xc01b
         mov     word [tss_a + 0x4c], T3
  T      jmp     T0:0
@@ -338,20 +341,23 @@ low_note:
         popfd
         jmp     STUB(SS_)                       ; now as if a plain gate had been here
         DONE
-        CASE    "ts.new-ds-exec-only"           ;= #1 vec=a err=98
+        CASE    "ts.new-ds-exec-only"           ;= #1 vec=a err=98 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         SETDESC T3, 0, 0xfffff, 0xc099
         mov     word [tss_a + 0x54], T3
  T      jmp     T0:0
         DONE
-        CASE    "np.new-ds"                     ;= #1 vec=b err=98
+        CASE    "np.new-ds"                     ;= #1 vec=b err=98 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         SETDESC T3, 0, 0xfffff, 0xc013
         mov     word [tss_a + 0x54], T3
  T      jmp     T0:0
         DONE
-        CASE    "ts.new-ldt"                    ;= #1 vec=a err=10
+        CASE    "ts.new-ldt"                    ;= #1 vec=a err=10 ip=+0
         TASK_A  note
+        mov     dword [case_ip], note
         mov     word [tss_a + 0x60], DATA0
  T      jmp     T0:0
         DONE
@@ -364,7 +370,7 @@ low_note:
         movzx   eax, word [scratch]
         OUT     "ldt", eax
         DONE
-        CASE    "gp.new-eip-beyond-cs"          ;= #1 vec=d err=0
+        CASE    "gp.new-eip-beyond-cs"          ;= #1 vec=d err=0 ip=@2000 cs=98
         TASK_A  0x2000
         SETDESC T3, 0, 0x00fff, 0x409b
         mov     word [tss_a + 0x4c], T3

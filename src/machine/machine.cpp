@@ -1,0 +1,188 @@
+#include "machine/machine.hpp"
+
+#include "base/log.hpp"
+#include "machine/accelerators.hpp"
+
+namespace skerry::machine {
+
+namespace {
+
+// IA32_MTRR_DEF_TYPE as firmware leaves it: MTRRs enabled, memory is write-back (Intel SDM vol. 3, 12.11.2.1). With
+// MTRRs off all memory is uncached, and kernels that believe it switch the PAT off.
+constexpr uint64_t kMtrrEnabledWriteBack = 1 << 11 | 6;
+
+}  // namespace
+
+Machine::Machine(const config::VmConfig& config, BootFiles files, EventLoop& loop, chardev::Chardev& console,
+                 MachineEvents events)
+    : config_(config),
+      files_(std::move(files)),
+      loop_(loop),
+      events_(std::move(events)),
+      layout_(config.memory, acpi::Board{.vcpus = config.vcpus, .mouse = true}),
+      tsc_(host_tsc_hz()),
+      board_(std::make_unique<PlainBoard>(config_, loop, console, events_.guest)) {
+  if (loop_.clock().running()) loop_.clock().stop();
+  loop_.clock_changed();
+}
+
+Machine::~Machine() {
+  pause();
+  for (auto& processor : vcpus_) processor->thread.reset();  // joins; after that nobody calls the devices
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, BootFiles files, EventLoop& loop,
+                                                 chardev::Chardev& console, MachineEvents events) {
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(files), loop, console, std::move(events)));
+  if (auto good = machine->build(); !good) return std::move(good).error();
+  return machine;
+}
+
+Result<void> Machine::build() {
+  if (auto good = layout_.add_ram(memory_); !good) return good;
+  if (auto good = board_->attach(pio_, mmio_); !good) return good;
+  auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
+  if (!model) return std::move(model).error();
+  model_ = std::make_unique<x86::CpuModel>(std::move(*model));
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_});
+  if (!accelerator) return std::move(accelerator).error();
+  accelerator_ = std::move(*accelerator);
+  kvm_clock_ = std::make_unique<devices::KvmClock>(loop_.clock(), memory_, config_.vcpus, tsc_.hz(),
+                                                   [this] { return tsc_.now(); });
+  surroundings_ = std::make_unique<SharedSurroundings>(SharedSurroundings{
+      pio_, mmio_, *kvm_clock_, board_->ferr(), tsc_, [this](unsigned index, const std::function<void()>& work) {
+        gate_.exclusive(
+            [this, index] {
+              for (const auto& other : vcpus_)
+                if (other->thread->index() != index) other->thread->kick();
+            },
+            work);
+      }});
+  for (unsigned i = 0; i < config_.vcpus; ++i)
+    if (auto good = add_processor(i); !good) return std::move(good).error().in(fmt::format("vCPU {}", i));
+  return ok();
+}
+
+Result<void> Machine::add_processor(unsigned index) {
+  auto processor = std::make_unique<Processor>();
+  processor->environment = std::make_unique<VcpuEnvironment>(index, *surroundings_);
+  auto vcpu = accelerator_->create_vcpu(index, *processor->environment);
+  if (!vcpu) return std::move(vcpu).error();
+  accel::VcpuThread::Hooks hooks{
+      .triple_fault = [this](accel::VcpuThread& thread) { events_.triple_fault(thread.index()); },
+      .debug_stop = [this](accel::VcpuThread& thread, accel::Exit exit) { events_.debug_stop(thread.index(), exit); }};
+  processor->thread =
+      std::make_unique<accel::VcpuThread>(index, std::move(*vcpu), gate_, model_->signature(), std::move(hooks));
+  processor->lapic = std::make_unique<irqchip::Lapic>(index, index == 0, board_->apic_bus(), *processor->thread, loop_,
+                                                      [this] { return tsc_.now(); }, tsc_.hz());
+  processor->environment->connect(*processor->lapic, processor->thread->vcpu());
+  if (auto good = board_->apic_bus().add(*processor->lapic); !good) return good;
+  vcpus_.push_back(std::move(processor));
+  return ok();
+}
+
+std::vector<bus::Device*> Machine::devices() {
+  std::vector<bus::Device*> all;
+  for (const auto& processor : vcpus_) all.push_back(processor->lapic.get());
+  for (bus::Device* device : board_->devices()) all.push_back(device);
+  all.push_back(kvm_clock_.get());
+  return all;
+}
+
+Result<void> Machine::reset() {
+  tsc_.set(0);
+  for (bus::Device* device : devices()) device->reset();
+  layout_.write_tables(memory_);
+  const std::vector<E820Entry> memory_map = layout_.e820();
+  auto loaded = load_kernel({memory_, files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
+  if (!loaded) return std::move(loaded).error();
+  description_ = loaded->description;
+  reset_processors(loaded->entry);
+  has_run_ = false;
+  return ok();
+}
+
+void Machine::reset_processors(const Entry& entry) {
+  for (const auto& processor : vcpus_) {
+    accel::VcpuThread& thread = *processor->thread;
+    thread.clear_requests();
+    x86::CpuState& state = thread.vcpu().mutable_state();
+    state.reset(model_->signature(), false);
+    state.mtrr.def_type = kMtrrEnabledWriteBack;
+    if (thread.index() == 0)
+      apply(entry, state);
+    else
+      state.activity = x86::Activity::kWaitForSipi;
+    thread.vcpu().state_changed();
+  }
+}
+
+void Machine::start_threads() {
+  for (const auto& processor : vcpus_) processor->thread->start();
+}
+
+void Machine::start_clocks() {
+  if (loop_.clock().running()) return;
+  loop_.clock().start();
+  tsc_.start();
+  if (has_run_) kvm_clock_->resumed();  // the guest's watchdogs must not take the pause for a hang
+  has_run_ = true;
+  loop_.clock_changed();
+}
+
+void Machine::stop_clocks() {
+  if (!loop_.clock().running()) return;
+  loop_.clock().stop();
+  tsc_.stop();
+  loop_.clock_changed();
+}
+
+void Machine::run() {
+  if (running_) return;
+  start_clocks();
+  running_ = true;
+  log::debug(log::Category::kVm, "running");
+  for (const auto& processor : vcpus_) processor->thread->resume();
+}
+
+void Machine::pause() {
+  for (const auto& processor : vcpus_) processor->thread->request_pause();
+  for (const auto& processor : vcpus_) processor->thread->pause();
+  stop_clocks();
+  if (running_) log::debug(log::Category::kVm, "paused");
+  running_ = false;
+}
+
+void Machine::step(unsigned index) {
+  start_clocks();
+  vcpus_[index]->thread->resume_for_one_step();
+}
+
+void Machine::inject_nmi() {
+  // An edge at LINT1 of every processor, which guests program as NMI because the ACPI tables say so.
+  board_->apic_bus().set_lint1(true);
+  board_->apic_bus().set_lint1(false);
+}
+
+void Machine::describe(state::Fields& fields) {
+  uint64_t clock = static_cast<uint64_t>(loop_.clock().now()), tsc = tsc_.now();
+  fields.field("clock", clock, state::up_to(uint64_t{1} << 62));
+  fields.field("tsc", tsc);
+  loop_.clock().restore(static_cast<int64_t>(clock));
+  tsc_.set(tsc);
+  for (bus::Device* device : devices())
+    fields.group(device->name(), [&] { device->describe(fields); });
+  for (const auto& processor : vcpus_)
+    fields.group(fmt::format("vcpu{}", processor->thread->index()), [&] {
+      processor->thread->describe(fields);
+      processor->thread->vcpu().mutable_state().describe(fields);
+    });
+}
+
+void Machine::restored() {
+  for (bus::Device* device : devices()) device->restored();
+  for (const auto& processor : vcpus_) processor->thread->vcpu().state_changed();
+  has_run_ = true;
+}
+
+}  // namespace skerry::machine

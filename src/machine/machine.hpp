@@ -1,0 +1,107 @@
+// One virtual machine: memory, board, processors, and their life as a whole.
+//
+// Everything here is called by the main thread, the one that runs the event loop, but where it says otherwise.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "accel/accelerator.hpp"
+#include "accel/run_gate.hpp"
+#include "accel/vcpu_thread.hpp"
+#include "base/event_loop.hpp"
+#include "bus/address_space.hpp"
+#include "chardev/chardev.hpp"
+#include "config/vm_config.hpp"
+#include "devices/kvm_clock.hpp"
+#include "irqchip/lapic.hpp"
+#include "machine/loader/kernel.hpp"
+#include "machine/memory_layout.hpp"
+#include "machine/plain_board.hpp"
+#include "machine/tsc.hpp"
+#include "machine/vcpu_environment.hpp"
+#include "memory/guest_memory.hpp"
+#include "x86/cpu_model.hpp"
+
+namespace skerry::machine {
+
+// What happens by itself. Called on vCPU threads, with no lock held; they only post to the main thread.
+struct MachineEvents {
+  GuestRequests guest;
+  std::function<void(unsigned vcpu)> triple_fault;              // that vCPU has come to rest
+  std::function<void(unsigned vcpu, accel::Exit)> debug_stop;   // likewise
+};
+
+class Machine {
+ public:
+  // Makes a machine that is paused, without content and without threads. `config` is valid. `loop`, `console` and what
+  // the events refer to outlive the machine; from now on it is the machine that starts and stops the loop's clock.
+  static Result<std::unique_ptr<Machine>> create(const config::VmConfig& config, BootFiles files, EventLoop& loop,
+                                                 chardev::Chardev& console, MachineEvents events);
+  ~Machine();
+
+  // Brings everything to the state after power-on and loads the kernel anew. Memory keeps what it held elsewhere.
+  // While paused; before the first run() too.
+  Result<void> reset();
+
+  void start_threads();  // once; the vCPUs stay at rest
+  void run();
+  void pause();  // returns with every vCPU at rest and the clock stopped
+  bool running() const { return running_; }
+  // Lets vCPU `index` execute one instruction while the others rest. debug_stop is called at its end; then pause().
+  void step(unsigned index);
+
+  // Any thread.
+  void press_power_button() { board_->acpi_pm().press_power_button(); }
+  void inject_nmi();
+
+  // The whole machine but for its memory, while paused.
+  void describe(state::Fields& fields);
+  void restored();  // after describe() has loaded a state
+
+  const std::string& description() const { return description_; }  // of the kernel, after reset()
+  memory::GuestMemory& memory() { return memory_; }
+  const x86::CpuModel& cpu_model() const { return *model_; }
+  const accel::Accelerator& accelerator() const { return *accelerator_; }
+  unsigned vcpu_count() const { return static_cast<unsigned>(vcpus_.size()); }
+  accel::VcpuThread& vcpu(unsigned index) { return *vcpus_[index]->thread; }
+  std::vector<bus::Device*> devices();
+  PlainBoard& board() { return *board_; }
+
+ private:
+  struct Processor {
+    std::unique_ptr<VcpuEnvironment> environment;
+    std::unique_ptr<accel::VcpuThread> thread;
+    std::unique_ptr<irqchip::Lapic> lapic;
+  };
+  Machine(const config::VmConfig& config, BootFiles files, EventLoop& loop, chardev::Chardev& console,
+          MachineEvents events);
+  Result<void> build();
+  Result<void> add_processor(unsigned index);
+  void reset_processors(const Entry& entry);
+  void start_clocks();
+  void stop_clocks();
+
+  const config::VmConfig config_;
+  const BootFiles files_;
+  EventLoop& loop_;
+  const MachineEvents events_;
+  const MemoryLayout layout_;
+  memory::GuestMemory memory_;
+  bus::AddressSpace pio_{"port"}, mmio_{"memory"};
+  Tsc tsc_;
+  std::unique_ptr<PlainBoard> board_;
+  std::unique_ptr<devices::KvmClock> kvm_clock_;
+  std::unique_ptr<x86::CpuModel> model_;
+  std::unique_ptr<accel::Accelerator> accelerator_;
+  accel::RunGate gate_;
+  std::unique_ptr<SharedSurroundings> surroundings_;
+  std::vector<std::unique_ptr<Processor>> vcpus_;
+  std::string description_;
+  bool running_ = false;
+  bool has_run_ = false;  // since power-on or restore
+};
+
+}  // namespace skerry::machine

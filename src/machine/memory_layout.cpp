@@ -1,0 +1,54 @@
+#include "machine/memory_layout.hpp"
+
+#include <algorithm>
+#include <span>
+
+namespace skerry::machine {
+
+namespace {
+
+// BIOS data area. IBM PS/2 and PC BIOS Interface Technical Reference, section 3.
+constexpr uint64_t kBdaCom1Port = 0x400, kBdaEbdaSegment = 0x40e, kBdaMemorySize = 0x413;
+constexpr uint16_t kCom1Port = 0x3f8;
+
+}  // namespace
+
+MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
+    : low_end_(std::min(memory, kHoleStart)),
+      high_size_(memory - low_end_),
+      tables_(acpi::build(board, 0)),
+      tables_base_(low_end_ - tables_.content.size()) {
+  tables_ = acpi::build(board, tables_base_);
+}
+
+Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
+  // The longest first: a search goes through them in the order of addresses, so this is only for the message.
+  if (auto good = memory.add_ram(kShadowRam, low_end_ - kShadowRam, "ram"); !good) return good;
+  if (auto good = memory.add_ram(0, kConventionalEnd, "ram-conventional"); !good) return good;
+  return high_size_ ? memory.add_ram(kHoleEnd, high_size_, "ram-high") : ok();
+}
+
+std::vector<E820Entry> MemoryLayout::e820() const {
+  std::vector<E820Entry> map = {
+      {0, kEbda, E820Type::kMemory},
+      {kEbda, kConventionalEnd - kEbda, E820Type::kReserved},
+      {kRsdp, 1 * MiB - kRsdp, E820Type::kReserved},
+      {1 * MiB, tables_base_ - 1 * MiB, E820Type::kMemory},
+      {tables_base_, acpi::kFacsSize, E820Type::kNvs},
+      {tables_base_ + acpi::kFacsSize, tables_.content.size() - acpi::kFacsSize, E820Type::kAcpi},
+  };
+  if (high_size_) map.push_back({kHoleEnd, high_size_, E820Type::kMemory});
+  return map;
+}
+
+void MemoryLayout::write_tables(memory::GuestMemory& memory) const {
+  memory.write(kRsdp, std::as_bytes(std::span(tables_.rsdp)));
+  memory.write(tables_base_, std::as_bytes(std::span(tables_.content)));
+  memory.store<uint16_t>(kBdaCom1Port, kCom1Port);
+  memory.store<uint16_t>(kBdaEbdaSegment, kEbda >> 4);
+  const auto conventional_kib = static_cast<uint16_t>(kEbda / KiB);
+  memory.write(kBdaMemorySize, std::as_bytes(std::span(&conventional_kib, 1)));
+  memory.store<uint8_t>(kEbda, (kConventionalEnd - kEbda) / KiB);  // its first byte is its size in KiB
+}
+
+}  // namespace skerry::machine

@@ -1,0 +1,58 @@
+// What one processor sees of the board: ports, device memory, its local APIC, clocks, the other processors.
+#pragma once
+
+#include <functional>
+
+#include "accel/accelerator.hpp"
+#include "bus/address_space.hpp"
+#include "devices/kvm_clock.hpp"
+#include "irqchip/lapic.hpp"
+#include "machine/legacy_wiring.hpp"
+#include "machine/tsc.hpp"
+#include "x86/environment.hpp"
+
+namespace skerry::machine {
+
+// What all processors of a machine share.
+struct SharedSurroundings {
+  bus::AddressSpace& pio;
+  bus::AddressSpace& mmio;
+  devices::KvmClock& kvm_clock;
+  FerrLatch& ferr;
+  Tsc& tsc;
+  // Runs `work` while no vCPU but number `index` is inside an instruction.
+  std::function<void(unsigned index, const std::function<void()>& work)> exclusive;
+};
+
+class VcpuEnvironment final : public x86::Environment {
+ public:
+  VcpuEnvironment(unsigned index, SharedSurroundings& shared) : index_(index), shared_(shared) {}
+  // The LAPIC and the vCPU need this environment to be made first. Before the first vCPU runs.
+  void connect(irqchip::Lapic& lapic, accel::Vcpu& vcpu) {
+    lapic_ = &lapic;
+    vcpu_ = &vcpu;
+  }
+
+  uint64_t pio_read(uint16_t port, unsigned size) override { return shared_.pio.read(port, size); }
+  void pio_write(uint16_t port, unsigned size, uint64_t value) override { shared_.pio.write(port, size, value); }
+  uint64_t mmio_read(uint64_t gpa, unsigned size) override;
+  void mmio_write(uint64_t gpa, unsigned size, uint64_t value) override;
+  int acknowledge_interrupt() override { return lapic_->acknowledge(); }
+  uint8_t read_tpr() override { return lapic_->read_tpr(); }
+  void write_tpr(uint8_t priority) override { lapic_->write_tpr(priority); }
+  x86::MsrResult read_msr(uint32_t index, uint64_t& value) override;
+  x86::MsrResult write_msr(uint32_t index, uint64_t value) override;
+  uint64_t tsc() override { return shared_.tsc.now(); }
+  void exclusive(const std::function<void()>& work) override { shared_.exclusive(index_, work); }
+  void raise_ferr() override { shared_.ferr.raise(); }
+  void spin_hint() override;
+
+ private:
+  const unsigned index_;
+  SharedSurroundings& shared_;
+  irqchip::Lapic* lapic_ = nullptr;
+  accel::Vcpu* vcpu_ = nullptr;
+  unsigned pauses_ = 0;
+};
+
+}  // namespace skerry::machine

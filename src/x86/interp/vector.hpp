@@ -1,0 +1,31 @@
+// What MMX, SSE and AVX handlers and the x87 ones share.
+#pragma once
+
+#include "x86/interp/interpreter.hpp"
+
+namespace skerry::x86 {
+
+// Whether SSE (kVex: AVX) instructions may run now; raises #UD or #NM. Intel SDM vol. 3, 13.1; vol. 2, 2.4.
+template <bool kVex>
+[[nodiscard]] bool vector_enabled(Interpreter& in) {
+  const CpuState& s = in.state;
+  if constexpr (kVex) {
+    const bool enabled = (s.cr4 & cr4::kOsxsave) && (s.xcr0 & 6) == 6 && s.protected_mode() && !s.v86_mode();
+    if (!enabled) [[unlikely]] return (in.ud(), false);
+  } else {
+    if ((s.cr0 & cr0::kEm) || !(s.cr4 & cr4::kOsfxsr)) [[unlikely]] return (in.ud(), false);
+  }
+  if (s.cr0 & cr0::kTs) [[unlikely]] return (in.raise(kDeviceNotAvailable), false);
+  return true;
+}
+
+// The error summary: an unmasked x87 exception is pending. It is reported at the next waiting instruction.
+constexpr uint16_t kFswEs = 1 << 7, kFswB = 1 << 15, kFswTop = 7 << 11;
+[[nodiscard]] inline bool x87_error_pending(Interpreter& in) {
+  if (!(in.state.x87.fsw & kFswEs)) [[likely]] return false;
+  if (in.state.cr0 & cr0::kNe) return (in.raise(kFpuError), true);
+  in.env.raise_ferr();
+  return false;
+}
+
+}  // namespace skerry::x86
