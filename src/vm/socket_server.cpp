@@ -165,9 +165,10 @@ bool SocketServer::write_some() {
 }
 
 void SocketServer::watch() {
-  const uint32_t in = output_.size() < kStopReading ? EPOLLIN : 0;
-  const uint32_t out = output_.empty() ? 0 : EPOLLOUT;
-  loop_->modify(client_.get(), in | out);
+  uint32_t events = 0;
+  if (output_.size() < kStopReading) events |= EPOLLIN;
+  if (!output_.empty()) events |= EPOLLOUT;
+  loop_->modify(client_.get(), events);
 }
 
 // Never disconnects by itself: the caller may be in the midst of handling what that client sent. A broken connection
