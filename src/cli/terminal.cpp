@@ -6,8 +6,11 @@
 namespace skerry::cli {
 
 void Terminal::hold() {
+  if (held_ || !::isatty(STDIN_FILENO)) return;
   // In the background the terminal is somebody else's; hold() is called again when we come to the front (SIGCONT).
-  if (held_ || !::isatty(STDIN_FILENO) || ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) return;
+  // A terminal that is not the controlling one has no such thing.
+  const pid_t front = ::tcgetpgrp(STDIN_FILENO);
+  if (front >= 0 && front != ::getpgrp()) return;
   if (::tcgetattr(STDIN_FILENO, &saved_) != 0) return;
   termios raw = saved_;
   ::cfmakeraw(&raw);

@@ -93,6 +93,7 @@ Result<config::VmConfig> read_config(int fd) {
 Result<void> close_sandbox(vm::Vm& vm) {
   if (auto dropped = vm::drop_rights(); !dropped) return dropped;
   vm.start_threads();
+  vm::hide_memory();
   return vm::install_syscall_filter();
 }
 

@@ -31,13 +31,15 @@ Result<void> drop_rights() {
   if (auto dropped = drop_capabilities(); !dropped) return dropped;
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return errno_error(errno, "sandbox: cannot set no-new-privileges; Linux 3.5 or newer is needed");
+  return ok();
+}
+
+void hide_memory() {
 #if defined(NDEBUG) && !defined(SKERRY_SANITIZED)
-  // The guest's memory is not for other processes of the same user, nor for a core file. Debug builds stay debuggable.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
 #endif
-  return ok();
 }
 
 }  // namespace skerry::vm
