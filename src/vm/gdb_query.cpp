@@ -55,7 +55,7 @@ std::string GdbStub::answer_features(std::string_view range) {
   const std::string& xml = registers().target_xml();
   if (!length || *offset > xml.size()) return std::string(kInvalid);
   const size_t size = std::min<uint64_t>({*length, xml.size() - *offset, GdbPacketReader::kMaxPacket / 2});
-  return (*offset + size < xml.size() ? "m" : "l") + xml.substr(*offset, size);
+  return fmt::format("{}{}", *offset + size < xml.size() ? 'm' : 'l', std::string_view(xml).substr(*offset, size));
 }
 
 std::string GdbStub::answer_set(std::string_view packet) {

@@ -51,7 +51,7 @@ TINY = {
 class Qmp:
     """A client of the monitor. Answers and events are kept apart."""
 
-    def __init__(self, path, negotiate=True, timeout=60):
+    def __init__(self, path, negotiate=True, timeout=60, process=None):
         deadline = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
@@ -60,6 +60,7 @@ class Qmp:
                 break
             except (FileNotFoundError, ConnectionRefusedError):
                 self.socket.close()
+                expect(process is None or process.poll() is None, "the VMM ended before its monitor came up")
                 expect(time.monotonic() < deadline, f"the monitor does not come up at {path}")
                 time.sleep(0.02)
         self.socket.settimeout(timeout)

@@ -62,8 +62,11 @@ class Gdb : public ::testing::Test {
     GdbPacketReader reader;
     std::string_view rest = sent;
     std::string all;
-    while (auto item = reader.next(rest))
-      if (item->kind == GdbPacketReader::Kind::kPacket) all += (all.empty() ? "" : "|") + gdb_unescape(item->payload);
+    while (auto item = reader.next(rest)) {
+      if (item->kind != GdbPacketReader::Kind::kPacket) continue;
+      if (!all.empty()) all += '|';
+      all += gdb_unescape(item->payload);
+    }
     sent.clear();
     return all;
   }
