@@ -1,6 +1,8 @@
 #include "machine/acpi/aml.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <iterator>
 
 namespace skerry::machine::aml {
 
@@ -16,7 +18,7 @@ constexpr uint8_t kDeviceOp = 0x82;
 constexpr uint8_t kIrqNoFlags = 0x22, kIoPort = 0x47, kEndTag = 0x79, kMemory32Fixed = 0x86;
 constexpr uint8_t kDecode16 = 1, kReadWrite = 1;
 
-void append(Bytes& to, const Bytes& from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(Bytes& to, const Bytes& from) { std::copy(from.begin(), from.end(), std::back_inserter(to)); }
 
 void append_little_endian(Bytes& to, uint64_t value, unsigned size) {
   for (unsigned i = 0; i < size; ++i) to.push_back(static_cast<uint8_t>(value >> (8 * i)));
@@ -96,7 +98,7 @@ Bytes integer(uint64_t value) {
 
 Bytes string(std::string_view text) {
   Bytes result{kStringPrefix};
-  result.insert(result.end(), text.begin(), text.end());
+  std::copy(text.begin(), text.end(), std::back_inserter(result));
   result.push_back(0);
   return result;
 }

@@ -1,8 +1,10 @@
 #include "machine/acpi/tables.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -158,7 +160,7 @@ Bytes table(std::string_view signature, uint8_t revision, const Bytes& body) {
   std::memcpy(header.signature, signature.data(), sizeof header.signature);
   Bytes bytes;
   append(bytes, header);
-  bytes.insert(bytes.end(), body.begin(), body.end());
+  std::copy(body.begin(), body.end(), std::back_inserter(bytes));
   bytes[offsetof(Header, checksum)] = checksum(bytes);
   return bytes;
 }

@@ -28,17 +28,17 @@ TEST(BzImage, FindsWhatItNeedsInTheZeroPage) {
   auto loaded = ram.load(files, "console=ttyS0");
   ASSERT_TRUE(loaded) << why(loaded);
   const BootParams params = zero_page(ram, *loaded);
-  EXPECT_EQ(params.hdr.header, kHdrS);
-  EXPECT_EQ(params.hdr.type_of_loader, 0xff);
-  EXPECT_EQ(params.hdr.code32_start, 16 * MiB);
+  EXPECT_EQ(+params.hdr.header, kHdrS);
+  EXPECT_EQ(+params.hdr.type_of_loader, 0xff);
+  EXPECT_EQ(+params.hdr.code32_start, 16 * MiB);
   EXPECT_EQ(ram.text(params.hdr.cmd_line_ptr), "console=ttyS0");
-  EXPECT_EQ(params.acpi_rsdp_addr, 0xe0000u);
-  EXPECT_EQ(params.hdr.ramdisk_size, 0u);
-  ASSERT_EQ(params.e820_entries, ram.map.size());
+  EXPECT_EQ(+params.acpi_rsdp_addr, 0xe0000u);
+  EXPECT_EQ(+params.hdr.ramdisk_size, 0u);
+  ASSERT_EQ(+params.e820_entries, ram.map.size());
   for (size_t i = 0; i < ram.map.size(); ++i) {
-    EXPECT_EQ(params.e820_table[i].addr, ram.map[i].address);
-    EXPECT_EQ(params.e820_table[i].size, ram.map[i].size);
-    EXPECT_EQ(params.e820_table[i].type, static_cast<uint32_t>(ram.map[i].type));
+    EXPECT_EQ(+params.e820_table[i].addr, ram.map[i].address);
+    EXPECT_EQ(+params.e820_table[i].size, ram.map[i].size);
+    EXPECT_EQ(+params.e820_table[i].type, static_cast<uint32_t>(ram.map[i].type));
   }
 }
 
@@ -79,7 +79,7 @@ TEST(BzImage, OfAnOldProtocolGoesTo1MiBAndFieldsItDoesNotHaveAreIgnored) {
   auto loaded = ram.load(files);
   ASSERT_TRUE(loaded) << why(loaded);
   EXPECT_EQ(loaded->entry.rip, 1 * MiB);
-  EXPECT_EQ(zero_page(ram, *loaded).hdr.kernel_alignment, 0u);
+  EXPECT_EQ(+zero_page(ram, *loaded).hdr.kernel_alignment, 0u);
   EXPECT_THAT(why(ram.load(files, std::string(256, 'a'))), HasSubstr("takes a command line of at most 255 bytes"));
 }
 
@@ -90,7 +90,7 @@ TEST(BzImage, IsRelocatedWhenThereIsNoRamWhereItWantsToBe) {
   auto loaded = ram.load(files);
   ASSERT_TRUE(loaded) << why(loaded);
   EXPECT_EQ(loaded->entry.rip, 2 * MiB + 0x200);
-  EXPECT_EQ(zero_page(ram, *loaded).hdr.code32_start, 2 * MiB);
+  EXPECT_EQ(+zero_page(ram, *loaded).hdr.code32_start, 2 * MiB);
 
   header.relocatable_kernel = 0;
   files = boot_files(bzimage(header));
@@ -115,8 +115,8 @@ TEST(BzImage, FindsItsInitrdBelowInitrdAddrMax) {
   auto loaded = ram.load(files);
   ASSERT_TRUE(loaded) << why(loaded);
   const BootParams params = zero_page(ram, *loaded);
-  EXPECT_EQ(params.hdr.ramdisk_image, 32 * MiB - 12 * KiB);
-  EXPECT_EQ(params.hdr.ramdisk_size, 10000u);
+  EXPECT_EQ(+params.hdr.ramdisk_image, 32 * MiB - 12 * KiB);
+  EXPECT_EQ(+params.hdr.ramdisk_size, 10000u);
   EXPECT_EQ(ram.at<uint8_t>(params.hdr.ramdisk_image), 0xab);
   EXPECT_EQ(ram.at<uint8_t>(params.hdr.ramdisk_image + 9999), 0xab);
   EXPECT_EQ(ram.at<uint8_t>(params.hdr.ramdisk_image + 10000), 0);
@@ -130,7 +130,7 @@ TEST(BzImage, JoinsSeveralInitrdsAtMultiplesOf4) {
   auto loaded = ram.load(files);
   ASSERT_TRUE(loaded) << why(loaded);
   const BootParams params = zero_page(ram, *loaded);
-  EXPECT_EQ(params.hdr.ramdisk_size, 14u);
+  EXPECT_EQ(+params.hdr.ramdisk_size, 14u);
   const auto bytes = ram.at<std::array<uint8_t, 14>>(params.hdr.ramdisk_image);
   EXPECT_THAT(bytes, testing::ElementsAre(1, 1, 1, 1, 1, 0, 0, 0, 2, 2, 2, 2, 2, 2));
 }
@@ -142,8 +142,8 @@ TEST(BzImage, TakesAnInitrdAbove4GiBWhenItSaysSoAndThereIsNoRoomBelow) {
   auto loaded = ram.load(files);
   ASSERT_TRUE(loaded) << why(loaded);
   const BootParams params = zero_page(ram, *loaded);
-  EXPECT_EQ(params.ext_ramdisk_image, 1u);
-  EXPECT_EQ(params.hdr.ramdisk_image, 32 * MiB);
+  EXPECT_EQ(+params.ext_ramdisk_image, 1u);
+  EXPECT_EQ(+params.hdr.ramdisk_image, 32 * MiB);
   EXPECT_EQ(ram.at<uint8_t>(4 * GiB + 64 * MiB - 1), 0xcd);
 }
 

@@ -1,0 +1,84 @@
+// `skerry run`: one VM in the foreground, without a daemon.
+#include <fmt/format.h>
+
+#include "base/log.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/launch.hpp"
+#include "cli/program.hpp"
+#include "cli/run_options.hpp"
+
+namespace skerry::cli {
+
+namespace {
+
+constexpr const char* kExamples = R"(Sizes: a number with K, M, G (powers of 1024). Numbers: decimal, or hexadecimal after 0x.
+The guest's first serial port is the console. On a terminal Ctrl-A x ends the VM, Ctrl-A h lists the other keys.
+
+Examples:
+  skerry run --kernel vmlinuz --append console=ttyS0
+  skerry run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 quiet' --memory 1G --cpus 2
+  skerry run --kernel vmlinuz --console file:guest.log --qmp unix:/tmp/vm.qmp
+  skerry run --kernel vmlinuz --append 'console=ttyS0 nokaslr' --gdb tcp::1234,wait
+  skerry run --kernel test.elf --isa-debug-exit 0xf4 --no-reboot --debug cpu,msr
+
+Exit status:
+)";
+
+std::string footer() {
+  std::string text = kExamples;
+  for (const auto& [status, meaning] : kStatusMeanings) text += fmt::format("  {:<5}{}\n", status, meaning);
+  return text;
+}
+
+void add_machine_options(CLI::App& app, RunOptions& o) {
+  app.add_option("--accel", o.accel, "What executes the guest: auto, bt, interpreter (default auto)")
+      ->type_name("NAME");
+  app.add_option("--cpu", o.cpu, fmt::format("CPU model: {} (default host)", fmt::join(config::cpu_models(), ", ")))
+      ->type_name("MODEL");
+  app.add_option("--kernel", o.kernel, "Kernel: Linux bzImage, ELF with a PVH entry, or Multiboot")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--initrd", o.initrd, "Initial RAM disk; for Multiboot 'FILE ARGUMENTS,...'")->type_name("FILE");
+  app.add_option("--append", o.append, "Command line of the kernel")->type_name("STRING");
+  app.add_option("--memory", o.memory, "RAM of the guest (default 512M)")->type_name("SIZE");
+  app.add_option("--cpus", o.cpus, fmt::format("Number of vCPUs, 1 to {} (default 1)", config::kMaxVcpus))
+      ->type_name("N");
+  app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");
+}
+
+void add_host_options(CLI::App& app, RunOptions& o) {
+  app.add_option("--console", o.console, "Serial port: stdio, pty, file:PATH, unix:PATH, none (default stdio)")
+      ->type_name("WHERE");
+  app.add_option("--isa-debug-exit", o.isa_debug_exit, "A guest's write of V to this port ends the VM, status (V << 1) | 1")
+      ->type_name("PORT");
+  app.add_option("--qmp", o.qmp, "Monitor: QMP on a unix socket, unix:PATH")->type_name("ADDR");
+  app.add_option("--gdb", o.gdb,
+                 "Debugger: tcp::PORT (on 127.0.0.1), tcp:HOST:PORT or unix:PATH; with ',wait' behind it the guest "
+                 "does not start before gdb lets it")
+      ->type_name("ADDR");
+  app.add_option("--debug", o.debug, fmt::format("Log of: {}", fmt::join(debug_choices(), ", ")))
+      ->type_name("CATEGORY,...");
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  CLI::App* run = app.add_subcommand("run", "Run a virtual machine in this terminal");
+  const auto options = std::make_shared<RunOptions>();
+  add_machine_options(*run, *options);
+  add_host_options(*run, *options);
+  run->set_help_flag("-h,--help", "Print this help");
+  run->footer(footer());
+  run->callback([options, &action] {
+    action = [options] {
+      const auto plan = lower(*options);
+      if (!plan) {
+        log::failure("{}", plan.error().message());
+        return static_cast<int>(kExitBadInput);
+      }
+      return launch(*plan);
+    };
+  });
+}
+
+}  // namespace skerry::cli

@@ -1,0 +1,278 @@
+#include "vm/vm.hpp"
+
+#include "base/log.hpp"
+#include "vm/cpu_dump.hpp"
+
+namespace skerry::vm {
+
+namespace {
+
+constexpr int kConsoleFlush = 2000, kMonitorFlush = 500;  // ms, for readers that take their time
+constexpr uint64_t kTripleFaultDumps = 3;
+
+chardev::Spec spec_of(const config::Console& console) {
+  using Type = config::Console::Type;
+  switch (console.type) {
+    case Type::kStdio: return {chardev::Kind::kStdio, ""};
+    case Type::kPty: return {chardev::Kind::kPty, ""};
+    case Type::kFile: return {chardev::Kind::kFile, console.path};
+    case Type::kUnix: return {chardev::Kind::kUnix, console.path};
+    case Type::kNone: break;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop& loop) {
+  std::unique_ptr<Vm> vm(new Vm(config, loop));
+  if (auto made = vm->make_machine(); !made) return std::move(made).error();
+  if (auto opened = vm->open_servers(); !opened) return std::move(opened).error();
+  return vm;
+}
+
+Vm::~Vm() = default;
+
+Result<void> Vm::open_console() {
+  auto console = chardev::open_chardev(spec_of(config_.console), {.quit = [this] { request_quit(Cause::kHostUi); }});
+  if (!console) return std::move(console).error();
+  console_ = std::move(*console);
+  return ok();
+}
+
+Result<void> Vm::make_machine() {
+  auto files = machine::open_boot_files(config_.kernel);
+  if (!files) return std::move(files).error();
+  if (auto opened = open_console(); !opened) return opened;
+  auto machine = machine::Machine::create(config_, std::move(*files), loop_, *console_, events());
+  if (!machine) return std::move(machine).error();
+  machine_ = std::move(*machine);
+  return ok();
+}
+
+Result<void> Vm::open_servers() {
+  if (config_.qmp) {
+    auto server = SocketServer::listen_unix("--qmp", *config_.qmp);
+    if (!server) return std::move(server).error();
+    qmp_server_ = std::move(*server);
+  }
+  if (!config_.gdb) return ok();
+  auto server = config_.gdb->type == config::GdbAddress::Type::kUnix
+                    ? SocketServer::listen_unix("--gdb", config_.gdb->path)
+                    : SocketServer::listen_tcp("--gdb", config_.gdb->host, config_.gdb->port);
+  if (!server) return std::move(server).error();
+  gdb_server_ = std::move(*server);
+  if (config_.gdb->type == config::GdbAddress::Type::kTcp && config_.gdb->port == 0)
+    log::info("gdb: target remote :{}", gdb_server_->port());
+  return ok();
+}
+
+template <typename Handler>
+void Vm::post_unless_reset(Handler handler) {
+  loop_.post([this, handler, resets = resets_.load()] {
+    if (resets == resets_.load() && state_ != RunState::kShutdown) handler();
+  });
+}
+
+machine::MachineEvents Vm::events() {
+  machine::MachineEvents events;
+  events.guest.power_off = [this] { post_unless_reset([this] { end(Cause::kGuestShutdown, kExitOk); }); };
+  events.guest.reset = [this] { post_unless_reset([this] { guest_reset(); }); };
+  events.guest.debug_exit = [this](uint8_t status) {
+    post_unless_reset([this, status] { end(Cause::kGuestShutdown, status); });
+  };
+  events.triple_fault = [this](unsigned vcpu) { post_unless_reset([this, vcpu] { triple_fault(vcpu); }); };
+  // A breakpoint that is dropped here, because the VM came to rest before, is hit again when it runs on.
+  events.debug_stop = [this](unsigned vcpu, accel::Exit reason) {
+    loop_.post([this, vcpu, reason, moves = moves_.load()] {
+      if (moves == moves_.load() && state_ != RunState::kShutdown) debug_stop(vcpu, reason);
+    });
+  };
+  return events;
+}
+
+Result<void> Vm::start(bool wait_for_debugger) {
+  if (auto loaded = machine_->reset(); !loaded) return loaded;
+  log::debug(log::Category::kVm, "{} under accelerator {}", machine_->description(), machine_->accelerator().name());
+  if (auto started = console_->start(loop_); !started) return started;
+  if (auto started = start_qmp(); !started) return started;
+  if (auto started = start_gdb(); !started) return started;
+  if (!wait_for_debugger) cont();
+  return ok();
+}
+
+Result<void> Vm::start_qmp() {
+  if (!qmp_server_) return ok();
+  qmp_ = std::make_unique<QmpSession>(*this, [this](std::string_view bytes) { qmp_server_->send(bytes); });
+  listeners_.push_back(qmp_.get());
+  return qmp_server_->start(loop_, {.connected = [this] { qmp_->connected(); },
+                                    .received = [this](std::string_view bytes) { qmp_->received(bytes); },
+                                    .disconnected = [this] { qmp_->disconnected(); }});
+}
+
+Result<void> Vm::start_gdb() {
+  if (!gdb_server_) return ok();
+  gdb_ = std::make_unique<GdbStub>(*this, [this](std::string_view bytes) { gdb_server_->send(bytes); });
+  listeners_.push_back(gdb_.get());
+  return gdb_server_->start(loop_, {.connected = [this] { gdb_->connected(); },
+                                    .received = [this](std::string_view bytes) { gdb_->received(bytes); },
+                                    .disconnected = [this] { gdb_->disconnected(); }});
+}
+
+int Vm::finish() {
+  machine_->pause();
+  console_->flush(kConsoleFlush);
+  if (qmp_server_) qmp_server_->flush(kMonitorFlush);
+  if (gdb_server_) gdb_server_->flush(kMonitorFlush);
+  return exit_status_;
+}
+
+void Vm::emit(const VmEvent& event) {
+  for (VmListener* listener : listeners_) listener->vm_event(event);
+}
+
+std::vector<int> Vm::vcpu_threads() {
+  std::vector<int> all;
+  for (unsigned i = 0; i < vcpu_count(); ++i) all.push_back(machine_->vcpu(i).thread_id());
+  return all;
+}
+
+// Brings the machine to rest, without a word to anybody.
+void Vm::rest() {
+  machine_->pause();
+  stepping_ = false;
+  ++moves_;
+}
+
+void Vm::stop() {
+  if (state_ != RunState::kRunning) return;
+  rest();
+  state_ = RunState::kPaused;
+  emit({VmEvent::Kind::kStop});
+}
+
+void Vm::cont() {
+  if (state_ == RunState::kRunning || state_ == RunState::kShutdown) return;
+  if (stepping_) rest();
+  ++moves_;
+  state_ = RunState::kRunning;
+  machine_->run();
+  emit({VmEvent::Kind::kResume});
+}
+
+void Vm::press_power_button() {
+  machine_->press_power_button();
+  emit({VmEvent::Kind::kPowerdown});
+}
+
+void Vm::request_reset(Cause cause) {
+  loop_.post([this, cause] {
+    if (state_ == RunState::kShutdown) return;
+    if (config_.no_reboot)
+      end(cause, kExitOk);
+    else
+      reset(cause);
+  });
+}
+
+void Vm::request_quit(Cause cause) {
+  loop_.post([this, cause] { end(cause, cause == Cause::kHostSignal ? kExitSignal : kExitOk); });
+}
+
+void Vm::guest_reset() {
+  if (config_.no_reboot)
+    end(Cause::kGuestReset, kExitOk);
+  else
+    reset(Cause::kGuestReset);
+}
+
+void Vm::reset(Cause cause) {
+  rest();
+  ++resets_;
+  if (auto loaded = machine_->reset(); !loaded) {
+    log::failure("cannot reset the VM: {}", loaded.error().message());
+    return end(Cause::kHostError, kExitInternal);
+  }
+  log::debug(log::Category::kVm, "reset ({})", name(cause));
+  emit({VmEvent::Kind::kReset, cause});
+  if (state_ == RunState::kRunning) machine_->run();
+}
+
+void Vm::end(Cause cause, int status) {
+  if (state_ == RunState::kShutdown) return;
+  rest();
+  state_ = RunState::kShutdown;
+  exit_status_ = status;
+  log::debug(log::Category::kVm, "ends ({}), status {}", name(cause), status);
+  emit({VmEvent::Kind::kShutdown, cause, status});
+  loop_.quit();
+}
+
+// A guest may do this for ever: the log is told in full a few times, then in powers of ten.
+void Vm::log_triple_fault(unsigned vcpu) {
+  ++triple_faults_;
+  if (triple_faults_ > kTripleFaultDumps) {
+    uint64_t power = 10;
+    while (power < triple_faults_) power *= 10;
+    if (power == triple_faults_) log::warn("triple fault, the {}th of this VM", triple_faults_);
+    return;
+  }
+  log::warn("triple fault on vCPU {}; {}. The last instructions, then the registers:", vcpu,
+            config_.no_reboot ? "the VM ends" : "the VM is reset");
+  for (const std::string& line : vcpu_at(vcpu).recent_instructions()) log::write_raw("  " + line + "\n");
+  log::write_raw(describe_registers(vcpu_at(vcpu).state()));
+}
+
+void Vm::triple_fault(unsigned vcpu) {
+  rest();
+  log_triple_fault(vcpu);
+  if (config_.no_reboot)
+    end(Cause::kGuestReset, kExitTripleFault);
+  else
+    reset(Cause::kGuestReset);
+}
+
+// The debugger.
+void Vm::debug_stop(unsigned vcpu, accel::Exit reason) {
+  const bool was_running = state_ == RunState::kRunning;
+  rest();
+  state_ = RunState::kDebug;
+  if (gdb_) gdb_->debug_stopped(vcpu, reason);
+  if (was_running) emit({VmEvent::Kind::kStop});
+}
+
+void Vm::halt() {
+  const bool was_running = state_ == RunState::kRunning;
+  if (!running()) return;
+  rest();
+  state_ = RunState::kDebug;
+  if (was_running) emit({VmEvent::Kind::kStop});
+}
+
+void Vm::step(unsigned vcpu, bool others_run) {
+  state_ = RunState::kDebug;
+  stepping_ = true;
+  ++moves_;
+  machine_->step(vcpu);
+  for (unsigned i = 0; others_run && i < vcpu_count(); ++i)
+    if (i != vcpu) machine_->vcpu(i).resume();
+}
+
+void Vm::set_state(unsigned vcpu, const x86::CpuState& state) {
+  vcpu_at(vcpu).mutable_state() = state;
+  vcpu_at(vcpu).state_changed();
+}
+
+bool Vm::read_memory(unsigned vcpu, uint64_t address, std::span<std::byte> to) {
+  return vcpu_at(vcpu).read_linear(address, to);
+}
+
+bool Vm::write_memory(unsigned vcpu, uint64_t address, std::span<const std::byte> from) {
+  return vcpu_at(vcpu).write_linear(address, from);
+}
+
+void Vm::set_debug(const accel::DebugControls& controls) {
+  for (unsigned i = 0; i < vcpu_count(); ++i) vcpu_at(i).set_debug(controls);
+}
+
+}  // namespace skerry::vm

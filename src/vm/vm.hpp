@@ -1,0 +1,101 @@
+// One running VM: the machine, what it is connected to, who controls it, and its life from power-on to its exit status.
+//
+// Main thread only, but for what the machine calls back, which is posted to it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.hpp"
+#include "chardev/chardev.hpp"
+#include "config/vm_config.hpp"
+#include "machine/machine.hpp"
+#include "vm/exit_status.hpp"
+#include "vm/gdb_stub.hpp"
+#include "vm/gdb_target.hpp"
+#include "vm/qmp.hpp"
+#include "vm/socket_server.hpp"
+#include "vm/vm_control.hpp"
+
+namespace skerry::vm {
+
+class Vm final : public VmControl, public DebugTarget {
+ public:
+  // Opens every file and socket and makes the machine, at rest and empty. `config` is valid; `loop` outlives the VM.
+  static Result<std::unique_ptr<Vm>> create(const config::VmConfig& config, EventLoop& loop);
+  ~Vm() override;
+
+  void start_threads() { machine_->start_threads(); }
+  // Loads the kernel, lets the controllers in, and runs; or waits for the debugger to say so. Inside the sandbox.
+  Result<void> start(bool wait_for_debugger);
+  // After the loop's end: writes out what is buffered and says how it ended.
+  int finish();
+
+  // VmControl
+  const std::string& vm_name() const override { return config_.name; }
+  RunState run_state() const override { return state_; }
+  std::vector<int> vcpu_threads() override;
+  void stop() override;
+  void cont() override;
+  void press_power_button() override;
+  void request_reset(Cause cause) override;
+  void request_quit(Cause cause) override;
+
+  // DebugTarget
+  unsigned vcpu_count() const override { return machine_->vcpu_count(); }
+  bool running() const override { return stepping_ || state_ == RunState::kRunning; }
+  void halt() override;
+  void resume() override { cont(); }
+  void step(unsigned vcpu, bool others_run) override;
+  const x86::CpuState& state(unsigned vcpu) override { return vcpu_at(vcpu).state(); }
+  void set_state(unsigned vcpu, const x86::CpuState& state) override;
+  bool read_memory(unsigned vcpu, uint64_t address, std::span<std::byte> to) override;
+  bool write_memory(unsigned vcpu, uint64_t address, std::span<const std::byte> from) override;
+  void set_debug(const accel::DebugControls& controls) override;
+  uint64_t watch_address(unsigned vcpu) override { return vcpu_at(vcpu).debug_address(); }
+  void reset_machine() override { reset(Cause::kHostUi); }
+  void kill() override { request_quit(Cause::kHostUi); }
+
+ private:
+  Vm(const config::VmConfig& config, EventLoop& loop) : config_(config), loop_(loop) {}
+  Result<void> open_console();
+  Result<void> open_servers();
+  Result<void> make_machine();
+  machine::MachineEvents events();
+  Result<void> start_qmp();
+  Result<void> start_gdb();
+
+  void guest_reset();
+  void triple_fault(unsigned vcpu);
+  void log_triple_fault(unsigned vcpu);
+  void debug_stop(unsigned vcpu, accel::Exit reason);
+  void reset(Cause cause);
+  void end(Cause cause, int status);
+  void rest();
+  void emit(const VmEvent& event);
+  accel::Vcpu& vcpu_at(unsigned index) { return machine_->vcpu(index).vcpu(); }
+  // Posts `handler` for the main thread, from a vCPU. It is dropped if the machine has been reset by then: the wish was
+  // of a guest that is no more.
+  template <typename Handler>
+  void post_unless_reset(Handler handler);
+
+  const config::VmConfig config_;
+  EventLoop& loop_;
+  std::unique_ptr<chardev::Chardev> console_;
+  std::unique_ptr<SocketServer> qmp_server_, gdb_server_;
+  std::unique_ptr<machine::Machine> machine_;
+  std::unique_ptr<QmpSession> qmp_;
+  std::unique_ptr<GdbStub> gdb_;
+  std::vector<VmListener*> listeners_;
+
+  RunState state_ = RunState::kPrelaunch;
+  bool stepping_ = false;
+  int exit_status_ = kExitOk;
+  uint64_t triple_faults_ = 0;
+  // Count resets, and times the VM came to rest or left it: a report from a vCPU that is older is not news any more.
+  std::atomic<uint64_t> resets_{0}, moves_{0};
+};
+
+}  // namespace skerry::vm

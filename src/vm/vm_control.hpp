@@ -1,0 +1,65 @@
+// The life of a VM as its controllers (QMP, the gdb stub, signals) see it. Everything here is called on the main thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skerry::vm {
+
+enum class RunState : uint8_t {
+  kPrelaunch,  // has not executed anything yet
+  kRunning,
+  kPaused,    // by the monitor
+  kDebug,     // by the debugger
+  kShutdown,  // about to end
+};
+// As in QEMU's qapi/run-state.json: "prelaunch", "running", "paused", "debug", "shutdown".
+std::string_view name(RunState state);
+
+// Why a VM was reset or ended: QEMU's ShutdownCause.
+enum class Cause : uint8_t {
+  kHostError,
+  kHostQmpQuit,
+  kHostQmpSystemReset,
+  kHostSignal,
+  kHostUi,
+  kGuestShutdown,
+  kGuestReset,
+  kGuestPanic,
+};
+std::string_view name(Cause cause);
+bool by_guest(Cause cause);
+
+struct VmEvent {
+  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown };
+  Kind kind;
+  Cause cause = Cause::kGuestShutdown;  // of kReset and kShutdown
+  int exit_status = 0;                  // of kShutdown
+};
+
+class VmListener {
+ public:
+  virtual ~VmListener() = default;
+  virtual void vm_event(const VmEvent& event) = 0;
+};
+
+class VmControl {
+ public:
+  virtual ~VmControl() = default;
+  virtual const std::string& vm_name() const = 0;
+  virtual RunState run_state() const = 0;
+  // Linux thread IDs, by vCPU index.
+  virtual std::vector<int> vcpu_threads() = 0;
+
+  // stop() returns with every vCPU at rest and the guest's clocks stopped. Both do nothing where nothing is to do.
+  virtual void stop() = 0;
+  virtual void cont() = 0;
+  virtual void press_power_button() = 0;
+  // These two are done soon, by the event loop, so that the caller can answer first.
+  virtual void request_reset(Cause cause) = 0;
+  virtual void request_quit(Cause cause) = 0;
+};
+
+}  // namespace skerry::vm

@@ -1,0 +1,96 @@
+#include "cli/program.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "cli/completion.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/version.hpp"
+#include "config/vm_config.hpp"
+
+namespace skerry::cli {
+namespace {
+
+std::string read(const char* path) {
+  const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path().parent_path();
+  std::stringstream text;
+  text << std::ifstream(root / path).rdbuf();
+  return text.str();
+}
+
+int run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "skerry");
+  return run_program(static_cast<int>(arguments.size()), arguments.data());
+}
+
+TEST(Program, WithoutArgumentsGreets) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(run({}), kExitOk);
+  EXPECT_NE(::testing::internal::GetCapturedStdout().find("skerry run"), std::string::npos);
+}
+
+TEST(Program, HelpAndVersionGoToStandardOutput) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"--version"}), kExitOk);
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), std::string("skerry ") + kVersion + "\n");
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"run", "--help"}), kExitOk);
+  const std::string help = ::testing::internal::GetCapturedStdout();
+  EXPECT_NE(help.find("Examples:"), std::string::npos);
+  for (const auto& [status, meaning] : kStatusMeanings) EXPECT_NE(help.find(meaning), std::string::npos) << status;
+}
+
+TEST(Program, WrongOptionsAreOneLineAndStatus2) {
+  const std::vector<std::vector<const char*>> wrong = {
+      {"run"}, {"fly"}, {"run", "--kernel"}, {"run", "--kernel", "k", "--wings"}, {"--wings"}, {"run", "--kernel", "k", "extra"},
+      {"run", "--kernel", "k", "--cpus", "0"}, {"completion", "fish"}};
+  for (const auto& arguments : wrong) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(run(arguments), kExitBadInput) << arguments[0];
+    const std::string text = ::testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+    EXPECT_TRUE(text.starts_with("skerry: error: ")) << text;
+  }
+}
+
+TEST(Program, VersionIsTheOneOfTheBuild) {
+  EXPECT_NE(read("CMakeLists.txt").find(std::string("VERSION ") + kVersion), std::string::npos);
+}
+
+// roff writes '-' as '\-'.
+std::string plain(std::string text) {
+  for (size_t at; (at = text.find("\\-")) != text.npos;) text.erase(at, 1);
+  return text;
+}
+
+TEST(ManualPage, HasEveryOptionWithItsValueAndEveryStatus) {
+  Action action;
+  const auto app = make_app(action);
+  const std::string page = plain(read("docs/man/skerry-run.1"));
+  for (const CLI::Option* option : app->get_subcommand("run")->get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      const std::string value = option->get_items_expected_max() > 0 ? " " + option->get_type_name() : "";
+      const std::string heading = "\n.BR --" + name, with_value = "\n.BI --" + name + " \"" + value + "\"";
+      EXPECT_TRUE(page.find(value.empty() ? heading : with_value) != page.npos) << "--" << name << value;
+    }
+  }
+  for (const auto& [status, meaning] : kStatusMeanings) {
+    EXPECT_NE(page.find("\n.B " + std::string(status) + "\n"), page.npos) << status;
+    EXPECT_NE(page.find("\n" + plain(std::string(meaning)) + "\n"), page.npos) << meaning;
+  }
+  for (const std::string_view model : config::cpu_models()) EXPECT_NE(page.find(model), page.npos) << model;
+}
+
+TEST(Completion, KnowsEveryOption) {
+  Action action;
+  const auto app = make_app(action);
+  const std::string script = bash_completion(*app);
+  for (const CLI::Option* option : app->get_subcommand("run")->get_options())
+    for (const std::string& name : option->get_lnames()) EXPECT_NE(script.find("--" + name), script.npos);
+}
+
+}  // namespace
+}  // namespace skerry::cli

@@ -1,0 +1,87 @@
+#include "cli/run_options.hpp"
+
+#include <gtest/gtest.h>
+
+#include "base/units.hpp"
+
+namespace skerry::cli {
+namespace {
+
+RunOptions minimal() {
+  RunOptions options;
+  options.kernel = "vmlinuz";
+  return options;
+}
+
+std::string complaint(const RunOptions& options) {
+  const auto plan = lower(options);
+  return plan ? "" : plan.error().message();
+}
+
+TEST(RunOptions, DefaultsDescribeAVm) {
+  const auto plan = lower(minimal());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->config.memory, 512 * MiB);
+  EXPECT_EQ(plan->config.vcpus, 1u);
+  EXPECT_EQ(plan->config.console.type, config::Console::Type::kStdio);
+  EXPECT_FALSE(plan->wait_for_gdb);
+}
+
+TEST(RunOptions, EachOptionIsLowered) {
+  RunOptions o = minimal();
+  o.accel = "interpreter";
+  o.cpu = "x86-64-v2";
+  o.initrd = "initrd";
+  o.append = "console=ttyS0";
+  o.memory = "2G";
+  o.cpus = "4";
+  o.no_reboot = true;
+  o.console = "file:log";
+  o.isa_debug_exit = "0xf4";
+  o.qmp = "unix:/tmp/q";
+  o.gdb = "tcp::1234,wait";
+  o.debug = "cpu,,irq";
+  const auto plan = lower(o);
+  ASSERT_TRUE(plan) << plan.error().message();
+  const config::VmConfig& c = plan->config;
+  EXPECT_EQ(c.accelerator, "interpreter");
+  EXPECT_EQ(c.cpu_model, "x86-64-v2");
+  EXPECT_EQ(c.kernel, (config::Kernel{"vmlinuz", "initrd", "console=ttyS0"}));
+  EXPECT_EQ(c.memory, 2 * GiB);
+  EXPECT_EQ(c.vcpus, 4u);
+  EXPECT_TRUE(c.no_reboot);
+  EXPECT_EQ(c.console.path, "log");
+  EXPECT_EQ(c.isa_debug_exit, 0xf4);
+  EXPECT_EQ(c.qmp, "/tmp/q");
+  EXPECT_EQ(c.gdb->port, 1234);
+  EXPECT_TRUE(plan->wait_for_gdb);
+  EXPECT_EQ(c.debug, (std::vector<std::string>{"cpu", "irq"}));
+}
+
+TEST(RunOptions, AComplaintIsOneLineThatNamesTheOption) {
+  struct Case {
+    const char* option;
+    std::string RunOptions::*field;
+    const char* value;
+  };
+  const Case cases[] = {
+      {"--accel", &RunOptions::accel, "warp"},       {"--cpu", &RunOptions::cpu, "pentium"},
+      {"--kernel", &RunOptions::kernel, ""},         {"--memory", &RunOptions::memory, "4K"},
+      {"--memory", &RunOptions::memory, "lots"},     {"--memory", &RunOptions::memory, "99999999G"},
+      {"--cpus", &RunOptions::cpus, "0"},            {"--cpus", &RunOptions::cpus, "100000"},
+      {"--cpus", &RunOptions::cpus, "-1"},           {"--cpus", &RunOptions::cpus, "two"},
+      {"--console", &RunOptions::console, "screen"}, {"--isa-debug-exit", &RunOptions::isa_debug_exit, "0x10000"},
+      {"--qmp", &RunOptions::qmp, "/tmp/q"},         {"--gdb", &RunOptions::gdb, "1234"},
+      {"--debug", &RunOptions::debug, "nonsense"},   {"--isa-debug-exit", &RunOptions::isa_debug_exit, "0xffff"},
+  };
+  for (const Case& c : cases) {
+    RunOptions options = minimal();
+    options.*c.field = c.value;
+    const std::string text = complaint(options);
+    EXPECT_TRUE(text.starts_with(std::string(c.option) + ":")) << c.option << ' ' << c.value << " gave: " << text;
+    EXPECT_EQ(text.find('\n'), text.npos);
+  }
+}
+
+}  // namespace
+}  // namespace skerry::cli

@@ -1,0 +1,90 @@
+#include "machine/memory_layout.hpp"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <span>
+#include <thread>
+
+#include "machine/tsc.hpp"
+
+namespace skerry::machine {
+namespace {
+
+uint64_t total(const std::vector<E820Entry>& map, E820Type type) {
+  return std::accumulate(map.begin(), map.end(), uint64_t{0}, [&](uint64_t sum, const E820Entry& entry) {
+    return sum + (entry.type == type ? entry.size : 0);
+  });
+}
+
+TEST(MemoryLayout, GivesAllMemoryButWhatAPcKeepsForItself) {
+  for (const uint64_t memory : {2 * MiB, 64 * MiB, 3 * GiB - 4096, 3 * GiB, 3 * GiB + 4096, 5 * GiB, 1023 * GiB}) {
+    const MemoryLayout layout(memory, {.vcpus = 255});
+    const auto map = layout.e820();
+    for (size_t i = 1; i < map.size(); ++i)
+      EXPECT_GE(map[i].address, map[i - 1].address + map[i - 1].size) << "sorted, without overlap: " << memory;
+    const uint64_t usable = total(map, E820Type::kMemory);
+    EXPECT_LT(usable, memory);
+    EXPECT_GE(usable + 512 * KiB, memory) << "0xa0000 to 0xfffff, and the tables";
+    EXPECT_LE(layout.low_end(), MemoryLayout::kHoleStart);
+    EXPECT_EQ(layout.low_end() + layout.high_size(), memory);
+  }
+}
+
+TEST(MemoryLayout, EveryAddressOfItsMapIsMemory) {
+  const MemoryLayout layout(5 * GiB, {.vcpus = 2});
+  memory::GuestMemory memory;
+  ASSERT_TRUE(layout.add_ram(memory));
+  for (const E820Entry& entry : layout.e820()) {
+    EXPECT_TRUE(memory.page(entry.address).writable) << entry.address;
+    EXPECT_TRUE(memory.page(entry.address + entry.size - 1).writable) << entry.address;
+  }
+  EXPECT_FALSE(memory.page(0xa0000).host);
+  EXPECT_FALSE(memory.page(0xc0000000).host);
+  EXPECT_FALSE(memory.page(0xffffffff).host);
+  EXPECT_TRUE(memory.page(4 * GiB).host);
+}
+
+TEST(MemoryLayout, PutsTheRootOfTheAcpiTablesWhereGuestsLookForIt) {
+  const MemoryLayout layout(64 * MiB, {.vcpus = 2});
+  memory::GuestMemory memory;
+  ASSERT_TRUE(layout.add_ram(memory));
+  layout.write_tables(memory);
+  EXPECT_EQ(memory.load<uint64_t>(0xe0000), 0x2052545020445352u) << "RSD PTR";
+  const auto map = layout.e820();
+  const auto xsdt = memory.load<uint64_t>(0xe0000 + 24).value();
+  EXPECT_EQ(memory.load<uint32_t>(xsdt), 0x54445358u) << "XSDT";
+  EXPECT_GE(xsdt, map[5].address);
+  EXPECT_LT(xsdt, map[5].address + map[5].size);
+  EXPECT_EQ(map[5].type, E820Type::kAcpi);
+  EXPECT_EQ(memory.load<uint16_t>(0x40e), 0x9fc0) << "the EBDA's segment";
+}
+
+TEST(Tsc, StandsStillWhileStoppedAndGoesOnFromThere) {
+  Tsc tsc(1'000'000'000);
+  EXPECT_EQ(tsc.now(), 0u);
+  tsc.start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  tsc.stop();
+  const uint64_t stopped = tsc.now();
+  EXPECT_GT(stopped, 1'000'000u) << "at least 500 MHz";
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(tsc.now(), stopped);
+  tsc.start();
+  EXPECT_LT(tsc.now() - stopped, 5'000'000u) << "the time stopped is not made up for";
+  tsc.set(7);
+  EXPECT_LT(tsc.now(), 100'000'000u);
+}
+
+TEST(Tsc, FrequencyOfTheHostIsWhatTheClockSays) {
+  const uint64_t hz = host_tsc_hz();
+  Tsc tsc(hz);
+  tsc.start();
+  const auto before = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  EXPECT_NEAR(static_cast<double>(tsc.now()) / static_cast<double>(hz) / seconds, 1.0, 0.01);
+}
+
+}  // namespace
+}  // namespace skerry::machine

@@ -1,0 +1,39 @@
+// A VmControl that remembers what was asked of it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vm/vm_control.hpp"
+
+namespace skerry::vm {
+
+class FakeVm final : public VmControl {
+ public:
+  const std::string& vm_name() const override { return name; }
+  RunState run_state() const override { return state; }
+  std::vector<int> vcpu_threads() override { return {101, 102}; }
+  void stop() override {
+    if (state != RunState::kRunning) return;
+    state = RunState::kPaused;
+    emit({VmEvent::Kind::kStop});
+  }
+  void cont() override {
+    if (state == RunState::kRunning) return;
+    state = RunState::kRunning;
+    emit({VmEvent::Kind::kResume});
+  }
+  void press_power_button() override { asked.push_back("powerdown"); }
+  void request_reset(Cause cause) override { asked.push_back("reset " + std::string(vm::name(cause))); }
+  void request_quit(Cause cause) override { asked.push_back("quit " + std::string(vm::name(cause))); }
+  void emit(const VmEvent& event) {
+    if (listener) listener->vm_event(event);
+  }
+
+  std::string name = "test";
+  RunState state = RunState::kRunning;
+  std::vector<std::string> asked;
+  VmListener* listener = nullptr;
+};
+
+}  // namespace skerry::vm

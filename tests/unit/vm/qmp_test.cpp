@@ -1,0 +1,171 @@
+#include "vm/qmp.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "unit/vm/fake_vm.hpp"
+
+namespace skerry::vm {
+namespace {
+
+using nlohmann::json;
+
+class Qmp : public ::testing::Test {
+ protected:
+  Qmp() {
+    vm.listener = &session;
+    session.connected();
+  }
+  // What came since the last call, one value a line.
+  std::vector<json> take() {
+    std::vector<json> all;
+    size_t at = 0;
+    for (size_t end; (end = sent.find("\r\n", at)) != sent.npos; at = end + 2)
+      all.push_back(json::parse(sent.substr(at, end - at)));
+    sent.clear();
+    return all;
+  }
+  json ask(std::string_view text) {
+    session.received(text);
+    const auto all = take();
+    return all.empty() ? json() : all.back();
+  }
+  void negotiate() {
+    take();
+    ask(R"({"execute":"qmp_capabilities"})");
+  }
+  std::string error_class(std::string_view text) { return ask(text)["error"]["class"]; }
+
+  FakeVm vm;
+  std::string sent;
+  QmpSession session{vm, [this](std::string_view bytes) { sent += bytes; }};
+};
+
+TEST_F(Qmp, GreetsWithItsVersion) {
+  const json greeting = take()[0];
+  EXPECT_TRUE(greeting["QMP"]["version"]["qemu"]["major"].is_number());
+  EXPECT_TRUE(greeting["QMP"]["capabilities"].is_array());
+}
+
+TEST_F(Qmp, WantsNegotiationFirst) {
+  EXPECT_EQ(error_class(R"({"execute":"query-status"})"), "CommandNotFound");
+  EXPECT_EQ(ask(R"({"execute":"qmp_capabilities"})"), json::parse(R"({"return":{}})"));
+  EXPECT_EQ(error_class(R"({"execute":"qmp_capabilities"})"), "CommandNotFound");
+  EXPECT_TRUE(ask(R"({"execute":"query-status"})").contains("return"));
+}
+
+TEST_F(Qmp, RefusesCapabilitiesItDoesNotOffer) {
+  EXPECT_EQ(error_class(R"({"execute":"qmp_capabilities","arguments":{"enable":["oob"]}})"), "GenericError");
+  EXPECT_TRUE(ask(R"({"execute":"qmp_capabilities","arguments":{"enable":[]}})").contains("return"));
+}
+
+TEST_F(Qmp, TellsTheStatus) {
+  negotiate();
+  const json status = ask(R"({"execute":"query-status"})")["return"];
+  EXPECT_EQ(status["status"], "running");
+  EXPECT_EQ(status["running"], true);
+}
+
+TEST_F(Qmp, StopAndContGiveEventsBeforeTheAnswer) {
+  negotiate();
+  session.received(R"({"execute":"stop","id":1})");
+  auto got = take();
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[0]["event"], "STOP");
+  EXPECT_TRUE(got[0]["timestamp"]["seconds"].is_number());
+  EXPECT_EQ(got[1], json::parse(R"({"return":{},"id":1})"));
+  EXPECT_EQ(ask(R"({"execute":"query-status"})")["return"]["status"], "paused");
+  session.received(R"({"execute":"stop"})");
+  EXPECT_EQ(take().size(), 1u) << "stopping a stopped VM is no event";
+  session.received(R"({"execute":"cont"})");
+  EXPECT_EQ(take()[0]["event"], "RESUME");
+}
+
+TEST_F(Qmp, PassesRequestsOn) {
+  negotiate();
+  for (const char* command : {"system_powerdown", "system_reset", "quit"})
+    EXPECT_EQ(ask(json{{"execute", command}}.dump()), json::parse(R"({"return":{}})"));
+  EXPECT_EQ(vm.asked, (std::vector<std::string>{"powerdown", "reset host-qmp-system-reset", "quit host-qmp-quit"}));
+}
+
+TEST_F(Qmp, EventsSayWhoAndWhy) {
+  negotiate();
+  vm.emit({VmEvent::Kind::kShutdown, Cause::kGuestShutdown});
+  vm.emit({VmEvent::Kind::kReset, Cause::kHostQmpSystemReset});
+  const auto got = take();
+  EXPECT_EQ(got[0]["event"], "SHUTDOWN");
+  EXPECT_EQ(got[0]["data"], json::parse(R"({"guest":true,"reason":"guest-shutdown"})"));
+  EXPECT_EQ(got[1]["event"], "RESET");
+  EXPECT_EQ(got[1]["data"], json::parse(R"({"guest":false,"reason":"host-qmp-system-reset"})"));
+}
+
+TEST_F(Qmp, EventsWaitForNegotiation) {
+  take();
+  vm.emit({VmEvent::Kind::kStop});
+  EXPECT_TRUE(take().empty());
+}
+
+TEST_F(Qmp, ListsVcpusByTheirThreads) {
+  negotiate();
+  const json cpus = ask(R"({"execute":"query-cpus-fast"})")["return"];
+  ASSERT_EQ(cpus.size(), 2u);
+  EXPECT_EQ(cpus[1]["cpu-index"], 1);
+  EXPECT_EQ(cpus[1]["thread-id"], 102);
+  EXPECT_EQ(cpus[1]["target"], "x86_64");
+}
+
+TEST_F(Qmp, ListsItsCommandsAndAnswersEachOfThem) {
+  negotiate();
+  const json commands = ask(R"({"execute":"query-commands"})")["return"];
+  for (const char* name : {"query-status", "stop", "cont", "system_powerdown", "system_reset", "quit",
+                           "query-cpus-fast", "query-version", "query-commands", "query-name", "qmp_capabilities"})
+    EXPECT_NE(std::find(commands.begin(), commands.end(), json{{"name", name}}), commands.end()) << name;
+  for (const json& command : commands) {
+    if (command["name"] == "qmp_capabilities") continue;
+    EXPECT_TRUE(ask(json{{"execute", command["name"]}}.dump()).contains("return")) << command;
+  }
+}
+
+TEST_F(Qmp, EchoesAnyId) {
+  negotiate();
+  for (const char* id : {"7", R"("x")", "null", R"({"a":[1]})"})
+    EXPECT_EQ(ask(fmt::format(R"({{"execute":"query-name","id":{}}})", id))["id"], json::parse(id));
+  EXPECT_EQ(ask(R"({"execute":"nonsense","id":9})")["id"], 9);
+}
+
+TEST_F(Qmp, SeveralCommandsInOnePacketAndOneInSeveral) {
+  negotiate();
+  session.received(R"({"execute":"query-name","id":1}{"execute":"query-name","id":2} {"exec)");
+  session.received(R"(ute":"query-name","id":3})");
+  const auto got = take();
+  ASSERT_EQ(got.size(), 3u);
+  EXPECT_EQ(got[2]["id"], 3);
+}
+
+TEST_F(Qmp, MalformedInputIsAnsweredAndTheConnectionLivesOn) {
+  negotiate();
+  for (const char* text : {"{]", "{\"execute\" \"stop\"}", "hello\n", "[1]", "{}", R"({"execute":7})", R"({"exec":"stop"})",
+                           R"({"execute":"stop","arguments":[]})", R"({"execute":"stop","arguments":{"x":1}})",
+                           R"({"execute":"stop","extra":1})", "{\"execute\":\"\x80\"}", "{\"a\":1e99999}", "\xff"}) {
+    EXPECT_EQ(error_class(text), "GenericError") << text;
+    EXPECT_TRUE(ask(R"({"execute":"query-name"})").contains("return")) << "after " << text;
+  }
+  EXPECT_EQ(vm.state, RunState::kRunning);
+  EXPECT_EQ(error_class(R"({"execute":"device_add"})"), "CommandNotFound");
+}
+
+TEST_F(Qmp, TheNextClientBeginsAnew) {
+  negotiate();
+  session.received(R"({"execute":"que)");
+  session.disconnected();
+  vm.emit({VmEvent::Kind::kStop});
+  EXPECT_TRUE(take().empty());
+  session.connected();
+  EXPECT_TRUE(take()[0].contains("QMP"));
+  EXPECT_EQ(error_class(R"({"execute":"query-name"})"), "CommandNotFound");
+}
+
+}  // namespace
+}  // namespace skerry::vm
