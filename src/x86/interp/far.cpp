@@ -1,5 +1,4 @@
-// Far transfers: JMP, CALL and RET between segments, call gates, system calls. Intel SDM vol. 2; vol. 3, 5.8.
-#include "base/units.hpp"
+// Far transfers: JMP, CALL and RET between segments, call gates. Intel SDM vol. 2; vol. 3, 5.8.
 #include "x86/interp/operands.hpp"
 #include "x86/interp/segments.hpp"
 
@@ -249,87 +248,6 @@ Flow far_return(Interpreter& in, const Insn& insn) {
   return stop(in);
 }
 
-// System calls ----------------------------------------------------------------------------------------------------------
-
-Segment flat_code(uint16_t selector, uint8_t dpl, bool wide) {
-  Segment cs;
-  cs.selector = selector;
-  cs.limit = 0xffffffff;
-  cs.type = 0xb;
-  cs.dpl = dpl;
-  cs.code_or_data = cs.present = cs.granular = true;
-  cs.long_mode = wide;
-  cs.big = !wide;
-  cs.unusable = false;
-  return cs;
-}
-Segment flat_data(uint16_t selector, uint8_t dpl) {
-  Segment ss = flat_code(selector, dpl, false);
-  ss.type = 3;
-  return ss;
-}
-
-// SYSCALL and SYSRET trap by TF as it is after them, so that a step over a system call ends behind it.
-Flow stop_with_new_trap_flag(Interpreter& in) {
-  in.no_step_trap();
-  if (in.state.rflags & flags::kTf) in.trap_debug(bit(14));  // DR6.BS
-  return stop(in);
-}
-
-Flow syscall(Interpreter& in, const Insn&) {
-  CpuState& s = in.state;
-  // Intel: in 64-bit mode only.
-  if (!(s.efer & efer::kSce) || !in.code64()) return in.ud();
-  s.gpr[kRcx] = s.rip;
-  s.gpr[kR11] = s.rflags & ~flags::kRf;
-  s.rip = s.lstar;
-  s.rflags = (s.rflags & ~(s.fmask | flags::kRf)) | flags::kFixed1;
-  const uint16_t selector = static_cast<uint16_t>(s.star >> 32) & 0xfffc;
-  s.seg[kCs] = flat_code(selector, 0, true);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>(selector + 8), 0);
-  return stop_with_new_trap_flag(in);
-}
-
-Flow sysret(Interpreter& in, const Insn& insn) {
-  CpuState& s = in.state;
-  if (!(s.efer & efer::kSce) || !in.code64()) return in.ud();
-  const bool wide = insn.op_size == 8;
-  if (in.cpl() != 0 || (wide && !Interpreter::canonical(s.gpr[kRcx]))) return in.gp();
-  const uint16_t base = static_cast<uint16_t>(s.star >> 48);
-  s.seg[kCs] = flat_code(static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3), 3, wide);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>((base + 8) | 3), 3);
-  s.rip = wide ? s.gpr[kRcx] : static_cast<uint32_t>(s.gpr[kRcx]);
-  constexpr uint64_t kMask = 0x3c7fd7;  // all but RF, VM and reserved bits
-  s.rflags = (s.gpr[kR11] & kMask) | flags::kFixed1;
-  return stop_with_new_trap_flag(in);
-}
-
-Flow sysenter(Interpreter& in, const Insn&) {
-  CpuState& s = in.state;
-  if (!s.protected_mode() || (s.sysenter_cs & 0xfffc) == 0) return in.gp();
-  const bool wide = s.long_mode_active();
-  const uint16_t selector = static_cast<uint16_t>(s.sysenter_cs & 0xfffc);
-  s.rflags &= ~(flags::kVm | flags::kIf | flags::kRf);
-  s.seg[kCs] = flat_code(selector, 0, wide);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>(selector + 8), 0);
-  s.rip = wide ? s.sysenter_eip : static_cast<uint32_t>(s.sysenter_eip);
-  s.gpr[kRsp] = wide ? s.sysenter_esp : static_cast<uint32_t>(s.sysenter_esp);
-  return stop(in);
-}
-
-Flow sysexit(Interpreter& in, const Insn& insn) {
-  CpuState& s = in.state;
-  const bool wide = insn.op_size == 8;
-  if (!s.protected_mode() || (s.sysenter_cs & 0xfffc) == 0 || in.cpl() != 0) return in.gp();
-  if (wide && (!Interpreter::canonical(s.gpr[kRcx]) || !Interpreter::canonical(s.gpr[kRdx]))) return in.gp();
-  const uint16_t base = static_cast<uint16_t>(s.sysenter_cs & 0xfffc);
-  s.seg[kCs] = flat_code(static_cast<uint16_t>((base + (wide ? 32 : 16)) | 3), 3, wide);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>((base + (wide ? 40 : 24)) | 3), 3);
-  s.rip = wide ? s.gpr[kRdx] : static_cast<uint32_t>(s.gpr[kRdx]);
-  s.gpr[kRsp] = wide ? s.gpr[kRcx] : static_cast<uint32_t>(s.gpr[kRcx]);
-  return stop(in);
-}
-
 }  // namespace
 
 Handler select_far(Lowering& lowering) {
@@ -347,15 +265,7 @@ Handler select_far(Lowering& lowering) {
       if (!far) return nullptr;
       if (lowering.decoded.instruction.operand_count_visible == 0) insn.imm = 0;
       return far_return;
-    case ZYDIS_MNEMONIC_SYSCALL: return syscall;
-    case ZYDIS_MNEMONIC_SYSRET:
-      insn.op_size = lowering.decoded.has(ZYDIS_ATTRIB_HAS_REX) && (lowering.decoded.instruction.raw.rex.W) ? 8 : 4;
-      return sysret;
-    case ZYDIS_MNEMONIC_SYSENTER: return sysenter;
-    case ZYDIS_MNEMONIC_SYSEXIT:
-      insn.op_size = lowering.decoded.has(ZYDIS_ATTRIB_HAS_REX) && (lowering.decoded.instruction.raw.rex.W) ? 8 : 4;
-      return sysexit;
-    default: return nullptr;
+    default: return select_system_calls(lowering);
   }
 }
 

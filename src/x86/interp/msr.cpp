@@ -10,18 +10,49 @@ namespace skerry::x86 {
 namespace {
 
 enum Msr : uint32_t {
-  kP5McAddr = 0x0, kP5McType = 0x1, kTsc = 0x10, kPlatformId = 0x17, kFeatureControl = 0x3a, kTscAdjust = 0x3b,
-  kSpecCtrl = 0x48, kPredCmd = 0x49, kBiosUpdateTrigger = 0x79, kBiosSignId = 0x8b, kPlatformInfo = 0xce,
-  kMtrrCap = 0xfe, kArchCapabilities = 0x10a, kFlushCmd = 0x10b, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
+  kP5McAddr = 0x0, kP5McType = 0x1, kTsc = 0x10, kPlatformId = 0x17, kEblCrPoweron = 0x2a, kEbcFrequencyId = 0x2c,
+  kFeatureControl = 0x3a, kTscAdjust = 0x3b, kBiosUpdateTrigger = 0x79, kBiosSignId = 0x8b, kFsbFreq = 0xcd,
+  kPlatformInfo = 0xce, kMtrrCap = 0xfe, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
   kSysenterCs = 0x174, kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179, kMcgStatus = 0x17a, kMcgCtl = 0x17b,
-  kPerfStatus = 0x198, kMiscEnable = 0x1a0, kDebugctl = 0x1d9, kLbrFromIp = 0x1db, kLbrIntToIp = 0x1de,
+  kPerfStatus = 0x198, kPerfCtl = 0x199, kMiscEnable = 0x1a0, kDebugctl = 0x1d9, kLbrFromIp = 0x1db, kLbrIntToIp = 0x1de,
   kMtrrPhysBase0 = 0x200, kMtrrFix64k00000 = 0x250, kMtrrFix16k80000 = 0x258, kMtrrFix16kA0000 = 0x259,
   kMtrrFix4kC0000 = 0x268, kPat = 0x277, kMtrrDefType = 0x2ff, kMc0Ctl = 0x400,
   kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082, kCstar = 0xc0000083, kFmask = 0xc0000084,
   kFsBase = 0xc0000100, kGsBase = 0xc0000101, kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103,
-  // AMD
-  kSyscfg = 0xc0010010, kHwcr = 0xc0010015, kPatchLevel = 0xc001008b, kVmCr = 0xc0010114, kDeCfg = 0xc0011029,
 };
+
+// AMD's: what kernels read or write without asking CPUID first. A write does nothing.
+struct AmdMsr {
+  uint32_t index;
+  uint64_t value;
+};
+constexpr std::array kAmdMsrs = {
+    AmdMsr{0xc0010010, 0},        // SYSCFG
+    AmdMsr{0xc0010015, 1 << 24},  // HWCR: the TSC counts at the frequency of P0
+    AmdMsr{0xc001001a, 0},        // TOP_MEM
+    AmdMsr{0xc001001d, 0},        // TOP_MEM2
+    AmdMsr{0xc001001f, 0},        // NB_CFG
+    AmdMsr{0xc0010055, 0},        // INT_PENDING
+    AmdMsr{0xc0010058, 0},        // MMIO_CFG_BASE: no memory-mapped configuration space
+    AmdMsr{0xc001008b, 0x01000065},  // PATCH_LEVEL
+    AmdMsr{0xc0010112, 0},        // SMM_ADDR
+    AmdMsr{0xc0010113, 0},        // SMM_MASK
+    AmdMsr{0xc0010114, 0x10},     // VM_CR: SVM is disabled
+    AmdMsr{0xc0011020, 0},        // LS_CFG
+    AmdMsr{0xc0011021, 0},        // IC_CFG
+    AmdMsr{0xc0011022, 0},        // DC_CFG
+    AmdMsr{0xc0011023, 0},        // BU_CFG
+    AmdMsr{0xc0011029, 2},        // DE_CFG: LFENCE is serializing
+    AmdMsr{0xc001102a, 0},        // BU_CFG2
+};
+
+const AmdMsr* amd_msr(const CpuModel& model, uint32_t index) {
+  if (!model.amd()) return nullptr;
+  for (const AmdMsr& msr : kAmdMsrs)
+    if (msr.index == index) return &msr;
+  return nullptr;
+}
+
 constexpr unsigned kBanks = 4;  // of machine-check registers, four each
 
 // A register that is a plain field of CpuState; `mask` is what may be set.
@@ -44,7 +75,7 @@ constexpr std::array kFields = {
     Field{kMcgStatus, &CpuState::mcg_status, 7, false},
     Field{kMcgCtl, &CpuState::mcg_ctl, ~uint64_t{0}, false},
     Field{kMiscEnable, &CpuState::misc_enable, ~uint64_t{0}, false},
-    Field{kDebugctl, &CpuState::debugctl, 0, false},
+    Field{kDebugctl, &CpuState::debugctl, 3, false},  // LBR and BTF: kept, without effect
 };
 
 const Field* field_of(uint32_t index) {
@@ -92,6 +123,7 @@ bool read_msr(Interpreter& in, uint32_t index, uint64_t& value) {
   if (const Field* field = field_of(index)) return (value = s.*field->member, true);
   if (read_mtrr(s, index, value)) return true;
   if (is_machine_check_bank(index)) return true;
+  if (const AmdMsr* msr = amd_msr(in.model, index)) return (value = msr->value, true);
   switch (index) {
     case kTsc: value = in.env.tsc() + s.tsc_offset; return true;
     case kTscAdjust: value = s.tsc_adjust; return true;
@@ -103,10 +135,11 @@ bool read_msr(Interpreter& in, uint32_t index, uint64_t& value) {
     case kFeatureControl: value = 1; return true;        // locked, nothing enabled
     case kBiosSignId: value = uint64_t{1} << 32; return true;
     case kPlatformInfo: value = (in.model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
-    case kP5McAddr: case kP5McType: case kPlatformId: case kBblCrCtl3: case kMiscFeaturesEnables: case kPerfStatus:
-    case kSyscfg: case kHwcr: case kPatchLevel: case kDeCfg:
+    case kEbcFrequencyId: value = 1 << 24; return true;  // as KVM says: a bus of 266 MHz
+    case kFsbFreq: value = 3; return true;
+    case kP5McAddr: case kP5McType: case kPlatformId: case kEblCrPoweron: case kBblCrCtl3: case kMiscFeaturesEnables:
+    case kPerfStatus: case kPerfCtl:
     case kLbrFromIp: case kLbrFromIp + 1: case kLbrIntToIp - 1: case kLbrIntToIp: return true;
-    case kVmCr: value = 0x10; return true;  // SVM disabled
     default: return false;
   }
 }
@@ -164,6 +197,7 @@ bool write_msr(Interpreter& in, uint32_t index, uint64_t value) {
   bool legal = true;
   if (write_mtrr(in, index, value, legal)) return legal;
   if (is_machine_check_bank(index)) return (index & 3) == 0 || value == 0;
+  if (amd_msr(in.model, index)) return true;
   switch (index) {
     case kTsc: write_tsc(in, value); return true;
     case kTscAdjust:
@@ -180,8 +214,8 @@ bool write_msr(Interpreter& in, uint32_t index, uint64_t value) {
       if (!Interpreter::canonical(value)) return false;
       s.seg[index == kFsBase ? kFs : kGs].base = value;
       return true;
-    case kBiosUpdateTrigger: case kBiosSignId: case kHwcr: case kSyscfg: case kPatchLevel: case kDeCfg:
-    case kMiscFeaturesEnables: case kBblCrCtl3: return true;
+    case kBiosUpdateTrigger: case kBiosSignId: case kMiscFeaturesEnables: case kEblCrPoweron: case kBblCrCtl3:
+    case kPerfCtl: return true;
     default: return false;
   }
 }
@@ -208,6 +242,8 @@ Flow wrmsr(Interpreter& in, const Insn&) {
                in.insn_start());
     return in.gp();
   }
+  // The others change nothing that is cached: bases and addresses are read where they are used.
+  if (index != kEfer) return Flow::kNext;
   in.mode_changed();
   return Flow::kStop;
 }

@@ -45,6 +45,9 @@ class NewStack {
 // What a change to an outer privilege level does to data segments that are too privileged. SDM vol. 3, 5.8.6.
 void drop_privileged_segments(Interpreter& in, unsigned new_cpl);
 
+// SYSCALL, SYSENTER and their returns (system_calls.cpp); null for other instructions.
+Handler select_system_calls(Lowering& lowering);
+
 // Why a hardware task switch happens (task.cpp). SDM vol. 3, 7.3.
 enum class TaskSwitchReason : uint8_t { kJump, kCall, kInterrupt, kReturn };
 struct TaskSwitch {
