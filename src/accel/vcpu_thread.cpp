@@ -141,7 +141,13 @@ void VcpuThread::body() {
     if (!wanted_) {
       rests_ = true;
       changed_.notify_all();
-      changed_.wait(lock, [this] { return wanted_ || quit_; });
+      changed_.wait(lock, [this] {
+        if (!wanted_ && !rests_) {
+          rests_ = true;
+          changed_.notify_all();
+        }
+        return wanted_ || quit_;
+      });
     }
     if (quit_) return;
     rests_ = false;

@@ -294,7 +294,10 @@ Flow rdpmc(Interpreter& in, const Insn&) { return in.gp(); }  // no counters are
 
 Flow cpuid(Interpreter& in, const Insn&) {
   CpuState& s = in.state;
-  const CpuModel::Dynamic dynamic{in.index, s.cr4, s.xcr0, s.xss, true};
+  constexpr uint32_t kApicBase = 0x1b, kApicGlobalEnable = 1 << 11;
+  uint64_t apic_base = kApicGlobalEnable;
+  if (static_cast<uint32_t>(s.gpr[kRax]) == 1) (void)in.env.read_msr(kApicBase, apic_base);
+  const CpuModel::Dynamic dynamic{in.index, s.cr4, s.xcr0, s.xss, (apic_base & kApicGlobalEnable) != 0};
   const CpuidResult r = in.model.cpuid(static_cast<uint32_t>(s.gpr[kRax]), static_cast<uint32_t>(s.gpr[kRcx]), dynamic);
   s.gpr[kRax] = r.eax;
   s.gpr[kRbx] = r.ebx;

@@ -1,4 +1,5 @@
 // Far transfers: JMP, CALL and RET between segments, call gates, system calls. Intel SDM vol. 2; vol. 3, 5.8.
+#include "base/units.hpp"
 #include "x86/interp/operands.hpp"
 #include "x86/interp/segments.hpp"
 
@@ -270,6 +271,13 @@ Segment flat_data(uint16_t selector, uint8_t dpl) {
   return ss;
 }
 
+// SYSCALL and SYSRET trap by TF as it is after them, so that a step over a system call ends behind it.
+Flow stop_with_new_trap_flag(Interpreter& in) {
+  in.no_step_trap();
+  if (in.state.rflags & flags::kTf) in.trap_debug(bit(14));  // DR6.BS
+  return stop(in);
+}
+
 Flow syscall(Interpreter& in, const Insn&) {
   CpuState& s = in.state;
   // Intel: in 64-bit mode only.
@@ -281,8 +289,7 @@ Flow syscall(Interpreter& in, const Insn&) {
   const uint16_t selector = static_cast<uint16_t>(s.star >> 32) & 0xfffc;
   s.seg[kCs] = flat_code(selector, 0, true);
   s.seg[kSs] = flat_data(static_cast<uint16_t>(selector + 8), 0);
-  if (!(s.rflags & flags::kTf)) in.no_step_trap();
-  return stop(in);
+  return stop_with_new_trap_flag(in);
 }
 
 Flow sysret(Interpreter& in, const Insn& insn) {
@@ -296,7 +303,7 @@ Flow sysret(Interpreter& in, const Insn& insn) {
   s.rip = wide ? s.gpr[kRcx] : static_cast<uint32_t>(s.gpr[kRcx]);
   constexpr uint64_t kMask = 0x3c7fd7;  // all but RF, VM and reserved bits
   s.rflags = (s.gpr[kR11] & kMask) | flags::kFixed1;
-  return stop(in);
+  return stop_with_new_trap_flag(in);
 }
 
 Flow sysenter(Interpreter& in, const Insn&) {

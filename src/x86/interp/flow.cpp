@@ -255,18 +255,15 @@ Flow change_flag(Interpreter& in, const Insn&) {
 
 Handler select_branch(Lowering& lowering) {
   Insn& insn = lowering.insn;
-  if (lowering.interpreter.code64() && insn.op_size != 8) insn.op_size = 8;
+  if (lowering.decoded.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return nullptr;
+  if (lowering.interpreter.code64()) insn.op_size = 8;
   const bool immediate = is_immediate(lowering, 0), memory = is_memory(lowering, 0);
-  const bool far = lowering.decoded.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
   switch (lowering.decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_JMP:
-      if (far) return nullptr;
       return immediate ? jmp : memory ? jmp_indirect<true> : jmp_indirect<false>;
     case ZYDIS_MNEMONIC_CALL:
-      if (far) return nullptr;
       return immediate ? call : memory ? call_indirect<true> : call_indirect<false>;
     case ZYDIS_MNEMONIC_RET:
-      if (far) return nullptr;
       if (lowering.decoded.instruction.operand_count_visible == 0) insn.imm = 0;
       return ret;
     case ZYDIS_MNEMONIC_LOOP: return loop<LoopKind::kAlways>;

@@ -1,9 +1,12 @@
 #include "x86/interp/interpreter.hpp"
 
 #include <emmintrin.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "base/log.hpp"
 #include "base/units.hpp"
@@ -39,14 +42,33 @@ Interpreter::Interpreter(unsigned vcpu_index, memory::GuestMemory& guest_memory,
       model(cpu_model),
       index(vcpu_index),
       tlbs_(new Tlb[3]),
-      memo_(new Insn[kMemoCount]),
+      memo_(map_memo()),
       thunks_(std::make_unique<HostThunks>()) {
   tlb_ = &tlbs_[0];
   state.reset(model.signature(), false);
   state_changed();
 }
 
-Interpreter::~Interpreter() = default;
+Interpreter::~Interpreter() { ::munmap(memo_.data(), memo_.size_bytes()); }
+
+// The table is looked up at every instruction: without huge pages half of the time goes to the host's TLB.
+std::span<Insn> Interpreter::map_memo() {
+  constexpr size_t kSize = kMemoCount * sizeof(Insn), kHugePage = 2 << 20;
+  static_assert(kSize % kHugePage == 0);
+  auto* start = static_cast<std::byte*>(
+      ::mmap(nullptr, kSize + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  if (start == MAP_FAILED) {
+    log::failure("no memory for the instructions of a vCPU");
+    std::abort();
+  }
+  const size_t head = -reinterpret_cast<uintptr_t>(start) % kHugePage;
+  if (head) ::munmap(start, head);
+  if (kHugePage - head) ::munmap(start + head + kSize, kHugePage - head);
+  auto* first = reinterpret_cast<Insn*>(start + head);
+  ::madvise(first, kSize, MADV_HUGEPAGE);
+  std::uninitialized_value_construct_n(first, kMemoCount);
+  return {first, kMemoCount};
+}
 
 void Interpreter::state_changed() {
   flush_tlb();
@@ -308,7 +330,7 @@ const Insn* Interpreter::fetch() {
   const uint64_t linear = (state.rip + code_base_) & code_mask_;
   const unsigned offset = linear & memory::kPageMask;
   if ((linear ^ offset) != fetch_page_ || offset > memory::kPageSize - 16) [[unlikely]] return fetch_slow(linear);
-  const Insn& memo = memo_[memo_index(linear)];
+  const Insn& memo = memo_.data()[memo_index(linear)];
   const __m128i now = _mm_loadu_si128(reinterpret_cast<const __m128i*>(fetch_host_ + offset));
   const __m128i then = _mm_load_si128(reinterpret_cast<const __m128i*>(memo.bytes.data()));
   const unsigned same = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(now, then)));
@@ -318,6 +340,8 @@ const Insn* Interpreter::fetch() {
     raise(kGeneralProtection, 0);
     return nullptr;
   }
+  // The instruction that follows is on its way while this one executes.
+  __builtin_prefetch(&memo_.data()[memo_index(linear + memo.length)]);
   return &memo;
 }
 

@@ -257,8 +257,9 @@ class Interpreter {
   const Insn* fetch();
   const Insn* fetch_slow(uint64_t linear);
   bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
-  static constexpr unsigned kMemoCount = 1 << 15;
-  static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 15) % kMemoCount; }
+  static constexpr unsigned kMemoCount = 1 << 16;
+  static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 16) % kMemoCount; }
+  static std::span<Insn> map_memo();
   void forget_lowered();
   void lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn);
 
@@ -299,7 +300,7 @@ class Interpreter {
 
   std::unique_ptr<Tlb[]> tlbs_;  // user, supervisor, supervisor under SMAP
   Tlb never_;
-  std::unique_ptr<Insn[]> memo_;
+  std::span<Insn> memo_;  // mapped in huge pages where the host has them
   std::unique_ptr<HostThunks> thunks_;
 
   std::vector<uint64_t> breakpoints_;

@@ -185,9 +185,9 @@ Flow compare_string(Interpreter& in, const Insn& insn) {
 
 template <typename T>
 Flow ins(Interpreter& in, const Insn& insn) {
-  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
   const uint16_t port = static_cast<uint16_t>(in.state.gpr[kRdx]);
   if (!io_allowed(in, port, sizeof(T))) return Flow::kFault;
+  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
   const uint64_t to = in.gpr_sized(kRdi, insn.addr_size);
   if (!in.probe_store(kEs, to, sizeof(T))) return Flow::kFault;  // before the port is read, which may have effects
   const T value = static_cast<T>(in.env.pio_read(port, sizeof(T)));
@@ -199,9 +199,9 @@ Flow ins(Interpreter& in, const Insn& insn) {
 
 template <typename T>
 Flow outs(Interpreter& in, const Insn& insn) {
-  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
   const uint16_t port = static_cast<uint16_t>(in.state.gpr[kRdx]);
   if (!io_allowed(in, port, sizeof(T))) return Flow::kFault;
+  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
   T value;
   if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
   in.env.pio_write(port, sizeof(T), value);

@@ -97,12 +97,17 @@ bool load_segments(Interpreter& in, const std::array<uint16_t, kSegmentCount>& s
   }
   for (unsigned n = 0; n < kSegmentCount; ++n) s.seg[n] = make_null_segment(selectors[n], static_cast<uint8_t>(cpl));
   in.mode_changed();
-  if (!load_ldt(in, ldt)) return false;
+  // The stack comes before what may fault, so that the handler finds one: it may be in the LDT, but need not.
+  const bool has_ldt = load_ldt(in, ldt);
+  const Exception ldt_fault = in.raised();
   Segment ss;
-  if (!load_code(in, selectors[kCs])) return false;
-  if (!read_stack_segment(in, selectors[kSs], cpl, kInvalidTss, 0, ss)) return false;
-  s.seg[kSs] = ss;
+  const bool has_stack = (has_ldt || !Selector{selectors[kSs]}.local()) &&
+                         read_stack_segment(in, selectors[kSs], cpl, kInvalidTss, 0, ss);
+  if (has_stack) s.seg[kSs] = ss;
   in.mode_changed();
+  if (!has_ldt) return (in.raise(ldt_fault.vector, ldt_fault.error_code), false);
+  if (!has_stack) return false;
+  if (!load_code(in, selectors[kCs])) return false;
   for (const unsigned n : {kEs, kDs, kFs, kGs})
     if (!load_data(in, n, selectors[n], cpl)) return false;
   return true;

@@ -710,6 +710,14 @@ main:
         CASE    "nmi.lint0-mode"                ;= #1 vec=2 ip=+1
         ; the PIC's output as an NMI, as a watchdog has it
         BEGIN_APIC eoi_hook
+        mov     al, 0x11                        ; the PIC is silent until ICW1: no firmware has been here
+        out     0x20, al
+        mov     al, 0x20
+        out     0x21, al
+        mov     al, 4
+        out     0x21, al
+        mov     al, 1
+        out     0x21, al
         mov     dword [LVT_LINT0], 0x400
         IMR     0xfe, 0xff
         PIT0    0, 20000

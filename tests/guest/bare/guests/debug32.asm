@@ -318,7 +318,7 @@ main:
  T      mov     [scratch], eax
         nop
         DONE
-        CASE    "tf-then-exec-breakpoint"       ;= #1 vec=1 ip=+1
+        CASE    "tf-then-exec-breakpoint"       ;= #1 vec=1 ip=+1 dr6=ffff4ff0
         BREAK   0, %$t + 1, RW_EXEC, LEN1
         TF_ON
  T      nop
