@@ -122,8 +122,9 @@ Flow thunked_mmx(Interpreter& in, const Insn& insn) {
   enter_mmx(s);
   const Flow flow = run_thunk(in, insn);
   if (flow == Flow::kFault) {
-    // As processors do: after a load that faulted nothing is changed; otherwise TOP is, but not the tags.
-    if ((insn.aux & kAuxReads) && in.raised().vector != kSimdError) s.x87 = before;
+    // As processors do: a load that faults changes nothing, a store that does the TOP, a SIMD exception the tags too.
+    if (in.raised().vector == kSimdError) return flow;
+    if (insn.aux & kAuxReads) s.x87 = before;
     s.x87.ftw = before.ftw;
     return flow;
   }
@@ -230,13 +231,14 @@ Flow gather(Interpreter& in, const Insn& insn) {
   const unsigned index_register = insn.aux >> 8, count = insn.aux & 0xff;
   if (insn.reg[0] == insn.reg[1] || insn.reg[0] == index_register || insn.reg[1] == index_register) return in.ud();
   const uint64_t base = in.state.gpr[insn.base];
-  for (unsigned n = 0; n < count; ++n) {  // each element of the mask becomes its sign; the rest is cleared
+  const unsigned width = static_cast<unsigned>(insn.imm);
+  for (unsigned n = 0; n < width / sizeof(T); ++n) {  // each element of the mask becomes its sign
     T mask;
     std::memcpy(&mask, vector_bytes(in, insn.reg[1]) + n * sizeof(T), sizeof(T));
     mask = mask >> (sizeof(T) * 8 - 1) ? static_cast<T>(~T{0}) : T{0};
     std::memcpy(vector_bytes(in, insn.reg[1]) + n * sizeof(T), &mask, sizeof(T));
   }
-  clear_above(in, insn.reg[1], count * sizeof(T));
+  clear_above(in, insn.reg[1], width);
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     uint8_t* mask_at = vector_bytes(in, insn.reg[1]) + n * sizeof(T);
@@ -267,6 +269,7 @@ Handler select_gather(const Lowering& lowering) {
   const unsigned count = std::min<unsigned>(indices, destination / sizeof(T));
   insn.aux = static_cast<uint16_t>(static_cast<unsigned>(ZydisRegisterGetId(memory.mem.index)) << 8 | count);
   insn.index = kSlotZero;
+  insn.imm = lowering.decoded.instruction.avx.vector_length / 8;
   insn.reg[2] = static_cast<uint8_t>(count * sizeof(T));
   return gather<T, Index>;
 }
