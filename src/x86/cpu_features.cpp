@@ -10,11 +10,12 @@ constexpr CpuidBit ecx1(uint8_t bit) { return {1, 0, CpuidRegister::kEcx, bit}; 
 constexpr CpuidBit edx1(uint8_t bit) { return {1, 0, CpuidRegister::kEdx, bit}; }
 constexpr CpuidBit ebx7(uint8_t bit) { return {7, 0, CpuidRegister::kEbx, bit}; }
 constexpr CpuidBit ecx7(uint8_t bit) { return {7, 0, CpuidRegister::kEcx, bit}; }
+constexpr CpuidBit edx7(uint8_t bit) { return {7, 0, CpuidRegister::kEdx, bit}; }
 constexpr CpuidBit eaxd(uint8_t bit) { return {0xd, 1, CpuidRegister::kEax, bit}; }
 constexpr CpuidBit ecx8(uint8_t bit) { return {0x80000001, 0, CpuidRegister::kEcx, bit}; }
 constexpr CpuidBit edx8(uint8_t bit) { return {0x80000001, 0, CpuidRegister::kEdx, bit}; }
 
-constexpr Provided kAlways = Provided::kAlways, kByHost = Provided::kByHost;
+constexpr Provided kAlways = Provided::kAlways, kByHost = Provided::kByHost, kByHostAvx = Provided::kByHostAvx;
 constexpr uint8_t kHostOnly = 9;
 
 constexpr std::array kFeatures = {
@@ -57,6 +58,9 @@ constexpr std::array kFeatures = {
     Feature{"invpcid", ebx7(10), 1, kAlways},
     Feature{"smap", ebx7(20), 1, kAlways},
     Feature{"umip", ecx7(2), 1, kAlways},
+    Feature{"fsrm", edx7(4), 1, kAlways},
+    Feature{"lahf_lm", ecx8(0), 1, kAlways},
+    Feature{"3dnowprefetch", ecx8(8), 1, kAlways},
     Feature{"xsave", ecx1(26), 1, kByHost},
     Feature{"xsaveopt", eaxd(0), 1, kByHost},
     // x86-64-v2
@@ -66,14 +70,13 @@ constexpr std::array kFeatures = {
     Feature{"sse4_1", ecx1(19), 2, kByHost},
     Feature{"sse4_2", ecx1(20), 2, kByHost},
     Feature{"popcnt", ecx1(23), 2, kByHost},
-    Feature{"lahf_lm", ecx8(0), 2, kAlways},
     // x86-64-v3
-    Feature{"fma", ecx1(12), 3, kByHost},
+    Feature{"fma", ecx1(12), 3, kByHostAvx},
     Feature{"movbe", ecx1(22), 3, kAlways},
-    Feature{"avx", ecx1(28), 3, kByHost},
-    Feature{"f16c", ecx1(29), 3, kByHost},
+    Feature{"avx", ecx1(28), 3, kByHostAvx},
+    Feature{"f16c", ecx1(29), 3, kByHostAvx},
     Feature{"bmi1", ebx7(3), 3, kByHost},
-    Feature{"avx2", ebx7(5), 3, kByHost},
+    Feature{"avx2", ebx7(5), 3, kByHostAvx},
     Feature{"bmi2", ebx7(8), 3, kByHost},
     Feature{"abm", ecx8(5), 3, kByHost},  // LZCNT
     // Beyond the levels.
@@ -86,7 +89,6 @@ constexpr std::array kFeatures = {
     Feature{"clwb", ebx7(24), kHostOnly, kAlways},
     Feature{"sha_ni", ebx7(29), kHostOnly, kAlways},
     Feature{"rdpid", ecx7(22), kHostOnly, kAlways},
-    Feature{"3dnowprefetch", ecx8(8), kHostOnly, kAlways},
 };
 
 }  // namespace

@@ -17,8 +17,9 @@ struct CpuidBit {
 
 // How the engine provides a feature.
 enum class Provided : uint8_t {
-  kAlways,   // by itself, on any host
-  kByHost,   // by the host's own instruction: only where the host has it
+  kAlways,     // by itself, on any host
+  kByHost,     // by the host's own instruction: only where the host has it
+  kByHostAvx,  // likewise, and the host's operating system must have enabled AVX
 };
 
 struct Feature {

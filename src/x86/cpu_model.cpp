@@ -14,10 +14,12 @@ namespace skerry::x86 {
 
 namespace {
 
+using enum CpuidRegister;
+
 constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4;
 constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = 0x80000008;
 constexpr uint32_t kKvmBase = 0x40000000, kTimingLeaf = 0x40000010;
-constexpr uint64_t kApicTimerHz = 1'000'000'000;
+constexpr uint32_t kApicTimerHz = 1'000'000'000;
 
 struct Level {
   std::string_view name;
@@ -41,9 +43,19 @@ uint32_t& register_of(CpuidResult& r, CpuidRegister reg) {
   }
 }
 
+// AVX is there only where the host's operating system saves its registers. SDM vol. 1, 14.3.
+bool host_saves_avx() {
+  constexpr uint32_t kOsxsave = 1u << 27, kSseAndAvx = 6;
+  if (!(host_cpuid(1, 0).ecx & kOsxsave)) return false;
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & kSseAndAvx) == kSseAndAvx;
+}
+
 bool host_has(const Feature& feature) {
   CpuidResult r = host_cpuid(feature.where.leaf, feature.where.subleaf);
-  return register_of(r, feature.where.reg) >> feature.where.bit & 1;
+  if (!(register_of(r, feature.where.reg) >> feature.where.bit & 1)) return false;
+  return feature.provided != Provided::kByHostAvx || host_saves_avx();
 }
 
 void put_text(CpuidResult& r, std::string_view text, std::array<CpuidRegister, 4> order, unsigned count) {
@@ -82,7 +94,7 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
   std::vector<std::string_view> missing;
   for (const Feature& feature : known_features()) {
     if (feature.level > level->level) continue;
-    if (feature.provided == Provided::kByHost && !host_has(feature)) {
+    if (feature.provided != Provided::kAlways && !host_has(feature)) {
       if (!as_host) missing.push_back(feature.name);
       continue;
     }
@@ -97,74 +109,164 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
   if (!missing.empty())
     return skerry::error("CPU model '{}' needs {}, which this processor lacks; use --cpu host", name,
                          fmt::join(missing, ", "));
+  as_host ? model.identify_as_host() : model.identify();
   return model;
 }
 
-uint32_t CpuModel::signature() const {
-  if (name_ == "host") return host_cpuid(1, 0).eax & 0x0fff3fff;
-  return 0x000306a9;  // family 6, as an early x86-64-v2 server processor
+void CpuModel::identify() {
+  vendor_ = "GenuineIntel";
+  brand_ = "Skerry " + name_;
+  signature_ = 0x000306a9;  // family 6, as an early x86-64-v2 server processor
+}
+
+// The host's own, asked for once: where Skerry is itself in a VM, each CPUID is an exit.
+void CpuModel::identify_as_host() {
+  const CpuidResult leaf0 = host_cpuid(0, 0);
+  for (const uint32_t part : {leaf0.ebx, leaf0.edx, leaf0.ecx}) vendor_.append(reinterpret_cast<const char*>(&part), 4);
+  amd_ = vendor_ == "AuthenticAMD" || vendor_ == "HygonGenuine";
+  for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+    const CpuidResult r = host_cpuid(leaf, 0);
+    for (const uint32_t part : {r.eax, r.ebx, r.ecx, r.edx}) brand_.append(reinterpret_cast<const char*>(&part), 4);
+  }
+  signature_ = host_cpuid(1, 0).eax & 0x0fff3fff;
+}
+
+CpuidResult CpuModel::features(uint32_t leaf, uint32_t subleaf) const {
+  for (const Leaf& known : leaves_)
+    if (known.leaf == leaf && known.subleaf == subleaf) return known.value;
+  return {};
+}
+
+// Leaf 1: brand index 0, CLFLUSH of 64 bytes, logical processors in the package, initial APIC ID.
+CpuidResult CpuModel::identity(const Dynamic& dynamic) const {
+  constexpr uint32_t kHtt = 1u << 28, kOsxsave = 1u << 27, kApic = 1u << 9;
+  CpuidResult r = features(1, 0);
+  r.eax = signature_;
+  r.ebx = 8u << 8 | std::min(1u << bits_for(vcpus_), 255u) << 16 | (dynamic.apic_id & 0xff) << 24;
+  if (vcpus_ > 1) r.edx |= kHtt;  // the count in EBX is valid
+  if (dynamic.cr4 & cr4::kOsxsave) r.ecx |= kOsxsave;
+  if (!dynamic.apic_enabled) r.edx &= ~kApic;
+  return r;
+}
+
+// Leaf 4, deterministic cache parameters: 32 KiB data and code, 2 MiB second level, each core its own.
+CpuidResult CpuModel::caches(uint32_t subleaf) const {
+  struct Cache {
+    uint32_t type, level, ways, sets;
+  };
+  constexpr std::array kCaches = {Cache{1, 1, 8, 64}, Cache{2, 1, 8, 64}, Cache{3, 2, 16, 2048}};
+  if (subleaf >= kCaches.size() || amd_) return {};
+  const Cache& cache = kCaches[subleaf];
+  CpuidResult r;
+  r.eax = cache.type | cache.level << 5 | 1u << 8 | std::min((1u << bits_for(vcpus_)) - 1, 63u) << 26;
+  r.ebx = 63 | (cache.ways - 1) << 22;
+  r.ecx = cache.sets - 1;
+  return r;
+}
+
+// Leaf 0xb: one thread per core; all cores in one package.
+CpuidResult CpuModel::topology(uint32_t subleaf, const Dynamic& dynamic) const {
+  constexpr uint32_t kThreads = 1, kCores = 2;
+  CpuidResult r;
+  r.ecx = subleaf & 0xff;
+  r.edx = dynamic.apic_id;
+  if (subleaf == 0) {
+    r.ebx = 1;
+    r.ecx |= kThreads << 8;
+  } else if (subleaf == 1) {
+    r.eax = bits_for(vcpus_);
+    r.ebx = vcpus_;
+    r.ecx |= kCores << 8;
+  }
+  return r;
+}
+
+// Leaf 0xd: where XSAVE puts what, and the size of its area by what XCR0 enables now.
+CpuidResult CpuModel::extended_state(uint32_t subleaf, const Dynamic& dynamic) const {
+  constexpr uint32_t kLegacyArea = 576, kAvxSize = 256;
+  const uint64_t allowed = xcr0_allowed();
+  CpuidResult r = features(0xd, subleaf);
+  if (subleaf == 0 && allowed != 0) {
+    r.eax = static_cast<uint32_t>(allowed);
+    r.ebx = kLegacyArea + (dynamic.xcr0 & kXcr0Avx ? kAvxSize : 0);
+    r.ecx = kLegacyArea + (allowed & kXcr0Avx ? kAvxSize : 0);
+  } else if (subleaf == 2 && (allowed & kXcr0Avx)) {
+    r.eax = kAvxSize;
+    r.ebx = kLegacyArea;
+  }
+  return r;
+}
+
+// Linux, Documentation/virt/kvm/x86/cpuid.rst; the leaf with the frequencies is VMware's and is known by most kernels.
+CpuidResult CpuModel::hypervisor(uint32_t leaf) const {
+  constexpr uint32_t kClockSource = 1u << 0, kNopIoDelay = 1u << 1, kClockSource2 = 1u << 3, kClockStable = 1u << 24;
+  CpuidResult r;
+  switch (leaf) {
+    case kKvmBase:
+      r.eax = kTimingLeaf;
+      put_text(r, "KVMKVMKVM", {kEbx, kEcx, kEdx, kEax}, 3);
+      break;
+    case kKvmBase + 1: r.eax = kClockSource | kNopIoDelay | kClockSource2 | kClockStable; break;
+    case kTimingLeaf:
+      r.eax = static_cast<uint32_t>(tsc_hz_ / 1000);
+      r.ebx = static_cast<uint32_t>(kApicTimerHz / 1000);
+      break;
+    default: break;
+  }
+  return r;
+}
+
+CpuidResult CpuModel::extended(uint32_t leaf) const {
+  CpuidResult r = features(leaf, 0);
+  switch (leaf) {
+    case 0x80000000:
+      r.eax = kHighestExtended;
+      if (amd_) put_text(r, vendor_, {kEbx, kEdx, kEcx, kEax}, 3);
+      break;
+    case 0x80000001:
+      if (amd_) {
+        r.eax = signature_;
+        r.ecx |= vcpus_ > 1 ? 1u << 1 : 0;  // CmpLegacy: the logical processors of leaf 1 are cores
+      }
+      break;
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
+      const size_t from = (leaf - 0x80000002) * 16;
+      if (from < brand_.size()) put_text(r, std::string_view(brand_).substr(from, 16), {kEax, kEbx, kEcx, kEdx}, 4);
+      break;
+    }
+    case 0x80000005:  // AMD: first-level caches of 32 KiB, 8 ways, lines of 64 bytes
+      if (amd_) r.ecx = r.edx = 64 | 1u << 8 | 8u << 16 | 32u << 24;
+      break;
+    case 0x80000006: r.ecx = 64 | 8u << 12 | 2048u << 16; break;  // 2 MiB second level, 16 ways
+    case 0x80000007: r.edx = 1u << 8; break;                      // invariant TSC
+    case 0x80000008:
+      r.eax = physical_address_bits_ | 48u << 8;
+      if (amd_) r.ecx = (std::min(vcpus_, 256u) - 1) | bits_for(vcpus_) << 12;
+      break;
+    default: break;
+  }
+  return r;
 }
 
 CpuidResult CpuModel::cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dynamic) const {
-  using enum CpuidRegister;
   CpuidResult r;
-  // Beyond the highest leaf of a range: the data of the highest basic one (SDM vol. 2, CPUID), which is kHighestBasic.
-  if (leaf < kKvmBase && leaf > kHighestBasic) leaf = kHighestBasic;
-  for (const Leaf& known : leaves_)
-    if (known.leaf == leaf && known.subleaf == (leaf == 7 || leaf == 0xd ? subleaf : 0)) r = known.value;
-  const CpuidResult vendor = host_cpuid(0, 0);
-  const unsigned width = bits_for(vcpus_);
-
-  switch (leaf) {
+  if (leaf >= 0x80000000) return extended(leaf);
+  if (leaf >= kKvmBase) return hypervisor(leaf);
+  // Beyond the highest leaf: the data of the highest basic one (SDM vol. 2, CPUID).
+  switch (std::min(leaf, kHighestBasic)) {
     case 0:
-    case 0x80000000:
-      r = vendor;
-      if (name_ != "host") put_text(r, "GenuineIntel", {kEbx, kEdx, kEcx, kEax}, 3);
-      r.eax = leaf == 0 ? kHighestBasic : kHighestExtended;
-      if (leaf != 0) r.ebx = r.ecx = r.edx = 0;
+      r.eax = kHighestBasic;
+      put_text(r, vendor_, {kEbx, kEdx, kEcx, kEax}, 3);
       break;
-    case 1:
-      r.eax = signature();
-      // Brand index 0, CLFLUSH of 64 bytes, logical processors in the package, initial APIC ID.
-      r.ebx = 8u << 8 | std::min(1u << width, 255u) << 16 | (dynamic.apic_id & 0xff) << 24;
-      if (vcpus_ > 1) r.edx |= 1u << 28;  // HTT: the count in EBX is valid
-      if (dynamic.cr4 & cr4::kOsxsave) r.ecx |= 1u << 27;
-      if (!dynamic.apic_enabled) r.edx &= ~(1u << 9);
-      break;
-    case 2: r.eax = 0x00feff01; break;  // no descriptors: see leaf 4
-    case 4: {                           // deterministic cache parameters: 32 KiB data and code, 2 MiB second level
-      struct Cache {
-        uint32_t type, level, ways, sets;
-      };
-      constexpr std::array kCaches = {Cache{1, 1, 8, 64}, Cache{2, 1, 8, 64}, Cache{3, 2, 16, 2048}};
-      if (subleaf >= kCaches.size()) break;
-      const Cache& cache = kCaches[subleaf];
-      r.eax = cache.type | cache.level << 5 | 1u << 8 | ((1u << width) - 1) << 26;
-      r.ebx = 63 | (cache.ways - 1) << 22;
-      r.ecx = cache.sets - 1;
-      break;
-    }
+    case 1: return identity(dynamic);
+    case 2: r.eax = amd_ ? 0 : 0x0000ff01; break;  // one descriptor: see leaf 4
+    case 4: return caches(subleaf);
     case 6: r.eax = 1u << 2; break;  // ARAT: the APIC timer runs always
-    case 0xb:                        // one thread per core; all cores in one package
-      r.eax = subleaf == 0 ? 0 : subleaf == 1 ? width : 0;
-      r.ebx = subleaf == 0 ? 1 : subleaf == 1 ? vcpus_ : 0;
-      r.ecx = (subleaf & 0xff) | (subleaf == 0 ? 1u << 8 : subleaf == 1 ? 2u << 8 : 0);
-      r.edx = dynamic.apic_id;
-      break;
-    case 0xd: {
-      constexpr uint32_t kLegacyArea = 576, kAvxSize = 256;
-      const uint64_t allowed = xcr0_allowed();
-      const bool avx = allowed & kXcr0Avx;
-      if (subleaf == 0 && allowed != 0) {
-        r.eax = static_cast<uint32_t>(allowed);
-        r.ebx = kLegacyArea + (dynamic.xcr0 & kXcr0Avx ? kAvxSize : 0);
-        r.ecx = kLegacyArea + (avx ? kAvxSize : 0);
-      } else if (subleaf == 2 && avx) {
-        r.eax = kAvxSize;
-        r.ebx = kLegacyArea;
-      }
-      break;
-    }
+    case 7: return features(7, subleaf);
+    case 0xb: return topology(subleaf, dynamic);
+    case 0xd: return extended_state(subleaf, dynamic);
     case 0x15:  // TSC = crystal * EBX / EAX, with a crystal of the APIC timer's frequency
       r.eax = 1'000'000;
       r.ebx = static_cast<uint32_t>(tsc_hz_ / 1000);
@@ -174,27 +276,6 @@ CpuidResult CpuModel::cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dyna
       r.eax = r.ebx = static_cast<uint32_t>(tsc_hz_ / 1'000'000);
       r.ecx = 100;
       break;
-    case kKvmBase:
-      r.eax = kTimingLeaf;
-      put_text(r, "KVMKVMKVM", {kEbx, kEcx, kEdx, kEax}, 3);
-      break;
-    case kKvmBase + 1:  // Linux, Documentation/virt/kvm/x86/cpuid.rst: clock, no I/O delay, clock 2, stable clock
-      r.eax = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 24;
-      break;
-    case kTimingLeaf:
-      r.eax = static_cast<uint32_t>(tsc_hz_ / 1000);
-      r.ebx = static_cast<uint32_t>(kApicTimerHz / 1000);
-      break;
-    case 0x80000002:
-    case 0x80000003:
-    case 0x80000004:
-      if (name_ == "host") r = host_cpuid(leaf, 0);
-      else put_text(r, std::string_view(fmt::format("{:<48}", "Skerry " + name_)).substr((leaf - 0x80000002) * 16, 16),
-                    {kEax, kEbx, kEcx, kEdx}, 4);
-      break;
-    case 0x80000006: r.ecx = 64 | 8u << 12 | 2048u << 16; break;
-    case 0x80000007: r.edx = 1u << 8; break;  // invariant TSC
-    case 0x80000008: r.eax = physical_address_bits_ | 48u << 8; break;
     default: break;
   }
   return r;
@@ -289,9 +370,19 @@ bool CpuModel::has_bmi1() const { return has_named("bmi1"); }
 bool CpuModel::has_lzcnt() const { return has_named("abm"); }
 
 uint64_t CpuModel::cr4_allowed() const {
-  uint64_t allowed = cr4::kVme | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae | cr4::kMce | cr4::kPge | cr4::kPce |
-                     cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kFsgsbase | cr4::kPcide | cr4::kSmep | cr4::kSmap | cr4::kUmip;
-  if (has_named("xsave")) allowed |= cr4::kOsxsave;
+  struct Bit {
+    uint64_t bits;
+    std::string_view feature;
+  };
+  constexpr std::array kBits = {
+      Bit{cr4::kVme, "vme"},     Bit{cr4::kTsd, "tsc"},       Bit{cr4::kDe, "de"},           Bit{cr4::kPse, "pse"},
+      Bit{cr4::kPae, "pae"},     Bit{cr4::kMce, "mce"},       Bit{cr4::kPge, "pge"},         Bit{cr4::kOsfxsr, "fxsr"},
+      Bit{cr4::kUmip, "umip"},   Bit{cr4::kOsxmmexcpt, "sse"}, Bit{cr4::kFsgsbase, "fsgsbase"}, Bit{cr4::kPcide, "pcid"},
+      Bit{cr4::kSmep, "smep"},   Bit{cr4::kSmap, "smap"},     Bit{cr4::kOsxsave, "xsave"},
+  };
+  uint64_t allowed = cr4::kPce;  // RDPMC is there; its counters are not
+  for (const Bit& bit : kBits)
+    if (has_named(bit.feature)) allowed |= bit.bits;
   return allowed;
 }
 

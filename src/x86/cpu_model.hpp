@@ -27,8 +27,10 @@ class CpuModel {
   static std::vector<std::string_view> names();
 
   const std::string& name() const { return name_; }
+  // Whether the vendor is AMD or Hygon, whose system calls and some MSRs differ from Intel's.
+  bool amd() const { return amd_; }
   unsigned physical_address_bits() const { return physical_address_bits_; }
-  uint32_t signature() const;  // CPUID.1:EAX, and EDX after reset
+  uint32_t signature() const { return signature_; }  // CPUID.1:EAX, and EDX after reset
   uint64_t tsc_hz() const { return tsc_hz_; }
 
   // The CPUID instruction. What depends on the vCPU's state (OSXSAVE, APIC ID, XSAVE sizes by XCR0) is given by
@@ -53,7 +55,21 @@ class CpuModel {
   uint64_t xcr0_allowed() const;
 
  private:
+  void identify();
+  void identify_as_host();
+  CpuidResult features(uint32_t leaf, uint32_t subleaf) const;
+  CpuidResult identity(const Dynamic& dynamic) const;
+  CpuidResult caches(uint32_t subleaf) const;
+  CpuidResult topology(uint32_t subleaf, const Dynamic& dynamic) const;
+  CpuidResult extended_state(uint32_t subleaf, const Dynamic& dynamic) const;
+  CpuidResult hypervisor(uint32_t leaf) const;
+  CpuidResult extended(uint32_t leaf) const;
+
   std::string name_;
+  std::string vendor_;  // 12 characters
+  std::string brand_;   // at most 48
+  bool amd_ = false;
+  uint32_t signature_ = 0;
   unsigned vcpus_ = 1;
   unsigned physical_address_bits_ = 40;
   uint64_t tsc_hz_ = 0;

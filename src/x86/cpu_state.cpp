@@ -26,6 +26,8 @@ void CpuState::reset(uint32_t signature, bool init) {
   dr7 = 0x400;
   x87.fcw = 0x40;  // power-on value; FNINIT gives 0x37f
   x87.ftw = 0xff;  // all registers hold +0.0
+  constexpr uint64_t kFastStrings = 1 << 0, kBtsUnavailable = 1 << 11, kPebsUnavailable = 1 << 12;
+  misc_enable = kFastStrings | kBtsUnavailable | kPebsUnavailable;
   if (!init) return;
 
   // INIT keeps the cache-disable bits, the TSC, MTRRs, floating point and most model-specific registers.
@@ -39,7 +41,12 @@ void CpuState::reset(uint32_t signature, bool init) {
   mxcsr = old.mxcsr;
   vector = old.vector;
   opmask = old.opmask;
+  pkru = old.pkru;
   xcr0 = old.xcr0;
+  xss = old.xss;
+  mcg_status = old.mcg_status;
+  mcg_ctl = old.mcg_ctl;
+  spec_ctrl = old.spec_ctrl;
   star = old.star;
   lstar = old.lstar;
   cstar = old.cstar;
@@ -53,6 +60,8 @@ void CpuState::reset(uint32_t signature, bool init) {
 }
 
 namespace {
+
+constexpr state::Legal k32Bits = state::up_to(0xffffffff);
 
 void describe_segment(state::Fields& fields, std::string_view name, Segment& segment) {
   fields.group(name, [&] {
@@ -101,13 +110,13 @@ void describe_msrs(state::Fields& fields, CpuState& s) {
     fields.field("star", s.star);
     fields.field("lstar", s.lstar);
     fields.field("cstar", s.cstar);
-    fields.field("fmask", s.fmask);
+    fields.field("fmask", s.fmask, k32Bits);
     fields.field("kernel_gs_base", s.kernel_gs_base);
-    fields.field("sysenter_cs", s.sysenter_cs);
+    fields.field("sysenter_cs", s.sysenter_cs, k32Bits);
     fields.field("sysenter_esp", s.sysenter_esp);
     fields.field("sysenter_eip", s.sysenter_eip);
     fields.field("pat", s.pat, state::in_mask(0x0707070707070707));
-    fields.field("tsc_aux", s.tsc_aux);
+    fields.field("tsc_aux", s.tsc_aux, k32Bits);
     fields.field("tsc_adjust", s.tsc_adjust);
     fields.field("tsc_offset", s.tsc_offset);
     fields.field("misc_enable", s.misc_enable);
@@ -115,12 +124,12 @@ void describe_msrs(state::Fields& fields, CpuState& s) {
     fields.field("spec_ctrl", s.spec_ctrl);
     fields.field("xss", s.xss);
     fields.field("feature_control", s.feature_control);
-    fields.field("mcg_status", s.mcg_status);
+    fields.field("mcg_status", s.mcg_status, state::in_mask(7));
     fields.field("mcg_ctl", s.mcg_ctl);
-    fields.field("mtrr_def_type", s.mtrr.def_type);
-    fields.field("mtrr_fixed", s.mtrr.fixed);
-    fields.field("mtrr_base", s.mtrr.base);
-    fields.field("mtrr_mask", s.mtrr.mask);
+    fields.field("mtrr_def_type", s.mtrr.def_type, state::in_mask(0xcff));
+    fields.field("mtrr_fixed", s.mtrr.fixed, state::in_mask(0x0707070707070707));
+    fields.field("mtrr_base", s.mtrr.base, state::in_mask(0x000ffffffffff0ff));
+    fields.field("mtrr_mask", s.mtrr.mask, state::in_mask(0x000ffffffffff800));
   });
 }
 
@@ -129,7 +138,7 @@ void describe_msrs(state::Fields& fields, CpuState& s) {
 void CpuState::describe(state::Fields& fields) {
   fields.field("gpr", gpr);
   fields.field("rip", rip);
-  fields.field("rflags", rflags, {flags::kFixed1, 0x3fffff, 0x3f7fd7});
+  fields.field("rflags", rflags, state::in_mask(0x3f7fd7));
   constexpr std::array<std::string_view, kSegmentCount> kNames = {"es", "cs", "ss", "ds", "fs", "gs"};
   for (unsigned n = 0; n < kSegmentCount; ++n) describe_segment(fields, kNames[n], seg[n]);
   describe_segment(fields, "ldtr", ldtr);
@@ -143,8 +152,8 @@ void CpuState::describe(state::Fields& fields) {
   fields.field("xcr0", xcr0, state::in_mask(0x2e7));
   fields.field("pdpte", pdpte);
   fields.field("dr", dr);
-  fields.field("dr6", dr6, state::up_to(0xffffffff));
-  fields.field("dr7", dr7, state::up_to(0xffffffff));
+  fields.field("dr6", dr6, k32Bits);
+  fields.field("dr7", dr7, k32Bits);
   describe_msrs(fields, *this);
   describe_x87(fields, x87);
   fields.field("mxcsr", mxcsr, state::in_mask(0xffff));
@@ -161,6 +170,10 @@ void CpuState::describe(state::Fields& fields) {
     fields.field("has_error_code", pending.has_error_code);
     fields.field("error_code", pending.error_code);
   });
+  // Bits that no processor ever has clear.
+  rflags |= flags::kFixed1;
+  xcr0 |= 1;
+  cr0 |= cr0::kEt;
 }
 
 }  // namespace skerry::x86

@@ -28,11 +28,12 @@ Flow write_cr0(Interpreter& in, uint64_t value) {
   if (!(value & cr0::kPg) && (s.cr4 & cr4::kPcide)) return in.gp();
   if (!(value & cr0::kPg) && in.code64()) return in.gp();
   const bool paging_on = (value & cr0::kPg) && !(s.cr0 & cr0::kPg);
+  const bool reload = (value & cr0::kPg) && ((value ^ s.cr0) & (cr0::kPg | cr0::kCd | cr0::kNw));
   if (paging_on && (s.efer & efer::kLme)) {
     if (!(s.cr4 & cr4::kPae) || s.seg[kCs].long_mode) return in.gp();
     if (s.tr.type == 1 || s.tr.type == 3) return in.gp();  // a 16-bit TSS
     s.efer |= efer::kLma;
-  } else if (paging_on && (s.cr4 & cr4::kPae)) {
+  } else if (reload && (s.cr4 & cr4::kPae) && !s.long_mode_active()) {
     if (!load_pdptes(in.memory, s.cr3, in.model.physical_address_bits(), s.pdpte)) return in.gp();
   }
   if (!(value & cr0::kPg)) s.efer &= ~efer::kLma;
@@ -141,8 +142,8 @@ bool debug_access(Interpreter& in, unsigned& number, Flow& flow) {
   if (number > 7) return (flow = in.ud(), false);
   if (in.cpl() != 0) return (flow = in.gp(), false);
   if (s.dr7 & kDr7Gd) {
-    s.dr7 &= ~kDr7Gd;
     s.dr6 |= kDr6Bd;
+    s.rflags |= flags::kRf;  // in the image that is pushed: unlike other #DB this one is a fault
     return (flow = in.raise(kDebug), false);
   }
   return true;
@@ -168,7 +169,7 @@ Flow mov_to_dr(Interpreter& in, const Insn& insn) {
   } else {
     if (value >> 32) return in.gp();
     if (number == 6) s.dr6 = (value & 0xe00f) | 0xffff0ff0;
-    else s.dr7 = (value & 0xffff2bff) | 0x400;
+    else s.dr7 = (value & 0xffff23ff) | 0x400;
   }
   return changed(in);
 }
@@ -227,6 +228,7 @@ Flow cli(Interpreter& in, const Insn&) {
     s.rflags &= ~flags::kVif;
     return Flow::kNext;
   }
+  if (!(s.rflags & flags::kIf)) return Flow::kNext;
   s.rflags &= ~flags::kIf;
   return changed(in);
 }
@@ -238,7 +240,8 @@ Flow sti(Interpreter& in, const Insn&) {
     s.rflags |= flags::kVif;
     return Flow::kNext;
   }
-  if (!(s.rflags & flags::kIf)) s.sti_shadow = true;
+  if (s.rflags & flags::kIf) return Flow::kNext;
+  s.sti_shadow = true;
   s.rflags |= flags::kIf;
   return changed(in);
 }

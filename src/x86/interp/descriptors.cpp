@@ -113,6 +113,16 @@ bool NewStack::push(unsigned size, uint64_t value) {
   return true;
 }
 
+void switch_stack_pointer(CpuState& state, bool to_64bit, const Segment& ss, uint64_t rsp) {
+  const uint64_t mask = to_64bit ? ~uint64_t{0} : ss.big ? 0xffffffff : 0xffff;
+  state.gpr[kRsp] = mask == 0xffff ? (state.gpr[kRsp] & ~mask) | (rsp & mask) : rsp & mask;
+}
+
+void NewStack::commit() {
+  in_.state.seg[kSs] = ss_;
+  switch_stack_pointer(in_.state, in_.state.long_mode_active(), ss_, rsp_);
+}
+
 void drop_privileged_segments(Interpreter& in, unsigned new_cpl) {
   for (const unsigned n : {kEs, kDs, kFs, kGs}) {
     Segment& segment = in.state.seg[n];

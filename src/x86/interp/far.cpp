@@ -95,8 +95,7 @@ Flow call_inner(Interpreter& in, const CallGate& to) {
   Descriptor code = to.code;
   if (!mark_accessed(in, to.selector, code)) return Flow::kFault;
   set_code(in, to.selector.value, code, new_cpl, to.offset);
-  s.seg[kSs] = ss;
-  s.gpr[kRsp] = stack.rsp();
+  stack.commit();
   return stop(in);
 }
 
@@ -212,8 +211,7 @@ Flow ret_outer(Interpreter& in, Selector selector, Descriptor code, uint64_t off
   if (!offset_fits(in, code, offset) || !mark_accessed(in, selector, code)) return Flow::kFault;
   set_code(in, selector.value, code, cpl, offset);
   s.seg[kSs] = ss;
-  const uint64_t mask = to_64bit ? ~uint64_t{0} : ss.big ? 0xffffffff : 0xffff;
-  s.gpr[kRsp] = mask == 0xffff ? (s.gpr[kRsp] & ~mask) | ((rsp + release) & mask) : (rsp + release) & mask;
+  switch_stack_pointer(s, to_64bit, ss, rsp + release);
   drop_privileged_segments(in, cpl);
   return stop(in);
 }

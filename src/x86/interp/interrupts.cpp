@@ -18,7 +18,8 @@ struct Delivery {
   uint64_t target;        // offset of the handler
 };
 
-// Faults set RF in the image of RFLAGS so that an instruction breakpoint is not hit again. SDM vol. 3, 17.3.1.1.
+// Faults set RF in the image of RFLAGS so that an instruction breakpoint is not hit again; #DB is a fault only where
+// MOV DR met DR7.GD, and that sets RF itself. SDM vol. 3, 17.3.1.1.
 bool sets_resume_flag(const PendingEvent& event) {
   if (event.kind != EventKind::kException) return false;
   return event.vector != kDebug && event.vector != kBreakpoint && event.vector != kOverflow &&
@@ -31,6 +32,7 @@ bool deliver_real(Interpreter& in, Delivery& d) {
   if (at + 3 > s.idtr.limit) return (in.raise(kGeneralProtection, 0), false);
   uint16_t entry[2];
   if (!in.load_system(s.idtr.base + at, entry, 4)) return false;
+  if (entry[0] > s.seg[kCs].limit) return (in.raise(kGeneralProtection), false);
   const uint64_t old_rsp = s.gpr[kRsp];
   if (!in.push(2, d.flags_image) || !in.push(2, s.seg[kCs].selector) || !in.push(2, d.return_rip)) {
     s.gpr[kRsp] = old_rsp;
@@ -69,7 +71,7 @@ bool read_gate(Interpreter& in, Delivery& d) {
   return true;
 }
 
-// The handler's code segment.
+// The handler's code segment, and the privilege level that it runs at.
 bool read_handler(Interpreter& in, const Delivery& d, Descriptor& code, unsigned& new_cpl) {
   const CpuState& s = in.state;
   const Selector selector{d.gate.gate_selector()};
@@ -118,10 +120,17 @@ bool deliver_long(Interpreter& in, Delivery& d) {
   frame[count++] = d.flags_image;
   frame[count++] = s.gpr[kRsp];
   frame[count++] = s.seg[kSs].selector;
-  const uint64_t bottom = (rsp & ~uint64_t{15}) - 8 * count;
+  rsp &= ~uint64_t{15};
+  const uint64_t bottom = rsp - 8 * count;
   if (!Interpreter::canonical(bottom)) return (in.raise(kStackFault, d.ext), false);
-  const bool stored = new_cpl == 3 ? in.store_user(bottom, frame, 8 * count) : in.store_system(bottom, frame, 8 * count);
-  if (!stored) return false;
+  const auto stored = [&](uint64_t at, const uint64_t* from, unsigned size) {
+    return new_cpl == 3 ? in.store_user(at, from, size) : in.store_system(at, from, size);
+  };
+  if (!stored(bottom, frame, 8 * count)) {
+    // Word by word from the top, as a processor does it: CR2 is the address of the first push that faults.
+    for (unsigned n = count; n-- > 0;)
+      if (!stored(bottom + 8 * n, &frame[n], 8)) return false;
+  }
   enter_handler(in, d, code, new_cpl);
   s.gpr[kRsp] = bottom;
   if (inner) s.seg[kSs] = make_null_segment(static_cast<uint16_t>(new_cpl), static_cast<uint8_t>(new_cpl));
@@ -146,8 +155,7 @@ bool deliver_inner(Interpreter& in, const Delivery& d, Descriptor code, unsigned
   if (d.event.has_error_code && !stack.push(size, d.event.error_code)) return false;
   if (d.target > code.limit()) return (in.raise(kGeneralProtection, d.ext), false);
   enter_handler(in, d, code, new_cpl);
-  s.seg[kSs] = ss;
-  s.gpr[kRsp] = stack.rsp();
+  stack.commit();
   if (v86)
     for (const unsigned n : {kGs, kFs, kDs, kEs}) s.seg[n] = make_null_segment(0, 0);
   return true;
@@ -167,7 +175,7 @@ bool deliver_same(Interpreter& in, const Delivery& d, Descriptor code, unsigned 
     return false;
   }
   enter_handler(in, d, code, new_cpl);
-  s.gpr[kRsp] = stack.rsp();
+  stack.commit();
   return true;
 }
 
@@ -175,13 +183,21 @@ bool deliver_protected(Interpreter& in, Delivery& d) {
   if (!read_gate(in, d)) return false;
   if (d.gate.type() == kTaskGate)
     return switch_task(in, {TaskSwitchReason::kInterrupt, d.gate.gate_selector(), d.event.has_error_code,
-                            d.event.error_code, d.ext != 0});
+                            d.event.error_code, d.ext != 0, d.flags_image});
   if (in.state.long_mode_active()) return deliver_long(in, d);
   Descriptor code;
   unsigned new_cpl = 0;
   if (!read_handler(in, d, code, new_cpl)) return false;
   const unsigned size = d.gate.type() >= kInterruptGate32 ? 4 : 2;
   return new_cpl < in.cpl() ? deliver_inner(in, d, code, new_cpl, size) : deliver_same(in, d, code, new_cpl, size);
+}
+
+// Entering the handler of #DB clears DR7.GD, so that it may use the debug registers, and the branch trap and record
+// bits of DEBUGCTL. SDM vol. 3, 17.2.4 and 17.4.4.
+void enter_debug_handler(CpuState& s) {
+  constexpr uint64_t kDr7Gd = 1 << 13, kLbr = 1 << 0, kBtf = 1 << 1, kTr = 1 << 6;
+  s.dr7 &= ~kDr7Gd;
+  s.debugctl &= ~(kLbr | kBtf | kTr);
 }
 
 }  // namespace
@@ -193,11 +209,10 @@ bool Interpreter::deliver(PendingEvent event, bool external) {
   d.return_rip = state.rip;
   d.flags_image = state.rflags & (code64_ || state.protected_mode() ? ~uint64_t{0} : 0xffff);
   if (sets_resume_flag(event)) d.flags_image |= flags::kRf;
-  if (!state.protected_mode()) {
-    d.event.has_error_code = false;
-    return deliver_real(*this, d);
-  }
-  return deliver_protected(*this, d);
+  d.event.has_error_code = event.has_error_code && state.protected_mode();
+  if (!(state.protected_mode() ? deliver_protected(*this, d) : deliver_real(*this, d))) return false;
+  if (event.kind == EventKind::kException && event.vector == kDebug) enter_debug_handler(state);
+  return true;
 }
 
 namespace {
@@ -219,9 +234,10 @@ bool redirected(Interpreter& in, uint8_t vector, bool& redirect) {
   redirect = false;
   if (!(s.cr4 & cr4::kVme)) return true;
   uint16_t io_base = 0;
-  if (s.tr.limit < 0x67 || !in.load_system(s.tr.base + 0x66, &io_base, 2)) return s.tr.limit < 0x67;
+  if (s.tr.type != kTss32Busy || s.tr.limit < 0x67) return (in.gp(), false);
+  if (!in.load_system(s.tr.base + 0x66, &io_base, 2)) return false;
   const uint32_t at = io_base - 32u + vector / 8;
-  if (at > s.tr.limit) return true;
+  if (at > s.tr.limit) return (in.gp(), false);
   uint8_t map = 0;
   if (!in.load_system(s.tr.base + at, &map, 1)) return false;
   redirect = !(map >> (vector % 8) & 1);
@@ -244,6 +260,7 @@ Flow redirect_interrupt(Interpreter& in, uint8_t vector) {
   s.seg[kCs] = make_real_segment(entry[1], true);
   s.rip = entry[0];
   s.rflags &= ~(flags::kTf | flags::kNt | (virtual_if ? flags::kVif : flags::kIf));
+  in.no_step_trap();
   in.mode_changed();
   return Flow::kStop;
 }
@@ -279,7 +296,6 @@ uint64_t returned_flags(const Interpreter& in, uint64_t image, unsigned size) {
 }
 
 Flow finish_iret(Interpreter& in) {
-  in.state.nmi_blocked = false;
   in.mode_changed();
   return Flow::kStop;
 }
@@ -394,10 +410,7 @@ Flow iret_protected(Interpreter& in, unsigned size) {
   s.rip = to_64bit ? frame[0] : frame[0] & 0xffffffff;
   if (with_stack) {
     s.seg[kSs] = ss;
-    if (in.code64() || to_64bit || ss.big)
-      s.gpr[kRsp] = size == 8 ? frame[3] : size == 4 ? frame[3] & 0xffffffff : (s.gpr[kRsp] & ~0xffffull) | (frame[3] & 0xffff);
-    else
-      s.gpr[kRsp] = (s.gpr[kRsp] & ~0xffffull) | (frame[3] & 0xffff);
+    switch_stack_pointer(s, to_64bit, ss, frame[3]);
     if (outer) drop_privileged_segments(in, selector.rpl());
   } else {
     in.set_stack_pointer(s.gpr[kRsp] + 3 * size);
@@ -414,7 +427,8 @@ Flow iret_task(Interpreter& in) {
 }
 
 Flow iret(Interpreter& in, const Insn& insn) {
-  const CpuState& s = in.state;
+  CpuState& s = in.state;
+  s.nmi_blocked = false;  // also when it faults; SDM vol. 3, 6.7.1
   if (!s.protected_mode()) return iret_real(in, insn.op_size);
   if (s.v86_mode()) return iret_v86(in, insn.op_size);
   if (s.rflags & flags::kNt) return s.long_mode_active() ? in.gp() : iret_task(in);

@@ -1,6 +1,8 @@
 // IN and OUT.
 #include "x86/interp/io.hpp"
 
+#include <array>
+
 #include "base/units.hpp"
 #include "x86/interp/operands.hpp"
 #include "x86/segmentation.hpp"
@@ -25,8 +27,9 @@ void watch_io(Interpreter& in, uint16_t port, unsigned size) {
   if (!(s.cr4 & cr4::kDe) || !(s.dr7 & 0xff)) return;
   for (unsigned n = 0; n < 4; ++n) {
     if (!(s.dr7 >> (2 * n) & 3) || (s.dr7 >> (16 + 4 * n) & 3) != 2) continue;
-    const unsigned length = (s.dr7 >> (18 + 4 * n) & 3) + 1;
-    const uint64_t start = s.dr[n] & ~uint64_t{length - 1};
+    static constexpr std::array<unsigned, 4> kLength = {1, 2, 8, 4};
+    const unsigned length = kLength[s.dr7 >> (18 + 4 * n) & 3];
+    const uint64_t start = align_down(s.dr[n], length);
     if (port < start + length && start < port + size) in.trap_debug(bit(n));
   }
 }

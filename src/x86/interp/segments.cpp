@@ -18,11 +18,11 @@ bool load_segment(Interpreter& in, unsigned number, uint16_t selector) {
     Segment& segment = s.seg[number];
     if (s.v86_mode()) {
       segment = make_real_segment(selector, true);
+    } else if (segment.unusable) {
+      segment = make_real_segment(selector, false);
     } else {
       segment.selector = selector;
       segment.base = static_cast<uint64_t>(selector) << 4;
-      segment.unusable = false;
-      segment.present = true;
     }
     return true;
   }

@@ -23,14 +23,16 @@ uint64_t descriptor_address(const Interpreter& in, Selector selector);
 // The stack for privilege level `cpl` from the current TSS, legacy and long mode. Raises #TS.
 [[nodiscard]] bool read_inner_stack(Interpreter& in, unsigned cpl, uint32_t ext, uint16_t& ss, uint64_t& rsp);
 
+// Loads RSP together with a stack segment: a 16-bit one keeps the upper part, on any processor since the 80386.
+void switch_stack_pointer(CpuState& state, bool to_64bit, const Segment& ss, uint64_t rsp);
+
 // A stack that is not the current one yet: pushes as supervisor `cpl`. commit() makes it the current one.
 class NewStack {
  public:
   NewStack(Interpreter& in, const Segment& ss, uint64_t rsp, unsigned cpl, uint32_t ext)
       : in_(in), ss_(ss), rsp_(rsp), cpl_(cpl), ext_(ext) {}
   [[nodiscard]] bool push(unsigned size, uint64_t value);
-  uint64_t rsp() const { return rsp_; }
-  const Segment& ss() const { return ss_; }
+  void commit();
 
  private:
   Interpreter& in_;
@@ -51,6 +53,7 @@ struct TaskSwitch {
   bool has_error_code = false;
   uint32_t error_code = 0;
   bool external = false;
+  uint64_t flags_image = 0;  // kInterrupt: RFLAGS as the outgoing task saves them, with RF for a fault
 };
 [[nodiscard]] bool switch_task(Interpreter& in, const TaskSwitch& to);
 

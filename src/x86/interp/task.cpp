@@ -153,7 +153,9 @@ bool switch_task(Interpreter& in, const TaskSwitch& to) {
   const bool nested = to.reason == TaskSwitchReason::kCall || to.reason == TaskSwitchReason::kInterrupt;
   Image image;
   if (!in.load_system(descriptor.base(), image.bytes.data(), layout.size)) return false;
-  const uint64_t outgoing_flags = to.reason == TaskSwitchReason::kReturn ? s.rflags & ~flags::kNt : s.rflags;
+  const uint64_t outgoing_flags = to.reason == TaskSwitchReason::kReturn      ? s.rflags & ~flags::kNt
+                                  : to.reason == TaskSwitchReason::kInterrupt ? to.flags_image
+                                                                              : s.rflags;
   if (!save_outgoing(in, outgoing_flags)) return false;
 
   // Busy bits and the link. SDM vol. 3, table 7-2.
