@@ -41,14 +41,14 @@ std::string bash_completion(const CLI::App& app) {
   std::string script = "# bash completion of skerry; load it by: source <(skerry completion bash)\n"
                        "_skerry() {\n"
                        "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-                       "  local IFS=$'\\n' words\n"
+                       "  local words\n"
                        "  case $prev in\n";
   const auto out = std::back_inserter(script);
   for (const CLI::App* sub : app.get_subcommands({}))
     for (const CLI::Option* option : sub->get_options())
       if (option->get_items_expected_max() > 0 && !option->get_lnames().empty()) {
         const std::string name = "--" + option->get_lnames()[0];
-        fmt::format_to(out, "    {}) mapfile -t COMPREPLY < <({} -- \"$cur\"); return ;;\n", name, completer(name));
+        fmt::format_to(out, "    {}) mapfile -t COMPREPLY < <(IFS=' '; {} -- \"$cur\"); return ;;\n", name, completer(name));
       }
   script += "  esac\n  case ${COMP_WORDS[1]} in\n";
   std::string names = option_names(app);

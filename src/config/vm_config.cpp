@@ -36,7 +36,8 @@ size_t utf8_sequence(std::string_view text) {
 
 // Text that can be in a JSON string and in a C string.
 Result<void> check_text(std::string_view field, std::string_view text, size_t max_size) {
-  if (text.size() > max_size) return error("{}: is {} bytes long; at most {} are possible", field, text.size(), max_size);
+  if (text.size() > max_size)
+    return error("{}: is {} bytes long; at most {} are possible", field, text.size(), max_size);
   if (text.find('\0') != text.npos) return error("{}: contains a NUL character; remove it", field);
   for (size_t at = 0; at < text.size();) {
     const size_t length = utf8_sequence(text.substr(at));
@@ -58,7 +59,8 @@ Result<void> check_socket(std::string_view field, std::string_view path) {
   return check_path(field, path);
 }
 
-Result<void> check_choice(std::string_view field, std::string_view value, const std::vector<std::string_view>& choices) {
+Result<void> check_choice(std::string_view field, std::string_view value,
+                          const std::vector<std::string_view>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return ok();
   return error("{}: '{}' is not known; use {}", field, value, fmt::join(choices, ", "));
 }
@@ -95,13 +97,15 @@ Result<void> check_console(const Console& console) {
   if (console.type == Console::Type::kUnix) return check_socket("console.path", console.path);
   if (console.type == Console::Type::kFile) return check_path("console.path", console.path);
   if (!console.path.empty())
-    return error("console.path: a console of type '{}' has no path; leave it out", to_string(Console{console.type, ""}));
+    return error("console.path: a console of type '{}' has no path; leave it out",
+                 to_string(Console{console.type, ""}));
   return ok();
 }
 
 Result<void> check_gdb(const GdbAddress& gdb) {
   if (gdb.type == GdbAddress::Type::kUnix) {
-    if (!gdb.host.empty() || gdb.port != 0) return error("gdb.host: a unix socket has no host and port; leave them out");
+    if (!gdb.host.empty() || gdb.port != 0)
+      return error("gdb.host: a unix socket has no host and port; leave them out");
     return check_socket("gdb.path", gdb.path);
   }
   if (!gdb.path.empty()) return error("gdb.path: a TCP address has no path; leave it out");
@@ -135,7 +139,8 @@ Result<void> validate(const VmConfig& config) {
     if (auto good = check_gdb(*config.gdb); !good) return good;
   std::vector<std::string_view> categories = log::category_names();
   categories.push_back("all");
-  if (config.debug.size() > categories.size()) return error("debug: has {} entries; name each category once", config.debug.size());
+  if (config.debug.size() > categories.size())
+    return error("debug: has {} entries; name each category once", config.debug.size());
   for (const std::string& category : config.debug)
     if (auto good = check_choice("debug", category, categories); !good) return good;
   return ok();
@@ -148,8 +153,8 @@ Result<Console> parse_console(std::string_view text) {
     console.type = text == "pty" ? Console::Type::kPty : Console::Type::kNone;
     return console;
   }
-  for (const auto& [prefix, type] : {std::pair<std::string_view, Console::Type>{"file:", Console::Type::kFile},
-                                     {"unix:", Console::Type::kUnix}}) {
+  for (const auto& [prefix, type] :
+       {std::pair<std::string_view, Console::Type>{"file:", Console::Type::kFile}, {"unix:", Console::Type::kUnix}}) {
     if (!text.starts_with(prefix)) continue;
     if (text.size() == prefix.size()) return error("console '{}' has no path; write {}PATH", text, prefix);
     return Console{type, std::string(text.substr(prefix.size()))};
@@ -159,11 +164,16 @@ Result<Console> parse_console(std::string_view text) {
 
 std::string to_string(const Console& console) {
   switch (console.type) {
-    case Console::Type::kStdio: return "stdio";
-    case Console::Type::kPty: return "pty";
-    case Console::Type::kFile: return "file:" + console.path;
-    case Console::Type::kUnix: return "unix:" + console.path;
-    case Console::Type::kNone: break;
+    case Console::Type::kStdio:
+      return "stdio";
+    case Console::Type::kPty:
+      return "pty";
+    case Console::Type::kFile:
+      return "file:" + console.path;
+    case Console::Type::kUnix:
+      return "unix:" + console.path;
+    case Console::Type::kNone:
+      break;
   }
   return "none";
 }

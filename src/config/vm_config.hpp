@@ -57,19 +57,19 @@ struct GdbAddress {
 };
 
 struct VmConfig {
-  std::string name = "vm";             // 1 to 64 letters, digits and "._-"
-  std::string board = "plain-1";       // see boards()
-  std::string accelerator = "auto";    // see accelerators()
-  std::string cpu_model = "host";      // see cpu_models()
+  std::string name = "vm";           // 1 to 64 letters, digits and "._-"
+  std::string board = "plain-1";     // see boards()
+  std::string accelerator = "auto";  // see accelerators()
+  std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
-  uint64_t memory = 512 * MiB;         // bytes, whole pages
+  uint64_t memory = 512 * MiB;  // bytes, whole pages
   Kernel kernel;
   Console console;
-  bool no_reboot = false;              // a reset by the guest ends the VM
+  bool no_reboot = false;                  // a reset by the guest ends the VM
   std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status
-  std::optional<std::string> qmp;      // path of the unix socket
+  std::optional<std::string> qmp;          // path of the unix socket
   std::optional<GdbAddress> gdb;
-  std::vector<std::string> debug;      // categories of log::enable()
+  std::vector<std::string> debug;  // categories of log::enable()
   bool operator==(const VmConfig&) const = default;
 };
 

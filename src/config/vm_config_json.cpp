@@ -35,13 +35,20 @@ std::string_view name_of(const std::pair<std::string_view, T> (&names)[N], T val
 
 std::string what_is(const json& value) {
   switch (value.type()) {
-    case json::value_t::null: return "null";
-    case json::value_t::object: return "an object";
-    case json::value_t::array: return "an array";
-    case json::value_t::string: return "a string";
-    case json::value_t::boolean: return value.get<bool>() ? "true" : "false";
-    case json::value_t::number_float: return "a number with a fraction";
-    default: return "the number " + value.dump();
+    case json::value_t::null:
+      return "null";
+    case json::value_t::object:
+      return "an object";
+    case json::value_t::array:
+      return "an array";
+    case json::value_t::string:
+      return "a string";
+    case json::value_t::boolean:
+      return value.get<bool>() ? "true" : "false";
+    case json::value_t::number_float:
+      return "a number with a fraction";
+    default:
+      return "the number " + value.dump();
   }
 }
 
@@ -77,8 +84,8 @@ class ObjectReader {
     }
   }
   template <typename T>
-    requires std::unsigned_integral<T> && (!std::same_as<T, bool>)
-  void read(const char* key, T& value, uint64_t max = std::numeric_limits<T>::max()) {
+  requires std::unsigned_integral<T> &&
+      (!std::same_as<T, bool>)void read(const char* key, T& value, uint64_t max = std::numeric_limits<T>::max()) {
     const json* member = take(key);
     if (!member) return;
     if (member->is_number_unsigned() && member->get<uint64_t>() <= max)
@@ -107,7 +114,8 @@ class ObjectReader {
     if (member->is_array() && std::all_of(member->begin(), member->end(), is_string))
       values = member->get<std::vector<std::string>>();
     else
-      fail(key, fmt::format("is {}; it must be an array of strings", member->is_array() ? "another array" : what_is(*member)));
+      fail(key, fmt::format("is {}; it must be an array of strings",
+                            member->is_array() ? "another array" : what_is(*member)));
   }
   // Reads the object at `key`, if there is one; null is none. `describe` gets a reader of it.
   template <typename Describe>
@@ -162,7 +170,8 @@ class ParseGuard {
     if (event == json::parse_event_t::object_end) keys_.pop_back();
     if (event == json::parse_event_t::key) {
       const std::string& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second) throw std::runtime_error(fmt::format("key {} is there twice", in_quotes(key)));
+      if (!keys_.back().insert(key).second)
+        throw std::runtime_error(fmt::format("key {} is there twice", in_quotes(key)));
     }
     return true;
   }
@@ -176,9 +185,8 @@ Result<json> parse(std::string_view text) {
     return error("is larger than {}; no description of a VM is", format_size(kMaxJsonSize));
   ParseGuard guard;
   try {
-    return json::parse(text, [&](int depth, json::parse_event_t event, json& parsed) {
-      return guard(depth, event, parsed);
-    });
+    return json::parse(text,
+                       [&](int depth, json::parse_event_t event, json& parsed) { return guard(depth, event, parsed); });
   } catch (const json::parse_error& failure) {
     const size_t at = std::min<size_t>(failure.byte, text.size());
     const std::string_view before = text.substr(0, at);
@@ -254,9 +262,8 @@ std::string to_json(const VmConfig& config) {
                     {"accelerator", config.accelerator},
                     {"cpu", {{"model", config.cpu_model}, {"count", config.vcpus}}},
                     {"memory", config.memory}};
-  root["kernel"] = {{"path", config.kernel.path},
-                    {"initrd", config.kernel.initrd},
-                    {"command_line", config.kernel.command_line}};
+  root["kernel"] = {
+      {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};
   root["console"] = {{"type", name_of(kConsoleTypes, config.console.type)}};
   if (!config.console.path.empty()) root["console"]["path"] = config.console.path;
   if (config.isa_debug_exit) root["isa_debug_exit"] = *config.isa_debug_exit;

@@ -73,8 +73,8 @@ Result<void> Machine::add_processor(unsigned index) {
       .debug_stop = [this](accel::VcpuThread& thread, accel::Exit exit) { events_.debug_stop(thread.index(), exit); }};
   processor->thread =
       std::make_unique<accel::VcpuThread>(index, std::move(*vcpu), gate_, model_->signature(), std::move(hooks));
-  processor->lapic = std::make_unique<irqchip::Lapic>(index, index == 0, board_->apic_bus(), *processor->thread, loop_,
-                                                      [this] { return tsc_.now(); }, tsc_.hz());
+  processor->lapic = std::make_unique<irqchip::Lapic>(
+      index, index == 0, board_->apic_bus(), *processor->thread, loop_, [this] { return tsc_.now(); }, tsc_.hz());
   processor->environment->connect(*processor->lapic, processor->thread->vcpu());
   if (auto good = board_->apic_bus().add(*processor->lapic); !good) return good;
   vcpus_.push_back(std::move(processor));
@@ -170,8 +170,7 @@ void Machine::describe(state::Fields& fields) {
   fields.field("tsc", tsc);
   loop_.clock().restore(static_cast<int64_t>(clock));
   tsc_.set(tsc);
-  for (bus::Device* device : devices())
-    fields.group(device->name(), [&] { device->describe(fields); });
+  for (bus::Device* device : devices()) fields.group(device->name(), [&] { device->describe(fields); });
   for (const auto& processor : vcpus_)
     fields.group(fmt::format("vcpu{}", processor->thread->index()), [&] {
       processor->thread->describe(fields);

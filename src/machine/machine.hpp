@@ -30,8 +30,8 @@ namespace skerry::machine {
 // What happens by itself. Called on vCPU threads, with no lock held; they only post to the main thread.
 struct MachineEvents {
   GuestRequests guest;
-  std::function<void(unsigned vcpu)> triple_fault;              // that vCPU has come to rest
-  std::function<void(unsigned vcpu, accel::Exit)> debug_stop;   // likewise
+  std::function<void(unsigned vcpu)> triple_fault;             // that vCPU has come to rest
+  std::function<void(unsigned vcpu, accel::Exit)> debug_stop;  // likewise
 };
 
 class Machine {

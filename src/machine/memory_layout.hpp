@@ -16,7 +16,7 @@ namespace skerry::machine {
 class MemoryLayout {
  public:
   static constexpr uint64_t kConventionalEnd = 0xa0000;
-  static constexpr uint64_t kEbda = 0x9fc00;      // the BIOS's own, at the end of conventional memory
+  static constexpr uint64_t kEbda = 0x9fc00;       // the BIOS's own, at the end of conventional memory
   static constexpr uint64_t kShadowRam = 0xc0000;  // where a BIOS would be: RAM too
   static constexpr uint64_t kRsdp = 0xe0000;       // the start of the area that guests search (ACPI 6.4, 5.2.5.1)
   static constexpr uint64_t kHoleStart = 0xc0000000, kHoleEnd = 4 * GiB;

@@ -9,15 +9,16 @@ namespace {
 constexpr uint32_t kIa32TscDeadline = 0x6e0;
 constexpr unsigned kPausesPerYield = 16;
 
-bool is_lapic(uint64_t gpa) {
-  return gpa - irqchip::Lapic::kBaseAddress < irqchip::Lapic::kPageSize;
-}
+bool is_lapic(uint64_t gpa) { return gpa - irqchip::Lapic::kBaseAddress < irqchip::Lapic::kPageSize; }
 
 x86::MsrResult result_of(irqchip::MsrAccess access) {
   switch (access) {
-    case irqchip::MsrAccess::kDone: return x86::MsrResult::kDone;
-    case irqchip::MsrAccess::kFault: return x86::MsrResult::kFault;
-    case irqchip::MsrAccess::kUnknown: break;
+    case irqchip::MsrAccess::kDone:
+      return x86::MsrResult::kDone;
+    case irqchip::MsrAccess::kFault:
+      return x86::MsrResult::kFault;
+    case irqchip::MsrAccess::kUnknown:
+      break;
   }
   return x86::MsrResult::kUnknown;
 }
@@ -35,11 +36,13 @@ uint64_t VcpuEnvironment::mmio_read(uint64_t gpa, unsigned size) {
 
 void VcpuEnvironment::mmio_write(uint64_t gpa, unsigned size, uint64_t value) {
   if (!is_lapic(gpa)) return shared_.mmio.write(gpa, size, value);
-  if (size == 4) lapic_->mmio_write(static_cast<uint32_t>(gpa - irqchip::Lapic::kBaseAddress), static_cast<uint32_t>(value));
+  if (size == 4)
+    lapic_->mmio_write(static_cast<uint32_t>(gpa - irqchip::Lapic::kBaseAddress), static_cast<uint32_t>(value));
 }
 
 x86::MsrResult VcpuEnvironment::read_msr(uint32_t index, uint64_t& value) {
-  if (const auto access = lapic_->read_msr(index, value); access != irqchip::MsrAccess::kUnknown) return result_of(access);
+  if (const auto access = lapic_->read_msr(index, value); access != irqchip::MsrAccess::kUnknown)
+    return result_of(access);
   const auto clock = shared_.kvm_clock.read_msr(index_, index);
   if (!clock) return x86::MsrResult::kUnknown;
   value = *clock;
@@ -49,7 +52,8 @@ x86::MsrResult VcpuEnvironment::read_msr(uint32_t index, uint64_t& value) {
 x86::MsrResult VcpuEnvironment::write_msr(uint32_t index, uint64_t value) {
   // A deadline is of this vCPU's own TSC. Guests set their TSC before they use deadlines, so here is soon enough.
   if (index == kIa32TscDeadline) lapic_->set_tsc_offset(static_cast<int64_t>(vcpu_->state().tsc_offset));
-  if (const auto access = lapic_->write_msr(index, value); access != irqchip::MsrAccess::kUnknown) return result_of(access);
+  if (const auto access = lapic_->write_msr(index, value); access != irqchip::MsrAccess::kUnknown)
+    return result_of(access);
   return shared_.kvm_clock.write_msr(index_, index, value) ? x86::MsrResult::kDone : x86::MsrResult::kUnknown;
 }
 

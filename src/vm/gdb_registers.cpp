@@ -216,14 +216,14 @@ void GdbRegisters::add_sse() {
 void GdbRegisters::add_system() {
   if (wide_) {
     feature("org.gnu.gdb.i386.segments", "");
-    add(Kind::kSegmentBase, x86::kFs, 8, "fs_base", "long");
-    add(Kind::kSegmentBase, x86::kGs, 8, "gs_base", "long");
+    add(Kind::kSegmentBase, x86::kFs, 8, "fs_base", "int");
+    add(Kind::kSegmentBase, x86::kGs, 8, "gs_base", "int");
     end_feature();
   }
   const unsigned word = wide_ ? 8 : 4;
   const std::string_view integer = wide_ ? "int64" : "int32";
   feature("org.skerry.x86.system", "");
-  if (wide_) add(Kind::kKernelGsBase, 0, 8, "k_gs_base", "long");
+  if (wide_) add(Kind::kKernelGsBase, 0, 8, "k_gs_base", "int64");
   for (const unsigned index : {0, 2, 3, 4}) add(Kind::kControl, index, word, fmt::format("cr{}", index), integer);
   add(Kind::kEfer, 0, word, "efer", integer);
   end_feature();

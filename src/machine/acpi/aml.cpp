@@ -54,7 +54,8 @@ Bytes name_string(std::string_view path) {
     const size_t dot = path.find('.');
     const std::string_view segment = path.substr(0, dot);
     assert(!segment.empty() && segment.size() <= 4);
-    for (size_t i = 0; i < 4; ++i) segments.push_back(i < segment.size() ? static_cast<uint8_t>(segment[i]) : uint8_t{'_'});
+    for (size_t i = 0; i < 4; ++i)
+      segments.push_back(i < segment.size() ? static_cast<uint8_t>(segment[i]) : uint8_t{'_'});
     ++count;
     path = dot == path.npos ? std::string_view() : path.substr(dot + 1);
   }
@@ -107,7 +108,8 @@ Bytes eisa_id(std::string_view id) {
   assert(id.size() == 7);
   uint32_t value = 0;
   for (size_t i = 0; i < 3; ++i) value = value << 5 | static_cast<uint32_t>(id[i] - 0x40);
-  for (size_t i = 3; i < 7; ++i) value = value << 4 | static_cast<uint32_t>(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10);
+  for (size_t i = 3; i < 7; ++i)
+    value = value << 4 | static_cast<uint32_t>(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10);
   return integer(__builtin_bswap32(value));
 }
 
@@ -117,9 +119,7 @@ Bytes package(std::initializer_list<Bytes> elements) {
   return cat({{kPackageOp}, with_length(content)});
 }
 
-Bytes buffer(const Bytes& content) {
-  return cat({{kBufferOp}, with_length(cat({integer(content.size()), content}))});
-}
+Bytes buffer(const Bytes& content) { return cat({{kBufferOp}, with_length(cat({integer(content.size()), content}))}); }
 
 Bytes name(std::string_view path, const Bytes& object) { return cat({{kNameOp}, name_string(path), object}); }
 

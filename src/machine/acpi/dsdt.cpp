@@ -36,8 +36,9 @@ Bytes legacy_devices(const Board& board) {
       plain_device("MBRD", "PNP0C02",
                    cat({io(AcpiPm::kPm1aEventBlock, 0x10), io(AcpiPm::kGpe0Block, AcpiPm::kGpe0Length),
                         io(AcpiPm::kResetRegister, 1)})),
-      device("COM1", cat({name("_HID", eisa_id("PNP0501")), name("_UID", integer(1)),
-                          name("_CRS", resource_template(cat({io(Serial16550::kCom1, 8), irq(Serial16550::kCom1Irq)})))})),
+      device("COM1",
+             cat({name("_HID", eisa_id("PNP0501")), name("_UID", integer(1)),
+                  name("_CRS", resource_template(cat({io(Serial16550::kCom1, 8), irq(Serial16550::kCom1Irq)})))})),
   });
   return board.mouse ? cat({result, plain_device("MOU", "PNP0F13", irq(12))}) : result;
 }
@@ -46,7 +47,8 @@ Bytes legacy_devices(const Board& board) {
 
 Bytes dsdt_definition(const Board& board) {
   // _S5: SLP_TYPa, SLP_TYPb, and two that are reserved (7.4.2.6).
-  const Bytes soft_off = name("_S5", package({integer(devices::AcpiPm::kSlpTypS5), integer(0), integer(0), integer(0)}));
+  const Bytes soft_off =
+      name("_S5", package({integer(devices::AcpiPm::kSlpTypS5), integer(0), integer(0), integer(0)}));
   Bytes bus = legacy_devices(board);
   for (unsigned i = 0; i < board.vcpus; ++i) bus = cat({bus, processor(i)});
   return cat({soft_off, scope("_SB", bus)});

@@ -154,9 +154,15 @@ uint8_t checksum(std::span<const uint8_t> bytes) {
 }
 
 Bytes table(std::string_view signature, uint8_t revision, const Bytes& body) {
-  Header header{{}, static_cast<uint32_t>(sizeof(Header) + body.size()), revision, 0,
-                {'S', 'K', 'E', 'R', 'R', 'Y'}, {'P', 'L', 'A', 'I', 'N', '-', '1', ' '}, 1,
-                {'S', 'K', 'R', 'Y'}, 1};
+  Header header{{},
+                static_cast<uint32_t>(sizeof(Header) + body.size()),
+                revision,
+                0,
+                {'S', 'K', 'E', 'R', 'R', 'Y'},
+                {'P', 'L', 'A', 'I', 'N', '-', '1', ' '},
+                1,
+                {'S', 'K', 'R', 'Y'},
+                1};
   std::memcpy(header.signature, signature.data(), sizeof header.signature);
   Bytes bytes;
   append(bytes, header);
@@ -215,9 +221,8 @@ Bytes madt(const Board& board) {
   append(body, MadtInterruptSourceOverride{.source = irqchip::IrqRouter::kTimerIrq,
                                            .global_system_interrupt = irqchip::IrqRouter::kTimerPin,
                                            .flags = 0});
-  append(body, MadtInterruptSourceOverride{.source = AcpiPm::kSciIrq,
-                                           .global_system_interrupt = AcpiPm::kSciIrq,
-                                           .flags = kActiveHighLevel});
+  append(body, MadtInterruptSourceOverride{
+                   .source = AcpiPm::kSciIrq, .global_system_interrupt = AcpiPm::kSciIrq, .flags = kActiveHighLevel});
   append(body, MadtLocalApicNmi{});
   return table("APIC", 5, body);
 }

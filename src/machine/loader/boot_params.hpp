@@ -27,20 +27,20 @@ struct SetupHeader {
   uint16_t heap_end_ptr;
   uint8_t ext_loader_ver, ext_loader_type;
   uint32_t cmd_line_ptr;
-  uint32_t initrd_addr_max;         // 2.03+: the highest address an initrd may have
-  uint32_t kernel_alignment;        // 2.05+
-  uint8_t relocatable_kernel;       // 2.05+
-  uint8_t min_alignment;            // 2.10+
-  uint16_t xloadflags;              // 2.12+
-  uint32_t cmdline_size;            // 2.06+
-  uint32_t hardware_subarch;        // 2.07+
-  uint64_t hardware_subarch_data;   // 2.07+
+  uint32_t initrd_addr_max;                 // 2.03+: the highest address an initrd may have
+  uint32_t kernel_alignment;                // 2.05+
+  uint8_t relocatable_kernel;               // 2.05+
+  uint8_t min_alignment;                    // 2.10+
+  uint16_t xloadflags;                      // 2.12+
+  uint32_t cmdline_size;                    // 2.06+
+  uint32_t hardware_subarch;                // 2.07+
+  uint64_t hardware_subarch_data;           // 2.07+
   uint32_t payload_offset, payload_length;  // 2.08+
-  uint64_t setup_data;              // 2.09+
-  uint64_t pref_address;            // 2.10+
-  uint32_t init_size;               // 2.10+
-  uint32_t handover_offset;         // 2.11+
-  uint32_t kernel_info_offset;      // 2.15+
+  uint64_t setup_data;                      // 2.09+
+  uint64_t pref_address;                    // 2.10+
+  uint32_t init_size;                       // 2.10+
+  uint32_t handover_offset;                 // 2.11+
+  uint32_t kernel_info_offset;              // 2.15+
 };
 
 // struct boot_e820_entry

@@ -12,7 +12,7 @@ namespace skerry::machine {
 namespace {
 
 constexpr uint64_t kFourGiB = 4 * GiB;
-constexpr uint64_t kEntry64Offset = 0x200;      // "64-bit Boot Protocol"
+constexpr uint64_t kEntry64Offset = 0x200;  // "64-bit Boot Protocol"
 constexpr uint64_t kDefaultLoadAddress = 1 * MiB;
 constexpr uint32_t kDefaultInitrdAddrMax = 0x37ffffff;  // of protocols before 2.03
 constexpr uint32_t kDefaultCmdlineSize = 255;           // of protocols before 2.06
@@ -22,7 +22,7 @@ constexpr uint64_t kMaxKernelAlignment = 1 * GiB;
 // A bzImage, taken apart and found sound.
 struct BzImage {
   const InputFile& file;
-  SetupHeader header;  // fields that are younger than its version are zero
+  SetupHeader header;                       // fields that are younger than its version are zero
   uint64_t code_offset = 0, code_size = 0;  // of the protected-mode part in the file
   bool at_least(uint16_t version) const { return header.version >= version; }
   bool kernel64() const { return header.xloadflags & kXlfKernel64; }
@@ -92,9 +92,9 @@ Result<Initrd> load_initrd(LoadContext& context, const BzImage& image, uint64_t 
     initrd.size = align_up(initrd.size, 4) + module.file.size();
   }
   if (initrd.size == 0) return initrd;
-  const uint64_t max =
-      uint64_t{image.at_least(0x0203) && image.header.initrd_addr_max ? image.header.initrd_addr_max
-                                                                      : kDefaultInitrdAddrMax} + 1;
+  const uint64_t max = uint64_t{image.at_least(0x0203) && image.header.initrd_addr_max ? image.header.initrd_addr_max
+                                                                                       : kDefaultInitrdAddrMax} +
+                       1;
   const bool anywhere = image.kernel64() && (image.header.xloadflags & kXlfCanBeLoadedAbove4G);
   RamLayout& layout = context.layout;
   auto place = layout.place_high(initrd.size, 4 * KiB, kernel_end, anywhere ? kFourGiB : max, "the initrd");

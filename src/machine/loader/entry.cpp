@@ -33,8 +33,7 @@ void write_page_tables(memory::GuestMemory& memory, uint64_t pml4) {
   const uint64_t pdpt = pml4 + 4 * KiB, page_directories = pdpt + 4 * KiB;
   entries[0] = pdpt | kPresentWritable;
   for (uint64_t i = 0; i < kIdentityGiB; ++i) entries[512 + i] = (page_directories + i * 4 * KiB) | kPresentWritable;
-  for (uint64_t i = 0; i < kIdentityGiB * 512; ++i)
-    entries[1024 + i] = i * 2 * MiB | kPresentWritable | kPageSizeBit;
+  for (uint64_t i = 0; i < kIdentityGiB * 512; ++i) entries[1024 + i] = i * 2 * MiB | kPresentWritable | kPageSizeBit;
   memory.write(pml4, std::as_bytes(std::span(entries)));
 }
 

@@ -19,7 +19,10 @@ bool has(std::span<const uint8_t> head, size_t offset, std::string_view magic) {
 // What people hand over by mistake, by its first bytes.
 std::string_view advice(std::span<const uint8_t> head) {
   if (has(head, 0, "\x1f\x8b")) return "it is compressed by gzip; give the uncompressed file";
-  if (has(head, 0, "\xfd" "7zXZ")) return "it is compressed by xz; give the uncompressed file";
+  if (has(head, 0,
+          "\xfd"
+          "7zXZ"))
+    return "it is compressed by xz; give the uncompressed file";
   if (has(head, 0, "\x28\xb5\x2f\xfd")) return "it is compressed by zstd; give the uncompressed file";
   if (has(head, 4, "zimg")) return "it is a compressed EFI image of another architecture";
   if (has(head, 56, "ARM\x64")) return "it is a Linux kernel for arm64; give one for x86";

@@ -138,8 +138,8 @@ Result<void> place_modules(LoadContext& context, uint64_t kernel_end, MultibootI
     if (auto good = context.copy(module.file, 0, module.file.size(), *at); !good) return good;
     auto text = context.place_string(with_name(module.file.path(), module.arguments), "the name of a module");
     if (!text) return std::move(text).error();
-    list.push_back({static_cast<uint32_t>(*at), static_cast<uint32_t>(*at + module.file.size()),
-                    static_cast<uint32_t>(*text), 0});
+    list.push_back(
+        {static_cast<uint32_t>(*at), static_cast<uint32_t>(*at + module.file.size()), static_cast<uint32_t>(*text), 0});
   }
   info.flags |= kMultibootInfoMods;
   info.mods_count = static_cast<uint32_t>(list.size());
@@ -194,9 +194,10 @@ Result<LoadedKernel> load_multiboot(LoadContext& context, std::span<const uint8_
   const InputFile& file = context.files.kernel;
   const auto found = find_header(head);
   if (!found) return error("{}: has no Multiboot header", file.label());
-  const uint32_t unknown = found->header.flags & kRequirements &
-                           ~(kMultibootPageAlign | kMultibootMemoryInfo | kMultibootVideoMode);
-  if (unknown) return error("{}: is a Multiboot kernel with requirements that are not known: flags {:#x}", file.label(), unknown);
+  const uint32_t unknown =
+      found->header.flags & kRequirements & ~(kMultibootPageAlign | kMultibootMemoryInfo | kMultibootVideoMode);
+  if (unknown)
+    return error("{}: is a Multiboot kernel with requirements that are not known: flags {:#x}", file.label(), unknown);
   if (found->header.flags & kMultibootVideoMode)
     log::debug(log::Category::kLoad, "{}: asks for a video mode; this board has no screen", file.label());
 

@@ -36,8 +36,10 @@ static_assert(sizeof(HvmMemmapTableEntry) == 24);
 Result<uint64_t> entry_point(const ElfImage& elf, const InputFile& file) {
   const auto note = elf.find_note("Xen", kXenElfNotePhys32Entry);
   if (!note)
-    return error("{}: is an ELF file with neither a PVH note nor a Multiboot header; give a bzImage (vmlinuz), or build "
-                 "Linux with CONFIG_PVH", file.label());
+    return error(
+        "{}: is an ELF file with neither a PVH note nor a Multiboot header; give a bzImage (vmlinuz), or build "
+        "Linux with CONFIG_PVH",
+        file.label());
   uint64_t entry = 0;
   if (note->size() != 4 && note->size() != 8)
     return error("{}: is a broken ELF file: its PVH note has {} bytes, not 4 or 8", file.label(), note->size());

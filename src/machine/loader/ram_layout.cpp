@@ -23,15 +23,16 @@ RamLayout::RamLayout(std::span<const E820Entry> memory_map) {
 Result<void> RamLayout::reserve(uint64_t base, uint64_t size, std::string_view what) {
   if (size == 0) return ok();
   const uint64_t end = base + size;
-  if (end < base) return error("{} at {:#x} with {:#x} bytes reaches past the end of the address space", what, base, size);
+  if (end < base)
+    return error("{} at {:#x} with {:#x} bytes reaches past the end of the address space", what, base, size);
   const bool in_ram =
       std::any_of(ram_.begin(), ram_.end(), [&](const Range& range) { return range.base <= base && end <= range.end; });
   if (!in_ram) {
     if (end > ram_end(~uint64_t{0}) && base >= 1 * MiB)
       return error("{} needs memory at {:#x}-{:#x}, but RAM ends at {:#x}; give the VM at least {} (--memory)", what,
                    base, end - 1, ram_end(~uint64_t{0}), memory_for(end));
-    return error("{} needs memory at {:#x}-{:#x}, where this board has something else; link it for another address", what,
-                 base, end - 1);
+    return error("{} needs memory at {:#x}-{:#x}, where this board has something else; link it for another address",
+                 what, base, end - 1);
   }
   for (const Taken& other : taken_)
     if (base < other.end && other.base < end)

@@ -322,11 +322,11 @@ Thunk HostThunks::x87(const Decoded& decoded) {
   if (!to_host_form(decoded, form)) return nullptr;
   std::string key(reinterpret_cast<const char*>(form.bytes.data()), form.length);
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
-  const bool reads_flags = decoded.instruction.meta.category == ZYDIS_CATEGORY_FCMOV;
+  bool reads_flags = decoded.instruction.meta.category == ZYDIS_CATEGORY_FCMOV;
   bool writes_flags = false;
   switch (decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_FCOMI: case ZYDIS_MNEMONIC_FCOMIP: case ZYDIS_MNEMONIC_FUCOMI: case ZYDIS_MNEMONIC_FUCOMIP:
-      writes_flags = true;
+      writes_flags = reads_flags = true;  // some flags stay as they were
       break;
     default: break;
   }

@@ -122,7 +122,10 @@ Flow thunked_mmx(Interpreter& in, const Insn& insn) {
   enter_mmx(s);
   const Flow flow = run_thunk(in, insn);
   if (flow == Flow::kFault) {
-    s.x87 = before;
+    // As processors do: a load that faults changes nothing, a store that does the TOP, a SIMD exception the tags too.
+    if (in.raised().vector == kSimdError) return flow;
+    if (insn.aux & kAuxReads) s.x87 = before;
+    s.x87.ftw = before.ftw;
     return flow;
   }
   for (unsigned n = 0; n < 8; ++n)
@@ -135,6 +138,7 @@ Flow emms(Interpreter& in, const Insn&) {
   if (s.cr0 & cr0::kEm) return in.ud();
   if (s.cr0 & cr0::kTs) return in.raise(kDeviceNotAvailable);
   if (x87_error_pending(in)) return Flow::kFault;
+  enter_mmx(s);
   s.x87.ftw = 0;
   return Flow::kNext;
 }
@@ -227,6 +231,14 @@ Flow gather(Interpreter& in, const Insn& insn) {
   const unsigned index_register = insn.aux >> 8, count = insn.aux & 0xff;
   if (insn.reg[0] == insn.reg[1] || insn.reg[0] == index_register || insn.reg[1] == index_register) return in.ud();
   const uint64_t base = in.state.gpr[insn.base];
+  const unsigned width = static_cast<unsigned>(insn.imm);
+  for (unsigned n = 0; n < width / sizeof(T); ++n) {  // each element of the mask becomes its sign
+    T mask;
+    std::memcpy(&mask, vector_bytes(in, insn.reg[1]) + n * sizeof(T), sizeof(T));
+    mask = mask >> (sizeof(T) * 8 - 1) ? static_cast<T>(~T{0}) : T{0};
+    std::memcpy(vector_bytes(in, insn.reg[1]) + n * sizeof(T), &mask, sizeof(T));
+  }
+  clear_above(in, insn.reg[1], width);
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     uint8_t* mask_at = vector_bytes(in, insn.reg[1]) + n * sizeof(T);
@@ -257,6 +269,7 @@ Handler select_gather(const Lowering& lowering) {
   const unsigned count = std::min<unsigned>(indices, destination / sizeof(T));
   insn.aux = static_cast<uint16_t>(static_cast<unsigned>(ZydisRegisterGetId(memory.mem.index)) << 8 | count);
   insn.index = kSlotZero;
+  insn.imm = lowering.decoded.instruction.avx.vector_length / 8;
   insn.reg[2] = static_cast<uint8_t>(count * sizeof(T));
   return gather<T, Index>;
 }
@@ -329,6 +342,12 @@ Handler select_thunk(Lowering& lowering) {
 }
 
 bool is_vector(const Decoded& decoded) {
+  switch (decoded.instruction.mnemonic) {  // from memory to a general register: no vector register shows
+    case ZYDIS_MNEMONIC_CVTSS2SI: case ZYDIS_MNEMONIC_CVTTSS2SI: case ZYDIS_MNEMONIC_CVTSD2SI: case ZYDIS_MNEMONIC_CVTTSD2SI:
+    case ZYDIS_MNEMONIC_VCVTSS2SI: case ZYDIS_MNEMONIC_VCVTTSS2SI: case ZYDIS_MNEMONIC_VCVTSD2SI:
+    case ZYDIS_MNEMONIC_VCVTTSD2SI: return true;
+    default: break;
+  }
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     if (decoded.operands[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     switch (ZydisRegisterGetClass(decoded.operands[n].reg.value)) {

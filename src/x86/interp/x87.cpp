@@ -52,13 +52,12 @@ Flow x87_thunk(Interpreter& in, const Insn& insn) {
   if (size) {
     offset = in.ea(insn);
     if ((insn.aux & kReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
-    if ((insn.aux & kWrites) && !in.probe_store(insn.segment, offset, size)) return Flow::kFault;
   }
   fx_from_state(s, buffer.fx);
   reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer);
   X87 after = s.x87;
   fx_to_x87(buffer.fx, after);
-  // A store that an unmasked exception held back leaves memory alone.
+  // A store that an unmasked exception held back does not touch memory at all: no fault comes of it.
   const bool held_back = (insn.aux & kWrites) && (after.fsw & kFswEs) && (after.fsw & ~after.fcw & 0x1b);
   if ((insn.aux & kWrites) && !held_back && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
   s.x87 = after;
@@ -274,7 +273,7 @@ Handler select_x87(Lowering& lowering) {
     default: break;
   }
   if (lowering.decoded.instruction.meta.isa_ext != ZYDIS_ISA_EXT_X87 &&
-      lowering.decoded.instruction.meta.isa_set != ZYDIS_ISA_SET_SSE3X87)
+      lowering.decoded.instruction.mnemonic != ZYDIS_MNEMONIC_FISTTP)
     return nullptr;
   return select_thunk(lowering);
 }

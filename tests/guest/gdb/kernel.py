@@ -18,6 +18,8 @@ def number(expression):
     return int(gdb.parse_and_eval(expression))
 
 
+MASK = (1 << 64) - 1  # of addresses, which are negative numbers to gdb
+
 gdb.execute("hbreak start_kernel")
 gdb.execute("continue")
 check(pc_symbol() == "start_kernel", "stops at start_kernel by its symbol")
@@ -27,11 +29,15 @@ check(number("$cr0") & 0x80000001 == 0x80000001, "paging and protection are on i
 check(number("$efer") & 0x400, "long mode is active in $efer")
 check("IF" not in str(gdb.parse_and_eval("$eflags")), "interrupts are off in $eflags")
 
-before = number("$pc")
+# The first instruction of a kernel function calls __fentry__.
+before, stack = number("$pc"), number("$rsp")
 gdb.execute("stepi", to_string=True)
-check(before < number("$pc") <= before + 15, "stepi executes one instruction")
+check(pc_symbol() == "__fentry__" and number("$rsp") == stack - 8, "stepi executes one instruction, a call")
+check(number("*(unsigned long *)$rsp") & MASK == before + 5 & MASK, "the return address is on the stack")
+gdb.execute("finish", to_string=True)
+check(gdb.selected_frame().name() == "start_kernel", "finish comes back from it")
 gdb.execute("next", to_string=True)
-check(gdb.selected_frame().name() == "start_kernel", "next goes to the next line")
+check(gdb.selected_frame().name() == "start_kernel" and number("$pc") != before + 5, "next goes to the next line")
 check(number("system_state") == 0, "reads the variable system_state, which is SYSTEM_BOOTING")
 
 gdb.execute("delete")

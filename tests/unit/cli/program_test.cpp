@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -90,6 +92,26 @@ TEST(Completion, KnowsEveryOption) {
   const std::string script = bash_completion(*app);
   for (const CLI::Option* option : app->get_subcommand("run")->get_options())
     for (const std::string& name : option->get_lnames()) EXPECT_NE(script.find("--" + name), script.npos);
+}
+
+// What bash offers for the last of these words.
+std::string completed(const std::string& words) {
+  Action action;
+  const std::string path = ::testing::TempDir() + "skerry-completion.bash";
+  std::ofstream(path) << bash_completion(*make_app(action))
+                      << "COMP_WORDS=(" << words << "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _skerry\n"
+                      << "printf '%s ' \"${COMPREPLY[@]}\"\n";
+  std::unique_ptr<FILE, int (*)(FILE*)> bash(::popen(("bash --norc '" + path + "'").c_str(), "r"), ::pclose);
+  std::array<char, 4096> text{};
+  return {text.data(), std::fread(text.data(), 1, text.size(), bash.get())};
+}
+
+TEST(Completion, CompletesSubcommandsOptionsAndTheirValues) {
+  EXPECT_EQ(completed("skerry ru"), "run ");
+  EXPECT_EQ(completed("skerry run --mem"), "--memory ");
+  EXPECT_EQ(completed("skerry run --cpu x86-64-v2"), "x86-64-v2 ");
+  EXPECT_EQ(completed("skerry run --accel int"), "interpreter ");
+  EXPECT_EQ(completed("skerry completion ba"), "bash ");
 }
 
 }  // namespace

@@ -122,8 +122,16 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"cut off UTF-8", [](VmConfig& c) { c.kernel.initrd = "a\xe2\x82"; }, "kernel.initrd: byte 1 is not UTF-8"},
       {"long command line", [](VmConfig& c) { c.kernel.command_line.assign(65536, 'a'); },
        "kernel.command_line: is 65536 bytes long; at most 65535"},
-      {"console without path", [](VmConfig& c) { c.console = {Console::Type::kFile, ""}; }, "console.path: is empty"},
-      {"stdio with path", [](VmConfig& c) { c.console = {Console::Type::kStdio, "/a"}; }, "console.path: a console of type 'stdio' has no"},
+      {"console without path",
+       [](VmConfig& c) {
+         c.console = {Console::Type::kFile, ""};
+       },
+       "console.path: is empty"},
+      {"stdio with path",
+       [](VmConfig& c) {
+         c.console = {Console::Type::kStdio, "/a"};
+       },
+       "console.path: a console of type 'stdio' has no"},
       {"long socket path", [](VmConfig& c) { c.qmp = std::string(108, 'a'); },
        "qmp: the socket path is 108 bytes long; a unix socket's is at most 107"},
       {"gdb port", [](VmConfig& c) { c.gdb.emplace(); }, "gdb.port: 0 is not a TCP port; use 1 to 65535"},
@@ -161,8 +169,10 @@ TEST(VmConfig, RefusesJsonWithThePathOfWhatIsWrong) {
       {R"({"version":1,"memory":null})", "memory: is null; it must be"},
       {R"({"version":1,"no_reboot":1})", "no_reboot: is the number 1; it must be true or false"},
       {R"({"version":1,"kernel":{"path":true}})", "kernel.path: is true; it must be a string"},
-      {R"({"version":1,"console":{"type":"tty"}})", "console.type: \"tty\" is not known; use stdio, pty, file, unix, none"},
-      {R"({"version":1,"gdb":{"port":65536}})", "gdb.port: is the number 65536; it must be a whole number from 0 to 65535"},
+      {R"({"version":1,"console":{"type":"tty"}})",
+       "console.type: \"tty\" is not known; use stdio, pty, file, unix, none"},
+      {R"({"version":1,"gdb":{"port":65536}})",
+       "gdb.port: is the number 65536; it must be a whole number from 0 to 65535"},
       {R"({"version":1,"gdb":{"type":"unix","path":"/a","port":3}})", "gdb: key \"port\" is not known"},
       {R"({"version":1,"debug":["cpu",1]})", "debug: is another array; it must be an array of strings"},
       {R"({"version":1,"name":"a","name":"b"})", "key \"name\" is there twice"},
@@ -184,7 +194,8 @@ TEST(VmConfig, RefusesJsonWithoutBounds) {
 
 TEST(VmConfig, RefusesTextThatIsNoConsoleOrAddress) {
   for (const char* text : {"", "tty", "file:", "unix:", "STDIO", "pty:"}) EXPECT_FALSE(parse_console(text)) << text;
-  for (const char* text : {"", "1234", "tcp:", "tcp:1234", "tcp::", "tcp::0", "tcp::65536", "tcp:h:1x", "unix:", "udp::1"})
+  for (const char* text :
+       {"", "1234", "tcp:", "tcp:1234", "tcp::", "tcp::0", "tcp::65536", "tcp:h:1x", "unix:", "udp::1"})
     EXPECT_FALSE(parse_gdb(text)) << text;
 }
 
@@ -199,9 +210,15 @@ TEST(VmConfig, SurvivesRandomChangesOfItsJson) {
     for (uint64_t n = random() % 3 + 1; n > 0; --n) {
       const size_t at = random() % changed.size();
       switch (random() % 3) {
-        case 0: changed[at] = static_cast<char>(random()); break;
-        case 1: changed.erase(at, random() % 8); break;
-        default: changed.insert(at, changed.substr(random() % changed.size(), random() % 8)); break;
+        case 0:
+          changed[at] = static_cast<char>(random());
+          break;
+        case 1:
+          changed.erase(at, random() % 8);
+          break;
+        default:
+          changed.insert(at, changed.substr(random() % changed.size(), random() % 8));
+          break;
       }
       if (changed.empty()) changed.assign(1, ' ');
     }

@@ -1,5 +1,3 @@
-#include "machine/acpi/tables.hpp"
-
 #include <gmock/gmock.h>
 #include <stdlib.h>
 
@@ -13,6 +11,7 @@
 #include <span>
 
 #include "machine/acpi/aml.hpp"
+#include "machine/acpi/tables.hpp"
 
 namespace skerry::machine::acpi {
 namespace {
@@ -84,17 +83,17 @@ TEST(AcpiTables, FadtNamesThePortsOfThePowerManagementDevice) {
   const auto fadt = table_at(tables, at<uint64_t>(xsdt, 36));
   EXPECT_EQ(fadt.size(), 276u);
   EXPECT_EQ(fadt[8], 6);
-  EXPECT_EQ(at<uint16_t>(fadt, 46), 9);        // SCI_INT
-  EXPECT_EQ(at<uint32_t>(fadt, 48), 0u);       // SMI_CMD: always in ACPI mode
-  EXPECT_EQ(at<uint32_t>(fadt, 56), 0x600u);   // PM1a_EVT_BLK
-  EXPECT_EQ(at<uint32_t>(fadt, 64), 0x604u);   // PM1a_CNT_BLK
-  EXPECT_EQ(at<uint32_t>(fadt, 76), 0x608u);   // PM_TMR_BLK
-  EXPECT_EQ(at<uint32_t>(fadt, 80), 0x620u);   // GPE0_BLK
-  EXPECT_EQ(fadt[92], 4);                      // GPE0_BLK_LEN
+  EXPECT_EQ(at<uint16_t>(fadt, 46), 9);                // SCI_INT
+  EXPECT_EQ(at<uint32_t>(fadt, 48), 0u);               // SMI_CMD: always in ACPI mode
+  EXPECT_EQ(at<uint32_t>(fadt, 56), 0x600u);           // PM1a_EVT_BLK
+  EXPECT_EQ(at<uint32_t>(fadt, 64), 0x604u);           // PM1a_CNT_BLK
+  EXPECT_EQ(at<uint32_t>(fadt, 76), 0x608u);           // PM_TMR_BLK
+  EXPECT_EQ(at<uint32_t>(fadt, 80), 0x620u);           // GPE0_BLK
+  EXPECT_EQ(fadt[92], 4);                              // GPE0_BLK_LEN
   EXPECT_EQ(at<uint32_t>(fadt, 112) & 0x10, 0u);       // PWR_BUTTON: fixed
   EXPECT_EQ(at<uint32_t>(fadt, 112) & 0x400, 0x400u);  // RESET_REG_SUP
-  EXPECT_EQ(at<uint64_t>(fadt, 120), 0xcf9u);  // RESET_REG
-  EXPECT_EQ(fadt[128], 6);                     // RESET_VALUE
+  EXPECT_EQ(at<uint64_t>(fadt, 120), 0xcf9u);          // RESET_REG
+  EXPECT_EQ(fadt[128], 6);                             // RESET_VALUE
 }
 
 TEST(AcpiTables, MadtListsEveryProcessorAndTheOverrides) {

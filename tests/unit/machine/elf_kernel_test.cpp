@@ -49,9 +49,10 @@ TEST(ElfKernel, WithoutPvhNoteOrMultibootHeaderIsRefusedWithAdvice) {
   ElfOptions options;
   options.pvh_entry = 0;
   const BootFiles files = boot_files(elf64(options));
-  EXPECT_EQ(why(ram.load(files)),
-            "kernel 'test.img': is an ELF file with neither a PVH note nor a Multiboot header; give a bzImage (vmlinuz), "
-            "or build Linux with CONFIG_PVH");
+  EXPECT_EQ(
+      why(ram.load(files)),
+      "kernel 'test.img': is an ELF file with neither a PVH note nor a Multiboot header; give a bzImage (vmlinuz), "
+      "or build Linux with CONFIG_PVH");
 }
 
 TEST(ElfKernel, ThatDoesNotFitIsRefusedWithTheReason) {
@@ -62,12 +63,17 @@ TEST(ElfKernel, ThatDoesNotFitIsRefusedWithTheReason) {
     const BootFiles files = boot_files(elf64(options));
     return why(ram.load(files));
   };
-  EXPECT_EQ(refusal([](auto& o) { o.memsz = 32 * MiB; }),
-            "kernel 'test.img': segment 0 needs memory at 0x100000-0x20fffff, but RAM ends at 0x1000000; give the VM at "
-            "least 34 MiB (--memory)");
-  EXPECT_THAT(refusal([](auto& o) { o.paddr = 0x9f000; o.pvh_entry = 0x9f000; }),
+  EXPECT_EQ(
+      refusal([](auto& o) { o.memsz = 32 * MiB; }),
+      "kernel 'test.img': segment 0 needs memory at 0x100000-0x20fffff, but RAM ends at 0x1000000; give the VM at "
+      "least 34 MiB (--memory)");
+  EXPECT_THAT(refusal([](auto& o) {
+                o.paddr = 0x9f000;
+                o.pvh_entry = 0x9f000;
+              }),
               HasSubstr("segment 0 needs memory at 0x9f000-0xa0fff, where this board has something else; link it for"));
-  EXPECT_THAT(refusal([](auto& o) { o.memsz = 4 * GiB; }), HasSubstr("segment 0 at 0x100000-0x1000fffff reaches above 4 GiB"));
+  EXPECT_THAT(refusal([](auto& o) { o.memsz = 4 * GiB; }),
+              HasSubstr("segment 0 at 0x100000-0x1000fffff reaches above 4 GiB"));
   EXPECT_THAT(refusal([](auto& o) { o.pvh_entry = 0x102000; }), HasSubstr("its PVH entry point 0x102000 is in no"));
   EXPECT_THAT(refusal([](auto& o) { o.memsz = 0x10; }), HasSubstr("segment 0 has 16 bytes at 0x100000 but 256 in the"));
   EXPECT_THAT(refusal([](auto& o) { o.paddr = ~uint64_t{0} - 0x100; }), HasSubstr("is a broken ELF file"));
@@ -198,8 +204,10 @@ TEST(MultibootKernel, ThatIsWrongIsRefusedWithTheReason) {
   };
   EXPECT_THAT(refusal([](auto& h) { h.flags |= 8; }), HasSubstr("requirements that are not known: flags 0x8"));
   EXPECT_THAT(refusal([](auto& h) { h.flags = 3; }), HasSubstr("neither an ELF file nor with load addresses"));
-  EXPECT_THAT(refusal([](auto& h) { h.load_addr = 0x100044; }), HasSubstr("its header is linked at 0x100040 and loaded"));
-  EXPECT_THAT(refusal([](auto& h) { h.load_addr = 0xff000; }), HasSubstr("its header is linked at 0x100040 and loaded"));
+  EXPECT_THAT(refusal([](auto& h) { h.load_addr = 0x100044; }),
+              HasSubstr("its header is linked at 0x100040 and loaded"));
+  EXPECT_THAT(refusal([](auto& h) { h.load_addr = 0xff000; }),
+              HasSubstr("its header is linked at 0x100040 and loaded"));
   EXPECT_THAT(refusal([](auto& h) { h.load_end_addr = 0x1000; }), HasSubstr("it ends at 0x1000, before its start"));
   EXPECT_THAT(refusal([](auto& h) { h.load_end_addr = 0x103000; }), HasSubstr("is a truncated Multiboot kernel"));
   EXPECT_THAT(refusal([](auto& h) { h.entry_addr = 0x102000; }), HasSubstr("its entry point 0x102000 is not in it"));
@@ -214,8 +222,9 @@ TEST(Kernel, ThatIsNoneIsRefusedWithWhatItSeemsToBe) {
     std::copy(start.begin(), start.end(), bytes.begin());
     return why(ram.load(boot_files(bytes)));
   };
-  EXPECT_EQ(refusal("hello"), "kernel 'test.img': is not a kernel: it is neither a Linux bzImage, nor an ELF file with a "
-                              "PVH note, nor a Multiboot kernel");
+  EXPECT_EQ(refusal("hello"),
+            "kernel 'test.img': is not a kernel: it is neither a Linux bzImage, nor an ELF file with a "
+            "PVH note, nor a Multiboot kernel");
   EXPECT_THAT(refusal("\x1f\x8b"), HasSubstr("compressed by gzip"));
   EXPECT_THAT(refusal("070701"), HasSubstr("meant for --initrd"));
   EXPECT_THAT(refusal("QFI\xfb"), HasSubstr("disk image"));

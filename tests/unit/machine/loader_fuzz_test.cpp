@@ -41,13 +41,30 @@ Bytes content_of(const std::filesystem::path& path, size_t max = ~size_t{0}) {
 
 // Headers are where it hurts: most changes go there.
 void change(Bytes& bytes, std::mt19937_64& random) {
-  constexpr uint64_t kTelling[] = {0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
-                                   0x100000000, ~uint64_t{0}, ~uint64_t{0} >> 1, 0x100000, 0xfffff000};
+  constexpr uint64_t kTelling[] = {0,
+                                   1,
+                                   0x7f,
+                                   0x80,
+                                   0xff,
+                                   0xffff,
+                                   0x10000,
+                                   0x7fffffff,
+                                   0x80000000,
+                                   0xffffffff,
+                                   0x100000000,
+                                   ~uint64_t{0},
+                                   ~uint64_t{0} >> 1,
+                                   0x100000,
+                                   0xfffff000};
   const size_t reach = random() % 4 ? std::min<size_t>(bytes.size(), 0x280) : bytes.size();
   const size_t at = random() % reach;
   switch (random() % 4) {
-    case 0: bytes[at] = static_cast<uint8_t>(random()); break;
-    case 1: bytes[at] ^= static_cast<uint8_t>(1u << random() % 8); break;
+    case 0:
+      bytes[at] = static_cast<uint8_t>(random());
+      break;
+    case 1:
+      bytes[at] ^= static_cast<uint8_t>(1u << random() % 8);
+      break;
     case 2: {
       const uint64_t value = kTelling[random() % std::size(kTelling)] + random() % 3 - 1;
       const size_t size = std::min<size_t>(size_t{1} << random() % 4, bytes.size() - at);

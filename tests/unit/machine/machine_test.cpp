@@ -9,9 +9,8 @@
 #include "state/stream.hpp"
 #include "unit/machine/kernel_images.hpp"
 
-#define GUEST(name, code)                                  \
-  asm(".pushsection .rodata\n.code32\n" #name ":\n" code   \
-      "\n" #name "_end:\n.code64\n.popsection\n");         \
+#define GUEST(name, code)                                                                             \
+  asm(".pushsection .rodata\n.code32\n" #name ":\n" code "\n" #name "_end:\n.code64\n.popsection\n"); \
   extern "C" const uint8_t name[], name##_end[]
 
 // The address that `label` of a guest that starts at `start` has when it runs.
@@ -79,7 +78,7 @@ guest_smp_second:
 .code32)");
 
 // An IDT at 2 MiB whose entry 0x20 counts at 0x300000; then the timer at 1 kHz, and five sleeps.
-#define COUNT_TIMER_INTERRUPTS(name, connect)                                                                    \
+#define COUNT_TIMER_INTERRUPTS(name, connect) \
   "movl $" AT(name, name##_handler) ", %eax\n"                                                                  \
   "movl $0x200100, %edi\n"                                                                                      \
   "movw %ax, (%edi)\nmovw $0x10, 2(%edi)\nmovw $0x8e00, 4(%edi)\nshrl $16, %eax\nmovw %ax, 6(%edi)\n"          \
@@ -268,7 +267,8 @@ TEST(Machine, RefusesADebugExitWhereADeviceIs) {
   config.isa_debug_exit = 0x3fc;
   auto machine = Machine::create(config, boot_files(flat()), *loop, console, {});
   ASSERT_FALSE(machine);
-  EXPECT_THAT(machine.error().message(), testing::HasSubstr("isa_debug_exit: choose another port: port range 0x3fc+0x4"));
+  EXPECT_THAT(machine.error().message(),
+              testing::HasSubstr("isa_debug_exit: choose another port: port range 0x3fc+0x4"));
 }
 
 TEST(Machine, HasDevicesWithDifferentNames) {
