@@ -38,6 +38,8 @@ class ApicTimer {
   // What the processor's TSC reads above guest_tsc(). True as above.
   [[nodiscard]] bool set_tsc_offset(int64_t offset);
 
+  bool mode_is_counting() const { return mode_ != Mode::kTscDeadline && counting_; }
+
   // After expiry: true when an interrupt is due. Arms the next period.
   [[nodiscard]] bool expire();
 

@@ -101,6 +101,9 @@ uint32_t Lapic::read_register(unsigned reg) {
 }
 
 void Lapic::write_register(unsigned reg, uint32_t value, Later& later) {
+  // A timer that has run out counts by its own time, not by when the host got round to it: what the guest changes now
+  // comes after.
+  if (timer_.mode_is_counting() && timer_.expire()) fire_lvt(kLvtTimer);
   if (in(reg, kLvtFirst, 6)) return write_lvt(static_cast<Lvt>(reg - kLvtFirst), value);
   switch (reg) {
     case kTpr:

@@ -80,10 +80,11 @@ class Rules {
   int failure_ = 0;
 };
 
+// Some have no use in sanitized builds.
 scmp_arg_cmp is(unsigned argument, uint64_t value) { return {argument, SCMP_CMP_EQ, value, 0}; }
-scmp_arg_cmp is_not(unsigned argument, uint64_t value) { return {argument, SCMP_CMP_NE, value, 0}; }
-scmp_arg_cmp lacks(unsigned argument, uint64_t bits) { return {argument, SCMP_CMP_MASKED_EQ, bits, 0}; }
-scmp_arg_cmp has(unsigned argument, uint64_t bits) { return {argument, SCMP_CMP_MASKED_EQ, bits, bits}; }
+[[maybe_unused]] scmp_arg_cmp is_not(unsigned argument, uint64_t value) { return {argument, SCMP_CMP_NE, value, 0}; }
+[[maybe_unused]] scmp_arg_cmp lacks(unsigned argument, uint64_t bits) { return {argument, SCMP_CMP_MASKED_EQ, bits, 0}; }
+[[maybe_unused]] scmp_arg_cmp has(unsigned argument, uint64_t bits) { return {argument, SCMP_CMP_MASKED_EQ, bits, bits}; }
 
 void add_rules(Rules& rules) {
   for (const int call : kPlainCalls) rules.allow(call);

@@ -336,6 +336,10 @@ std::string_view feature_of(ZydisISASet set) {
 }  // namespace
 
 bool CpuModel::has(const ZydisDecodedInstruction& instruction) const {
+  // The decoder knows VEX forms of the scalar bit counts that only a long gone coprocessor had.
+  if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+      (instruction.mnemonic == ZYDIS_MNEMONIC_TZCNT || instruction.mnemonic == ZYDIS_MNEMONIC_LZCNT))
+    return false;
   switch (instruction.mnemonic) {
     // Encodings that mean something else, or nothing, without their feature.
     case ZYDIS_MNEMONIC_TZCNT: case ZYDIS_MNEMONIC_LZCNT: case ZYDIS_MNEMONIC_ENDBR32: case ZYDIS_MNEMONIC_ENDBR64:

@@ -221,6 +221,8 @@ class X87Thunk : public Xbyak::CodeGenerator {
   X87Thunk(uint8_t* code, size_t size, const HostForm& form, bool reads_flags, bool writes_flags)
       : Xbyak::CodeGenerator(size, code) {
     constexpr int kFx = offsetof(ThunkBuffer, fx);
+    Xbyak::Label fault;
+    lea(r11, ptr[rip + fault]);
     fxrstor64(ptr[rsi + kFx]);
     if (reads_flags) {
       push(qword[rdi + static_cast<int>(kRflagsOffset)]);
@@ -238,6 +240,10 @@ class X87Thunk : public Xbyak::CodeGenerator {
     fxsave64(ptr[rsi + kFx]);
     fninit();
     xor_(eax, eax);
+    ret();
+    L(fault);
+    fninit();
+    mov(eax, 1);
     ret();
   }
 

@@ -22,7 +22,7 @@ struct alignas(64) ThunkBuffer {
   uint8_t fx[512];      // FXSAVE image, for x87 instructions
 };
 
-// Gives 0, or 1 if the instruction raised a SIMD exception and changed nothing but MXCSR.
+// Gives 0, or 1 if the instruction raised a floating-point exception: nothing but MXCSR is changed then.
 using Thunk = uint32_t (*)(CpuState* state, ThunkBuffer* buffer);
 
 // One per interpreter: code is made and used by its thread. All memory is mapped at construction, writable and

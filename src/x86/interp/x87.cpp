@@ -54,9 +54,17 @@ Flow x87_thunk(Interpreter& in, const Insn& insn) {
     if ((insn.aux & kReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
   }
   fx_from_state(s, buffer.fx);
-  reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer);
+  // An error is pending still where CR0.NE is clear: it was told to the interrupt controller, and the instruction goes
+  // on. The host must not stop at it.
+  const bool ignored = s.x87.fsw & kFswEs;
+  if (ignored) buffer.fx[0] |= kExceptionFlags;
+  if (reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer) != 0) return in.raise(kFpuError);
   X87 after = s.x87;
   fx_to_x87(buffer.fx, after);
+  if (ignored) {
+    after.fcw = s.x87.fcw;
+    update_summary(after);
+  }
   // A store that an unmasked exception held back does not touch memory at all: no fault comes of it.
   const bool held_back = (insn.aux & kWrites) && (after.fsw & kFswEs) && (after.fsw & ~after.fcw & 0x1b);
   if ((insn.aux & kWrites) && !held_back && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;

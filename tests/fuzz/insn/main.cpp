@@ -27,6 +27,7 @@ bool in_test_pages(uint64_t address) {
 struct Open {
   bool flags = false, memory = false;
   bool offset = false;  // of CR2 in its page: which byte of a masked store is named
+  bool fault = false;   // whether there is one: MASKMOVQ may fault on bytes that it does not store (SDM vol. 2)
 };
 Open left_open(const Case& test, const Outcome& native) {
   Open open;
@@ -38,6 +39,8 @@ Open left_open(const Case& test, const Outcome& native) {
   open.flags = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
   switch (decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
+      open.fault = open.offset = true;
+      break;
     case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVD:
     case ZYDIS_MNEMONIC_VPMASKMOVQ: open.offset = true; break;
     default: break;
@@ -48,6 +51,7 @@ Open left_open(const Case& test, const Outcome& native) {
 
 std::string differences(const Case& test, const Outcome& native, const Outcome& other) {
   const Open open = left_open(test, native);
+  if (open.fault && other.vector != native.vector) return {};
   std::string text;
   const auto differ = [&](std::string_view what, auto a, auto b) {
     if (a != b) text += fmt::format("    {:8} processor {:#x}, interpreter {:#x}\n", what, a, b);
