@@ -379,7 +379,7 @@ uint64_t CpuModel::cr4_allowed() const {
     std::string_view feature;
   };
   constexpr std::array kBits = {
-      Bit{cr4::kVme, "vme"},     Bit{cr4::kTsd, "tsc"},       Bit{cr4::kDe, "de"},           Bit{cr4::kPse, "pse"},
+      Bit{cr4::kVme | cr4::kPvi, "vme"},     Bit{cr4::kTsd, "tsc"},       Bit{cr4::kDe, "de"},           Bit{cr4::kPse, "pse"},
       Bit{cr4::kPae, "pae"},     Bit{cr4::kMce, "mce"},       Bit{cr4::kPge, "pge"},         Bit{cr4::kOsfxsr, "fxsr"},
       Bit{cr4::kUmip, "umip"},   Bit{cr4::kOsxmmexcpt, "sse"}, Bit{cr4::kFsgsbase, "fsgsbase"}, Bit{cr4::kPcide, "pcid"},
       Bit{cr4::kSmep, "smep"},   Bit{cr4::kSmap, "smap"},     Bit{cr4::kOsxsave, "xsave"},

@@ -212,13 +212,14 @@ Flow hlt(Interpreter& in, const Insn&) {
   return Flow::kStop;
 }
 
-// With IOPL below CPL, CLI and STI work on VIF in virtual-8086 mode under CR4.VME, and fault elsewhere.
+// With IOPL below CPL, CLI and STI work on VIF in virtual-8086 mode under CR4.VME and at CPL 3 under CR4.PVI, and fault
+// elsewhere. SDM vol. 3, 20.3 and 20.4.
 bool interrupt_flag_allowed(const Interpreter& in) {
   const CpuState& s = in.state;
   return !s.protected_mode() || in.cpl() <= s.iopl();
 }
 bool virtual_flag(const Interpreter& in) {
-  return in.state.v86_mode() && (in.state.cr4 & cr4::kVme);
+  return in.cpl() == 3 && (in.state.cr4 & (in.state.v86_mode() ? cr4::kVme : cr4::kPvi));
 }
 
 Flow cli(Interpreter& in, const Insn&) {

@@ -122,11 +122,16 @@ Handler returning(Lowering& lowering, Handler handler) {
 
 Handler select_system_calls(Lowering& lowering) {
   switch (lowering.decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_SYSCALL: return syscall;
-    case ZYDIS_MNEMONIC_SYSRET: return returning(lowering, sysret);
-    case ZYDIS_MNEMONIC_SYSENTER: return sysenter;
-    case ZYDIS_MNEMONIC_SYSEXIT: return returning(lowering, sysexit);
-    default: return nullptr;
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return syscall;
+    case ZYDIS_MNEMONIC_SYSRET:
+      return returning(lowering, sysret);
+    case ZYDIS_MNEMONIC_SYSENTER:
+      return sysenter;
+    case ZYDIS_MNEMONIC_SYSEXIT:
+      return returning(lowering, sysexit);
+    default:
+      return nullptr;
   }
 }
 

@@ -33,16 +33,25 @@ TEST(CpuModelTest, EachLevelHasWhatTheOneBelowHas) {
     EXPECT_LE(v2.has_feature(feature), v3.has_feature(feature)) << feature.name;
     EXPECT_LE(v3.has_feature(feature), host.has_feature(feature)) << feature.name;
   }
-  for (const auto* name : {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}) EXPECT_TRUE(v2.has_named(name)) << name;
-  for (const auto* name : {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}) EXPECT_TRUE(v3.has_named(name)) << name;
+  for (const auto* name : {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"})
+    EXPECT_TRUE(v2.has_named(name)) << name;
+  for (const auto* name : {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
+    EXPECT_TRUE(v3.has_named(name)) << name;
   EXPECT_FALSE(v2.has_named("avx"));
 }
 
 TEST(CpuModelTest, EveryModelHasWhatKernelsNeed) {
   const CpuModel v1 = model("x86-64-v1");
-  for (const auto* name : {"apic", "x2apic", "tsc_deadline_timer", "pge", "pae", "pse", "pse36", "nx", "lm", "syscall", "sep", "pat",
-                           "mtrr", "mca", "mce", "cx8", "clflush", "fxsr", "hypervisor", "rdtscp", "pdpe1gb", "smep", "smap", "pcid",
-                           "invpcid", "fsgsbase", "erms", "umip", "lahf_lm"})
+  for (const auto* name : {"apic",       "x2apic",   "tsc_deadline_timer",
+                           "pge",        "pae",      "pse",
+                           "pse36",      "nx",       "lm",
+                           "syscall",    "sep",      "pat",
+                           "mtrr",       "mca",      "mce",
+                           "cx8",        "clflush",  "fxsr",
+                           "hypervisor", "rdtscp",   "pdpe1gb",
+                           "smep",       "smap",     "pcid",
+                           "invpcid",    "fsgsbase", "erms",
+                           "umip",       "lahf_lm"})
     EXPECT_TRUE(v1.has_named(name)) << name;
 }
 
@@ -174,7 +183,7 @@ TEST(CpuModelTest, AnInstructionIsThereIfAndOnlyIfItsFeatureIs) {
     if (host_lacks(name)) continue;
     Rig rig(name);
     for (const Encoding& encoding : encodings())
-      EXPECT_EQ(!is_undefined(rig, encoding.bytes), rig.model.has_named(encoding.feature)) 
+      EXPECT_EQ(!is_undefined(rig, encoding.bytes), rig.model.has_named(encoding.feature))
           << name << ": " << encoding.feature << ::testing::PrintToString(encoding.bytes);
   }
 }
@@ -182,15 +191,24 @@ TEST(CpuModelTest, AnInstructionIsThereIfAndOnlyIfItsFeatureIs) {
 TEST(CpuModelTest, WhatTheEngineDoesNotDoIsUndefined) {
   Rig rig;
   const std::vector<Encoding> absent = {
-      {"monitor", {0x0f, 0x01, 0xc8}},           {"mwait", {0x0f, 0x01, 0xc9}},
-      {"vmx", {0x0f, 0x01, 0xc4}},               {"svm", {0x0f, 0x01, 0xd8}},
-      {"rtm", {0x0f, 0x01, 0xd5}},               {"smx", {0x0f, 0x37}},
-      {"avx512", {0x62, 0xf1, 0x74, 0x48, 0x58, 0xc2}}, {"xsavec", {0x0f, 0xc7, 0x20}},
-      {"xsaves", {0x0f, 0xc7, 0x28}},            {"pku", {0x0f, 0x01, 0xee}},
-      {"3dnow", {0x0f, 0x0f, 0xc1, 0x9e}},       {"sgx", {0x0f, 0x01, 0xcf}},
-      {"rsm", {0x0f, 0xaa}},                     {"ud2", {0x0f, 0x0b}},
-      {"gfni", {0x66, 0x0f, 0x38, 0xcf, 0xc1}},  {"sse4a", {0x66, 0x0f, 0x79, 0xc1}},
-      {"waitpkg", {0xf3, 0x0f, 0xae, 0xf1}},     {"movdiri", {0x0f, 0x38, 0xf9, 0x08}},
+      {"monitor", {0x0f, 0x01, 0xc8}},
+      {"mwait", {0x0f, 0x01, 0xc9}},
+      {"vmx", {0x0f, 0x01, 0xc4}},
+      {"svm", {0x0f, 0x01, 0xd8}},
+      {"rtm", {0x0f, 0x01, 0xd5}},
+      {"smx", {0x0f, 0x37}},
+      {"avx512", {0x62, 0xf1, 0x74, 0x48, 0x58, 0xc2}},
+      {"xsavec", {0x0f, 0xc7, 0x20}},
+      {"xsaves", {0x0f, 0xc7, 0x28}},
+      {"pku", {0x0f, 0x01, 0xee}},
+      {"3dnow", {0x0f, 0x0f, 0xc1, 0x9e}},
+      {"sgx", {0x0f, 0x01, 0xcf}},
+      {"rsm", {0x0f, 0xaa}},
+      {"ud2", {0x0f, 0x0b}},
+      {"gfni", {0x66, 0x0f, 0x38, 0xcf, 0xc1}},
+      {"sse4a", {0x66, 0x0f, 0x79, 0xc1}},
+      {"waitpkg", {0xf3, 0x0f, 0xae, 0xf1}},
+      {"movdiri", {0x0f, 0x38, 0xf9, 0x08}},
       {"fma4", {0xc4, 0xe3, 0xf1, 0x68, 0xc2, 0x30}},
   };
   for (const Encoding& encoding : absent) EXPECT_TRUE(is_undefined(rig, encoding.bytes)) << encoding.feature;
@@ -199,8 +217,9 @@ TEST(CpuModelTest, WhatTheEngineDoesNotDoIsUndefined) {
 TEST(CpuModelTest, HintsAreNothingWithoutTheirFeature) {
   Rig rig("x86-64-v1");
   const std::vector<Encoding> hints = {
-      {"endbr64", {0xf3, 0x0f, 0x1e, 0xfa}}, {"nopl", {0x0f, 0x1f, 0x40, 0x00}},   {"prefetchw", {0x0f, 0x0d, 0x08}},
-      {"pause", {0xf3, 0x90}},               {"bndmk", {0xf3, 0x0f, 0x1b, 0x00}}, {"prefetcht0", {0x0f, 0x18, 0x08}},
+      {"endbr64", {0xf3, 0x0f, 0x1e, 0xfa}}, {"nopl", {0x0f, 0x1f, 0x40, 0x00}},
+      {"prefetchw", {0x0f, 0x0d, 0x08}},     {"pause", {0xf3, 0x90}},
+      {"bndmk", {0xf3, 0x0f, 0x1b, 0x00}},   {"prefetcht0", {0x0f, 0x18, 0x08}},
   };
   for (const Encoding& encoding : hints) EXPECT_FALSE(is_undefined(rig, encoding.bytes)) << encoding.feature;
 }

@@ -58,7 +58,8 @@ TEST_F(InterruptTest, SoftwareInterruptsAreCheckedAgainstTheGatesLevel) {
   rig.put<uint64_t>(kIdt + 16 * 0x80, gate(kCode64, Rig::handler(0x80), kPresent | kInterruptGate32));
   EXPECT_TRUE(raises(rig, {0xcd, 0x80}, kGeneralProtection, 0x80 * 8 + 2));
   rig.long_mode(3);
-  rig.put<uint64_t>(kIdt + 16 * kGeneralProtection, gate(kCode64, Rig::handler(kGeneralProtection), kPresent | kInterruptGate32));
+  rig.put<uint64_t>(kIdt + 16 * kGeneralProtection,
+                    gate(kCode64, Rig::handler(kGeneralProtection), kPresent | kInterruptGate32));
   EXPECT_TRUE(raises(rig, {0xf4}, kGeneralProtection)) << "an exception is not";
 }
 

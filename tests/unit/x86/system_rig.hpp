@@ -54,8 +54,8 @@ constexpr uint64_t kPresent = 0x80, kNonSystem = 0x10, kRing3 = 0x60;
 
 // A descriptor with access byte `access` and `flags` (G, D/B, L, AVL); `limit` is as it is in the descriptor.
 constexpr uint64_t descriptor(uint32_t base, uint32_t limit, uint64_t access, uint64_t flags) {
-  return (limit & 0xffff) | uint64_t{base & 0xffffff} << 16 | access << 40 | uint64_t{limit >> 16 & 15} << 48 | flags << 52 |
-         uint64_t{base >> 24} << 56;
+  return (limit & 0xffff) | uint64_t{base & 0xffffff} << 16 | access << 40 | uint64_t{limit >> 16 & 15} << 48 |
+         flags << 52 | uint64_t{base >> 24} << 56;
 }
 constexpr uint64_t gate(uint16_t selector, uint64_t offset, uint64_t access, uint64_t parameters = 0) {
   return (offset & 0xffff) | uint64_t{selector} << 16 | parameters << 32 | access << 40 | (offset >> 16 & 0xffff) << 48;
@@ -70,7 +70,9 @@ struct Fault {
 class Rig {
  public:
   explicit Rig(std::string_view model_name = "host")
-      : model(CpuModel::create(model_name, 4, 2'000'000'000).value()), cpu((prepare(), 0), memory, env, model), s(cpu.state) {}
+      : model(CpuModel::create(model_name, 4, 2'000'000'000).value()),
+        cpu((prepare(), 0), memory, env, model),
+        s(cpu.state) {}
 
   template <typename T>
   void put(uint64_t at, T value) {
@@ -98,7 +100,8 @@ class Rig {
     s.reset(0, false);
     s.cr0 = cr0::kPe | cr0::kEt | cr0::kNe;
     fill_gdt(false);
-    for (unsigned n = 0; n < 256; ++n) put<uint64_t>(kIdt + 8 * n, gate(kCode0, handler(n), kPresent | kRing3 | kInterruptGate32));
+    for (unsigned n = 0; n < 256; ++n)
+      put<uint64_t>(kIdt + 8 * n, gate(kCode0, handler(n), kPresent | kRing3 | kInterruptGate32));
     s.idtr = {kIdt, 0x7ff};
     load_flat(cpl ? kCode3 : kCode0, cpl ? kData3 : kData0);
     put<uint32_t>(kTss + 4, kStack0);
@@ -219,7 +222,8 @@ class Rig {
 };
 
 // "#GP(0) at the instruction": most checks are of this kind.
-inline ::testing::AssertionResult raises(Rig& rig, std::vector<uint8_t> bytes, unsigned vector, uint64_t error_code = 0) {
+inline ::testing::AssertionResult raises(Rig& rig, std::vector<uint8_t> bytes, unsigned vector,
+                                         uint64_t error_code = 0) {
   const uint64_t before = rig.code(std::move(bytes));
   const auto fault = rig.step();
   if (!fault) return ::testing::AssertionFailure() << "nothing was raised; RIP is " << std::hex << rig.s.rip;

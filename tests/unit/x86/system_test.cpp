@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <random>
+
+#include "state/stream.hpp"
 #include "unit/x86/system_rig.hpp"
 
 namespace skerry::x86 {
@@ -7,7 +10,8 @@ namespace {
 
 using namespace test;
 
-const std::vector<uint8_t> kMovToCr0 = {0x0f, 0x22, 0xc0}, kMovToCr3 = {0x0f, 0x22, 0xd8}, kMovToCr4 = {0x0f, 0x22, 0xe0};
+const std::vector<uint8_t> kMovToCr0 = {0x0f, 0x22, 0xc0}, kMovToCr3 = {0x0f, 0x22, 0xd8},
+                           kMovToCr4 = {0x0f, 0x22, 0xe0};
 
 class SystemTest : public ::testing::Test {
  protected:
@@ -104,8 +108,22 @@ TEST_F(SystemTest, DebugRegistersHaveFixedBits) {
 
 TEST_F(SystemTest, PrivilegedInstructionsFaultAtRing3) {
   const std::vector<std::vector<uint8_t>> privileged = {
-      {0xf4}, {0x0f, 0x06}, {0x0f, 0x20, 0xc0}, {0x0f, 0x22, 0xd8}, {0x0f, 0x21, 0xc0}, {0x0f, 0x01, 0x10}, {0x0f, 0x01, 0xf0},
-      {0x0f, 0x00, 0xd8}, {0x0f, 0x00, 0xd0}, {0x0f, 0x01, 0x38}, {0x0f, 0x09}, {0x0f, 0x08}, {0x0f, 0x35}, {0xfa}, {0xfb}, {0xec},
+      {0xf4},
+      {0x0f, 0x06},
+      {0x0f, 0x20, 0xc0},
+      {0x0f, 0x22, 0xd8},
+      {0x0f, 0x21, 0xc0},
+      {0x0f, 0x01, 0x10},
+      {0x0f, 0x01, 0xf0},
+      {0x0f, 0x00, 0xd8},
+      {0x0f, 0x00, 0xd0},
+      {0x0f, 0x01, 0x38},
+      {0x0f, 0x09},
+      {0x0f, 0x08},
+      {0x0f, 0x35},
+      {0xfa},
+      {0xfb},
+      {0xec},
   };
   for (const auto& bytes : privileged) {
     rig.protected_mode(3);
@@ -202,6 +220,36 @@ TEST_F(SystemTest, LmswSetsButNeverClearsProtection) {
   rig.s.gpr[kRax] = 0xe;
   ASSERT_TRUE(succeeds(rig, {0x0f, 0x01, 0xf0}));
   EXPECT_EQ(rig.s.cr0 & 0xf, 0xfu);
+}
+
+TEST_F(SystemTest, ProtectedModeVirtualInterruptsWorkOnVif) {
+  rig.protected_mode(3);
+  rig.s.cr4 |= cr4::kPvi;
+  rig.s.rflags |= flags::kIf;
+  ASSERT_TRUE(succeeds(rig, {0xfb}));
+  EXPECT_TRUE(rig.s.rflags & flags::kVif);
+  ASSERT_TRUE(succeeds(rig, {0xfa}));
+  EXPECT_FALSE(rig.s.rflags & flags::kVif);
+  EXPECT_TRUE(rig.s.rflags & flags::kIf);
+  rig.s.rflags |= flags::kVip;
+  EXPECT_TRUE(raises(rig, {0xfb}, kGeneralProtection));
+}
+
+// A state may come from a save file that somebody made up: whatever is in it, the processor goes on or shuts down.
+TEST_F(SystemTest, AnyLegalStateCanBeRun) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    std::mt19937_64 random(seed);
+    state::Randomizer randomizer(seed);
+    rig.s.describe(randomizer);
+    rig.s.activity = Activity::kRunning;
+    if (seed % 2) rig.s.cr0 &= ~cr0::kPg;
+    for (Segment& segment : rig.s.seg) segment.base &= 0x1fffff;
+    rig.s.seg[kCs].base &= seed % 3 ? 0xffff : ~uint64_t{0};
+    rig.s.rip &= 0x7fff;
+    for (uint32_t at = 0; at < 0x20000; at += 8) rig.put<uint64_t>(at, random());
+    rig.cpu.state_changed();
+    for (unsigned n = 0; n < 50; ++n) rig.cpu.step();
+  }
 }
 
 TEST_F(SystemTest, StiHoldsInterruptsOffForOneInstruction) {
