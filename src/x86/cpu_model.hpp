@@ -55,6 +55,7 @@ class CpuModel {
   uint64_t xcr0_allowed() const;
 
  private:
+  friend class CpuModelPeer;  // of the tests: makes an AMD processor on any host
   void identify();
   void identify_as_host();
   CpuidResult features(uint32_t leaf, uint32_t subleaf) const;

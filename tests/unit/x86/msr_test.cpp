@@ -92,6 +92,12 @@ TEST_F(MsrTest, WhatKernelsReadBlindlyIsThere) {
   }
 }
 
+TEST_F(MsrTest, AmdProcessorsHaveAmdsRegisters) {
+  CpuModelPeer::set_amd(rig.model, true);
+  EXPECT_EQ(read(0xc0010015), bit(24)) << "HWCR: the TSC counts at the frequency of P0";
+  EXPECT_TRUE(write(0xc0011029, 2));
+}
+
 TEST_F(MsrTest, OnlyRing0MayUseThem) {
   rig.long_mode(3);
   rig.s.gpr[kRcx] = 0x10;

@@ -17,6 +17,15 @@
 #include "x86/interp/interpreter.hpp"
 #include "x86/segmentation.hpp"
 
+namespace skerry::x86 {
+
+class CpuModelPeer {
+ public:
+  static void set_amd(CpuModel& model, bool amd) { model.amd_ = amd; }
+};
+
+}  // namespace skerry::x86
+
 namespace skerry::x86::test {
 
 class FakeEnvironment final : public Environment {

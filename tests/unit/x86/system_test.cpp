@@ -151,8 +151,8 @@ TEST_F(SystemTest, SyscallAndSysretGoTheirWay) {
 }
 
 TEST_F(SystemTest, IntelsSysretFaultsInRing0OnABadAddress) {
+  CpuModelPeer::set_amd(rig.model, false);
   rig.long_mode();
-  if (rig.model.amd()) GTEST_SKIP() << "this processor is AMD's";
   rig.s.gpr[kRcx] = 0x8000'00000000;
   EXPECT_TRUE(raises(rig, {0x48, 0x0f, 0x07}, kGeneralProtection));
   rig.protected_mode();
@@ -160,7 +160,41 @@ TEST_F(SystemTest, IntelsSysretFaultsInRing0OnABadAddress) {
   EXPECT_TRUE(raises(rig, {0x0f, 0x05}, kInvalidOpcode)) << "SYSCALL outside of 64-bit mode";
 }
 
+TEST_F(SystemTest, AmdHasSyscallInCompatibilityModeAndNoSysenterInLongMode) {
+  CpuModelPeer::set_amd(rig.model, true);
+  rig.long_mode(3);
+  rig.s.seg[kCs] = make_segment(kCode3, {rig.get_descriptor(kCode3)});
+  rig.s.cstar = 0xa000;
+  rig.s.star = uint64_t{0x23 - 8} << 48 | uint64_t{kCode64} << 32;
+  ASSERT_FALSE(rig.run({0x0f, 0x05}));
+  EXPECT_EQ(rig.s.rip, 0xa000u);
+  EXPECT_TRUE(rig.cpu.code64());
+  ASSERT_FALSE(rig.run({0x0f, 0x07})) << "back to 32-bit code";
+  EXPECT_EQ(rig.s.rip, kCode + 2u);
+  EXPECT_EQ(rig.s.seg[kCs].selector, kCode3);
+  EXPECT_FALSE(rig.cpu.code64());
+  rig.s.sysenter_cs = kCode0;
+  EXPECT_TRUE(raises(rig, {0x0f, 0x34}, kInvalidOpcode));
+}
+
+TEST_F(SystemTest, AmdHasSyscallInLegacyModeToo) {
+  CpuModelPeer::set_amd(rig.model, true);
+  rig.protected_mode(3);
+  rig.s.efer = efer::kSce;
+  rig.s.rflags |= flags::kIf;
+  rig.s.star = uint64_t{kCode3 & ~3u} << 48 | uint64_t{kCode0} << 32 | 0xa000;
+  ASSERT_FALSE(rig.run({0x0f, 0x05}));
+  EXPECT_EQ(rig.s.rip, 0xa000u);
+  EXPECT_EQ(rig.s.cpl(), 0u);
+  EXPECT_FALSE(rig.s.rflags & flags::kIf);
+  ASSERT_FALSE(rig.run({0x0f, 0x07}));
+  EXPECT_EQ(rig.s.rip, kCode + 2u);
+  EXPECT_EQ(rig.s.cpl(), 3u);
+  EXPECT_TRUE(rig.s.rflags & flags::kIf);
+}
+
 TEST_F(SystemTest, SysenterAndSysexitAreFlat) {
+  CpuModelPeer::set_amd(rig.model, false);
   rig.protected_mode(3);
   EXPECT_TRUE(raises(rig, {0x0f, 0x34}, kGeneralProtection)) << "no code segment given";
   rig.protected_mode(3);
