@@ -29,11 +29,13 @@ void update_summary(X87& x87) {
   x87.fsw = static_cast<uint16_t>((x87.fsw & ~(kFswEs | kFswB)) | (pending ? kFswEs | kFswB : 0));
 }
 
-// The instruction and data pointers are the guest's own. A pointer to data is kept only by instructions that have one.
+// The instruction and data pointers are the guest's own. As CPUID says (FDP_EXCPTN_ONLY), opcode and data pointer are
+// kept only for an instruction that raises an unmasked exception. SDM vol. 1, 8.1.8 and 8.1.9.
 void note_pointers(Interpreter& in, const Insn& insn, bool memory, uint64_t offset) {
   X87& x87 = in.state.x87;
   x87.fip = in.insn_start();
   x87.fcs = in.state.seg[kCs].selector;
+  if (!(x87.fsw & kFswEs)) return;
   x87.fop = insn.imm & 0x7ff;
   if (!memory) return;
   x87.fdp = offset;
