@@ -51,11 +51,13 @@ Flow jmp_indirect(Interpreter& in, const Insn& insn) {
   return in.near_jump(insn.op_size, target) ? Flow::kNext : Flow::kFault;
 }
 
-// The target is checked before the return address is pushed.
+// As processors do it: a fault of the push comes before that of a bad target.
 Flow call_to(Interpreter& in, const Insn& insn, uint64_t target) {
-  const uint64_t back = in.state.rip;
-  if (!in.near_jump(insn.op_size, target)) return Flow::kFault;
-  return in.push(insn.op_size, back) ? Flow::kNext : Flow::kFault;
+  const uint64_t stack_pointer = in.state.gpr[kRsp];
+  if (!in.push(insn.op_size, in.state.rip)) return Flow::kFault;
+  if (in.near_jump(insn.op_size, target)) return Flow::kNext;
+  in.state.gpr[kRsp] = stack_pointer;
+  return Flow::kFault;
 }
 
 Flow call(Interpreter& in, const Insn& insn) { return call_to(in, insn, relative_target(in, insn)); }

@@ -65,10 +65,14 @@ Flow mov_from_segment_register(Interpreter& in, const Insn& insn) {
   return Flow::kNext;
 }
 
-// A push of 32 bits writes the low 16 only, the rest of the slot is skipped on processors since the Pentium; both are
-// allowed, and a full write is what current ones do in 64-bit mode.
+// A push of 32 bits writes the low 16 of its slot only, as all recent processors do (SDM vol. 2, PUSH).
 Flow push_segment(Interpreter& in, const Insn& insn) {
-  return in.push(insn.op_size, in.state.seg[insn.reg[0]].selector) ? Flow::kNext : Flow::kFault;
+  const uint16_t selector = in.state.seg[insn.reg[0]].selector;
+  if (insn.op_size != 4) return in.push(insn.op_size, selector) ? Flow::kNext : Flow::kFault;
+  const uint64_t to = (in.state.gpr[kRsp] - 4) & in.stack_mask();
+  if (!in.store<uint16_t>(kSs, to, selector)) return Flow::kFault;
+  in.set_stack_pointer(to);
+  return Flow::kNext;
 }
 Flow pop_segment(Interpreter& in, const Insn& insn) {
   uint64_t value;

@@ -79,6 +79,11 @@ Flow simd_error(Interpreter& in) {
   return in.state.cr4 & cr4::kOsxmmexcpt ? in.raise(kSimdError) : in.ud();
 }
 
+bool store_possible(Interpreter& in, const Insn& insn, uint64_t offset, unsigned size) {
+  std::byte* host;
+  return size <= 8 ? in.writable_host(insn.segment, offset, size, host) : in.probe_store(insn.segment, offset, size);
+}
+
 // Runs the thunk between the guest's loads and stores of its memory operand.
 Flow run_thunk(Interpreter& in, const Insn& insn) {
   ThunkBuffer buffer;
@@ -89,11 +94,11 @@ Flow run_thunk(Interpreter& in, const Insn& insn) {
     offset = in.ea(insn);
     if ((insn.aux & kAuxAlign16) && !aligned(in, insn, offset, 16)) return Flow::kFault;
     if ((insn.aux & kAuxAlign32) && !aligned(in, insn, offset, 32)) return Flow::kFault;
-    if ((insn.aux & kAuxReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
-    if ((insn.aux & kAuxWrites) && !in.probe_store(insn.segment, offset, size)) return Flow::kFault;
+    if ((insn.aux & kAuxReads) && !load_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
+    if ((insn.aux & kAuxWrites) && !store_possible(in, insn, offset, size)) return Flow::kFault;
   }
   if (thunk(&in.state, &buffer) != 0) return simd_error(in);
-  if ((insn.aux & kAuxWrites) && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
+  if ((insn.aux & kAuxWrites) && !store_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   return Flow::kNext;
 }
 
@@ -122,7 +127,9 @@ Flow thunked_mmx(Interpreter& in, const Insn& insn) {
   enter_mmx(s);
   const Flow flow = run_thunk(in, insn);
   if (flow == Flow::kFault) {
-    s.x87 = before;
+    // A store that faults has set TOP already, but not the tags; a load has done nothing.
+    if (insn.aux & kAuxWrites) s.x87.ftw = before.ftw;
+    else s.x87 = before;
     return flow;
   }
   for (unsigned n = 0; n < 8; ++n)
@@ -135,6 +142,7 @@ Flow emms(Interpreter& in, const Insn&) {
   if (s.cr0 & cr0::kEm) return in.ud();
   if (s.cr0 & cr0::kTs) return in.raise(kDeviceNotAvailable);
   if (x87_error_pending(in)) return Flow::kFault;
+  enter_mmx(s);
   s.x87.ftw = 0;
   return Flow::kNext;
 }
@@ -226,7 +234,8 @@ Flow gather(Interpreter& in, const Insn& insn) {
   if (!vector_enabled<true>(in)) return Flow::kFault;
   const unsigned index_register = insn.aux >> 8, count = insn.aux & 0xff;
   if (insn.reg[0] == insn.reg[1] || insn.reg[0] == index_register || insn.reg[1] == index_register) return in.ud();
-  const uint64_t base = in.state.gpr[insn.base];
+  const uint64_t* slots = in.state.gpr;  // and beyond it RIP and zero
+  const uint64_t base = slots[insn.base];
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     uint8_t* mask_at = vector_bytes(in, insn.reg[1]) + n * sizeof(T);
@@ -298,7 +307,7 @@ uint16_t alignment_of(const Decoded& decoded, unsigned size) {
 Handler select_thunk(Lowering& lowering) {
   const Decoded& decoded = lowering.decoded;
   Insn& insn = lowering.insn;
-  const Thunk thunk = lowering.interpreter.thunks().vector(decoded);
+  const Thunk thunk = lowering.interpreter.thunks().vector(decoded, insn.bytes);
   if (!thunk) return nullptr;
   insn.data = reinterpret_cast<const void*>(thunk);
   insn.aux = 0;
@@ -329,6 +338,8 @@ Handler select_thunk(Lowering& lowering) {
 }
 
 bool is_vector(const Decoded& decoded) {
+  // With a memory source these have no vector register.
+  if (decoded.instruction.meta.category == ZYDIS_CATEGORY_CONVERT) return true;
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     if (decoded.operands[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     switch (ZydisRegisterGetClass(decoded.operands[n].reg.value)) {

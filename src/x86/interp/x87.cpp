@@ -53,16 +53,19 @@ Flow x87_thunk(Interpreter& in, const Insn& insn) {
   uint64_t offset = 0;
   if (size) {
     offset = in.ea(insn);
-    if ((insn.aux & kReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
-    if ((insn.aux & kWrites) && !in.probe_store(insn.segment, offset, size)) return Flow::kFault;
+    if ((insn.aux & kReads) && !load_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   }
-  fx_from_state(s, buffer.fx);
-  reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer);
+  // An exception can be pending here with CR0.NE = 0 only, where the error line tells of it: not to the host.
   X87 after = s.x87;
+  const uint16_t pending = after.fsw & kFswEs ? after.fsw & (kExceptionFlags | kFswEs | kFswB) : 0;
+  after.fsw &= static_cast<uint16_t>(~pending);
+  fx_from_x87(after, buffer.fx);
+  reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer);
   fx_to_x87(buffer.fx, after);
+  after.fsw |= pending;
   // A store that an unmasked exception held back leaves memory alone.
   const bool held_back = (insn.aux & kWrites) && (after.fsw & kFswEs) && (after.fsw & ~after.fcw & 0x1b);
-  if ((insn.aux & kWrites) && !held_back && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
+  if ((insn.aux & kWrites) && !held_back && !store_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   s.x87 = after;
   note_pointers(in, insn, size != 0, offset);
   return Flow::kNext;
@@ -127,7 +130,7 @@ Flow fnstsw_ax(Interpreter& in, const Insn&) {
 }
 
 // Environments: 14 bytes with 16-bit operand size, 28 with 32-bit; real-mode forms keep linear addresses.
-// SDM vol. 1, figures 8-9 to 8-12.
+// SDM vol. 1, figures 8-9 to 8-12. In the protected-mode forms selectors are zero, as CPUID says (ZERO_FCS_FDS).
 
 bool real_format(const Interpreter& in) { return !in.state.protected_mode() || in.state.v86_mode(); }
 
@@ -135,7 +138,7 @@ unsigned write_environment(const Interpreter& in, unsigned size, uint8_t* to) {
   const X87& x87 = in.state.x87;
   const uint16_t ftw = full_tag_word(x87);
   if (size == 2) {
-    uint16_t words[7] = {x87.fcw, x87.fsw, ftw, static_cast<uint16_t>(x87.fip), x87.fcs, static_cast<uint16_t>(x87.fdp), x87.fds};
+    uint16_t words[7] = {x87.fcw, x87.fsw, ftw, static_cast<uint16_t>(x87.fip), 0, static_cast<uint16_t>(x87.fdp), 0};
     if (real_format(in)) {
       const uint64_t ip = x87.fip + (uint64_t{x87.fcs} << 4), dp = x87.fdp + (uint64_t{x87.fds} << 4);
       words[3] = static_cast<uint16_t>(ip);
@@ -147,7 +150,7 @@ unsigned write_environment(const Interpreter& in, unsigned size, uint8_t* to) {
     return 14;
   }
   uint32_t words[7] = {0xffff0000u | x87.fcw, 0xffff0000u | x87.fsw, 0xffff0000u | ftw, static_cast<uint32_t>(x87.fip),
-                       x87.fcs | static_cast<uint32_t>(x87.fop) << 16, static_cast<uint32_t>(x87.fdp), 0xffff0000u | x87.fds};
+                       static_cast<uint32_t>(x87.fop) << 16, static_cast<uint32_t>(x87.fdp), 0xffff0000u};
   if (real_format(in)) {
     const uint64_t ip = x87.fip + (uint64_t{x87.fcs} << 4), dp = x87.fdp + (uint64_t{x87.fds} << 4);
     words[3] = 0xffff0000u | static_cast<uint16_t>(ip);
@@ -240,7 +243,7 @@ Flow legacy_nop(Interpreter& in, const Insn&) { return x87_enabled(in) ? Flow::k
 Handler select_thunk(Lowering& lowering) {
   const Decoded& decoded = lowering.decoded;
   Insn& insn = lowering.insn;
-  const Thunk thunk = lowering.interpreter.thunks().x87(decoded);
+  const Thunk thunk = lowering.interpreter.thunks().x87(decoded, insn.bytes);
   if (!thunk) return nullptr;
   insn.data = reinterpret_cast<const void*>(thunk);
   insn.imm = static_cast<uint64_t>((decoded.instruction.opcode & 7) << 8) | insn.bytes[decoded.instruction.raw.modrm.offset];
@@ -276,7 +279,7 @@ Handler select_x87(Lowering& lowering) {
     default: break;
   }
   if (lowering.decoded.instruction.meta.isa_ext != ZYDIS_ISA_EXT_X87 &&
-      lowering.decoded.instruction.meta.isa_set != ZYDIS_ISA_SET_SSE3X87)
+      lowering.decoded.instruction.mnemonic != ZYDIS_MNEMONIC_FISTTP)
     return nullptr;
   return select_thunk(lowering);
 }

@@ -23,7 +23,8 @@ bool aligned_area(Interpreter& in, const Insn& insn, uint64_t offset, unsigned a
   return false;
 }
 
-// Bytes 0..31 and the x87 registers. With REX.W pointers are of 64 bits, else offset and selector.
+// Bytes 0..31 and the x87 registers. With REX.W pointers are of 64 bits, else offset and selector, which is zero, as
+// CPUID says (ZERO_FCS_FDS).
 void put_x87(const CpuState& s, bool wide, uint8_t* area) {
   const X87& x87 = s.x87;
   std::memcpy(area, &x87.fcw, 2);
@@ -36,11 +37,9 @@ void put_x87(const CpuState& s, bool wide, uint8_t* area) {
     std::memcpy(area + 16, &x87.fdp, 8);
   } else {
     const uint32_t ip = static_cast<uint32_t>(x87.fip), dp = static_cast<uint32_t>(x87.fdp);
-    const uint32_t cs = x87.fcs, ds = x87.fds;
+    std::memset(area + 8, 0, 16);
     std::memcpy(area + 8, &ip, 4);
-    std::memcpy(area + 12, &cs, 4);
     std::memcpy(area + 16, &dp, 4);
-    std::memcpy(area + 20, &ds, 4);
   }
   for (unsigned n = 0; n < 8; ++n) {
     std::memset(area + 32 + 16 * n, 0, 16);

@@ -141,6 +141,7 @@ class InterpretedSide final : public Side {
     const uint64_t rsp0 = kKernelBase + kKernelStack + kPage;
     put(kTss, rsp0 << 32);
     put(kTss + 8, rsp0 >> 32);
+    put(kTss + 0x60, uint64_t{0x68} << 48);  // the I/O permission bitmap is beyond the limit: no port is allowed
   }
 
   void make_initial_state() {

@@ -58,12 +58,12 @@ class Differences {
     text_ += fmt::format("  {:<10} {} {:02x}\n  {:<10} {} {:02x}\n", what, a_, fmt::join(a, ""), "", b_, fmt::join(b, ""));
   }
   void memory(std::string_view what, uint64_t base, std::span<const uint8_t> a, std::span<const uint8_t> b,
-              std::span<const std::pair<uint64_t, uint64_t>> ignored) {
+              std::span<const Range> ignored) {
     if (std::memcmp(a.data(), b.data(), a.size()) == 0) return;
     unsigned shown = 0;
     for (size_t n = 0; n < a.size() && shown < 64; ++n) {
       bool skip = a[n] == b[n];
-      for (const auto& [from, to] : ignored) skip |= base + n >= from && base + n < to;
+      for (const Range& range : ignored) skip |= base + n - range.start < range.size;
       if (skip) continue;
       text_ += fmt::format("  {} {:#x}: {} {:02x}, {} {:02x}\n", what, base + n, a_, a[n], b_, b[n]);
       ++shown;
@@ -104,7 +104,6 @@ void compare_exception(const Outcome& a, const Outcome& b, Differences& out) {
   if (a.vector == x86::kPageFault) out.number("cr2", a.cr2, b.cr2);
 }
 
-// The words of an x87 environment that FNSTENV and FNSAVE leave to the processor: what is in the upper halves.
 uint64_t undefined_at(const std::vector<Step>& steps, uint64_t rip) {
   for (const Step& step : steps)
     if (step.rip == rip) return step.undefined;
@@ -161,8 +160,10 @@ std::string difference(const Case& test, const Outcome& a, const Outcome& b) {
   out.number("mxcsr", x.mxcsr, y.mxcsr);
   for (unsigned n = 0; n < (wide ? 16 : 8); ++n) out.bytes(fmt::format("ymm{}", n), x.ymm[n], y.ymm[n]);
   out.memory("data", kDataBase, a.data, b.data, {});
-  out.memory("stack", kStackBase, a.stack, b.stack, {});
-  return out.take();
+  out.memory("stack", kStackBase, a.stack, b.stack, undefined_memory(analyse(test), a));
+  std::string text = out.take();
+  if (!text.empty()) text = fmt::format("  ended by #{} error {:#x} at {:x}\n{}", a.vector, a.error_code, x.rip, text);
+  return text;
 }
 
 std::string to_text(const Case& test) {

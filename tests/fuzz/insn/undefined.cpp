@@ -92,7 +92,7 @@ std::vector<Step> analyse(const Case& test) {
   std::map<uint64_t, uint64_t> arriving;  // undefined flags by jump target
   uint64_t undefined = 0;
   for (size_t at = 0; at < test.code.size();) {
-    Step step;
+    Step step{};
     step.rip = test.registers.rip + at;
     step.undefined = undefined |= arriving[step.rip];
     if (decode(std::span(test.code).subspan(at), test.mode, step.decoded) != DecodeStatus::kOk) break;
@@ -104,7 +104,7 @@ std::vector<Step> analyse(const Case& test) {
       arriving[test.registers.rip + at + decoded.operands[0].imm.value.u] |= undefined;
     steps.push_back(step);
   }
-  Step end;
+  Step end{};
   end.rip = test.registers.rip + test.code.size();
   end.undefined = undefined | arriving[end.rip];
   steps.push_back(end);
@@ -115,6 +115,15 @@ bool depends_on_undefined(const std::vector<Step>& steps) {
   for (size_t n = 0; n + 1 < steps.size(); ++n)
     if (read_flags(steps[n].decoded) & steps[n].undefined) return true;
   return false;
+}
+
+std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcome& outcome) {
+  for (const Step& step : steps) {
+    // An indirect call to a bad address: SDM vol. 2, CALL, checks the target before it pushes, processors after.
+    if (step.rip == outcome.registers.rip && step.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CALL)
+      return {{outcome.registers.gpr[kRsp] - 8, 8}};
+  }
+  return {};
 }
 
 }  // namespace skerry::fuzz

@@ -27,4 +27,10 @@ std::vector<Step> analyse(const Case& test);
 // Whether some instruction's result depends on an undefined flag, so that nothing can be said about the outcome.
 bool depends_on_undefined(const std::vector<Step>& steps);
 
+struct Range {
+  uint64_t start, size;
+};
+// The memory that the end of a sequence leaves undefined.
+std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcome& outcome);
+
 }  // namespace skerry::fuzz
