@@ -255,6 +255,9 @@ std::string_view feature_of(ZydisISASet set) {
 }  // namespace
 
 bool CpuModel::has(const ZydisDecodedInstruction& instruction) const {
+  const bool vex = instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+  // With VEX these are instructions of an accelerator only.
+  if (vex && (instruction.mnemonic == ZYDIS_MNEMONIC_TZCNT || instruction.mnemonic == ZYDIS_MNEMONIC_LZCNT)) return false;
   switch (instruction.mnemonic) {
     // Encodings that mean something else, or nothing, without their feature.
     case ZYDIS_MNEMONIC_TZCNT: case ZYDIS_MNEMONIC_LZCNT: case ZYDIS_MNEMONIC_ENDBR32: case ZYDIS_MNEMONIC_ENDBR64:

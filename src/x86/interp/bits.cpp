@@ -198,7 +198,9 @@ Flow scan(Interpreter& in, const Insn& insn) {
   if (!read_rm<T, kMemory>(in, insn, kSource, source)) return Flow::kFault;
   uint64_t value = in.gpr<T>(insn.reg[0]);
   Op::template apply<T>(value, source, in.state.rflags);
-  in.set_gpr<T>(insn.reg[0], static_cast<T>(value));
+  // BSF and BSR of zero write nothing, not even zeroes to the upper half.
+  constexpr bool kKeeps = std::is_same_v<Op, Bsf> || std::is_same_v<Op, Bsr>;
+  if (!kKeeps || source != 0) in.set_gpr<T>(insn.reg[0], static_cast<T>(value));
   return Flow::kNext;
 }
 

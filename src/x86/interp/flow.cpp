@@ -137,8 +137,9 @@ Flow pop_memory(Interpreter& in, const Insn& insn) {
 Flow pusha(Interpreter& in, const Insn& insn) {
   const unsigned size = insn.op_size;
   const uint64_t old = in.state.gpr[kRsp];
-  // One fault for all of it, before anything is written.
-  if (!in.probe_store(kSs, (old - 8 * size) & in.stack_mask(), 8 * size)) return Flow::kFault;
+  // Nothing is written if one of the eight cannot be; the first that cannot is reported.
+  for (unsigned n = 1; n <= 8; ++n)
+    if (!in.probe_store(kSs, (old - n * size) & in.stack_mask(), size)) return Flow::kFault;
   for (unsigned n = 0; n < 8; ++n) {
     if (in.push(size, n == kRsp ? old : in.state.gpr[n])) continue;
     in.state.gpr[kRsp] = old;
@@ -190,9 +191,13 @@ Flow enter(Interpreter& in, const Insn& insn) {
 }
 
 Flow leave(Interpreter& in, const Insn& insn) {
-  const uint64_t from = in.state.gpr[kRbp] & in.stack_mask();
+  const uint64_t from = in.state.gpr[kRbp] & in.stack_mask(), old = in.state.gpr[kRsp];
   uint64_t value = 0;
-  if (!in.load_bytes(kSs, from, &value, insn.op_size)) return Flow::kFault;
+  in.set_stack_pointer(from);
+  if (!in.pop(insn.op_size, value)) {
+    in.state.gpr[kRsp] = old;
+    return Flow::kFault;
+  }
   in.set_stack_pointer(from + insn.op_size);
   in.set_gpr_sized(kRbp, insn.op_size, value);
   return Flow::kNext;

@@ -271,6 +271,8 @@ Flow arpl(Interpreter& in, const Insn& insn, bool memory) {
   };
   uint16_t old = 0;
   if (memory) {
+    // The selector is read before a write is asked for: so tells a page fault.
+    if (!in.load<uint16_t>(insn.segment, in.ea(insn), old)) return Flow::kFault;
     if (!in.modify<uint16_t>(insn.segment, in.ea(insn), false, adjust, old)) return Flow::kFault;
   } else {
     old = in.gpr<uint16_t>(insn.reg[0]);

@@ -10,8 +10,6 @@ namespace skerry::x86 {
 
 namespace {
 
-constexpr unsigned kScanLimit = 512;  // elements between two looks at events
-
 uint64_t address_mask(const Insn& insn) {
   return insn.addr_size == 8 ? ~uint64_t{0} : insn.addr_size == 4 ? 0xffffffff : 0xffff;
 }
@@ -161,8 +159,9 @@ bool comparison_ends(const Interpreter& in, const Insn& insn) {
 template <typename T>
 bool compare_once(Interpreter& in, const Insn& insn, bool scan) {
   T a = in.gpr<T>(kRax * 8), b;
-  if (!scan && !in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), a)) return false;
+  // Processors read the second operand first, which shows where both fault.
   if (!in.load<T>(kEs, in.gpr_sized(kRdi, insn.addr_size), b)) return false;
+  if (!scan && !in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), a)) return false;
   compare<T>(in, a, b);
   if (!scan) advance(in, insn, kRsi, sizeof(T));
   advance(in, insn, kRdi, sizeof(T));
@@ -173,12 +172,15 @@ template <typename T, bool kScan>
 Flow compare_string(Interpreter& in, const Insn& insn) {
   if (!repeated(insn)) return compare_once<T>(in, insn, kScan) ? Flow::kNext : Flow::kFault;
   if (count_of(in, insn) == 0) return Flow::kNext;
-  for (unsigned i = 0; i < kScanLimit; ++i) {
-    if (!compare_once<T>(in, insn, kScan)) return Flow::kFault;
+  const uint64_t rflags = in.state.rflags;
+  for (;;) {
+    if (!compare_once<T>(in, insn, kScan)) {
+      in.state.rflags = rflags;  // a fault shows the flags from before the instruction (SDM vol. 2, REP)
+      return Flow::kFault;
+    }
     if (count_down(in, insn, 1) == Flow::kNext || comparison_ends(in, insn)) return Flow::kNext;
-    if (in.one_iteration() || in.event_waiting()) break;
+    if (in.one_iteration() || in.event_waiting()) return Flow::kRepeat;
   }
-  return Flow::kRepeat;
 }
 
 // INS, OUTS ------------------------------------------------------------------------------------------------------------

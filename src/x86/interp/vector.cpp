@@ -79,12 +79,8 @@ Flow simd_error(Interpreter& in) {
   return in.state.cr4 & cr4::kOsxmmexcpt ? in.raise(kSimdError) : in.ud();
 }
 
-bool store_possible(Interpreter& in, const Insn& insn, uint64_t offset, unsigned size) {
-  std::byte* host;
-  return size <= 8 ? in.writable_host(insn.segment, offset, size, host) : in.probe_store(insn.segment, offset, size);
-}
-
-// Runs the thunk between the guest's loads and stores of its memory operand.
+// Runs the thunk between the guest's loads and stores of its memory operand. An instruction that stores changes nothing
+// else but MXCSR, and that also when the store faults.
 Flow run_thunk(Interpreter& in, const Insn& insn) {
   ThunkBuffer buffer;
   const auto thunk = reinterpret_cast<Thunk>(const_cast<void*>(insn.data));
@@ -95,7 +91,6 @@ Flow run_thunk(Interpreter& in, const Insn& insn) {
     if ((insn.aux & kAuxAlign16) && !aligned(in, insn, offset, 16)) return Flow::kFault;
     if ((insn.aux & kAuxAlign32) && !aligned(in, insn, offset, 32)) return Flow::kFault;
     if ((insn.aux & kAuxReads) && !load_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
-    if ((insn.aux & kAuxWrites) && !store_possible(in, insn, offset, size)) return Flow::kFault;
   }
   if (thunk(&in.state, &buffer) != 0) return simd_error(in);
   if ((insn.aux & kAuxWrites) && !store_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
@@ -127,9 +122,11 @@ Flow thunked_mmx(Interpreter& in, const Insn& insn) {
   enter_mmx(s);
   const Flow flow = run_thunk(in, insn);
   if (flow == Flow::kFault) {
-    // A store that faults has set TOP already, but not the tags; a load has done nothing.
-    if (insn.aux & kAuxWrites) s.x87.ftw = before.ftw;
-    else s.x87 = before;
+    // A SIMD exception comes when the state is MMX already; a store that faults has set TOP, but not the tags; a load
+    // that faults has done nothing.
+    const bool computed = in.raised().vector == kSimdError || in.raised().vector == kInvalidOpcode;
+    if (!computed && (insn.aux & kAuxWrites)) s.x87.ftw = before.ftw;
+    else if (!computed) s.x87 = before;
     return flow;
   }
   for (unsigned n = 0; n < 8; ++n)
@@ -167,7 +164,7 @@ Flow mask_move_bytes(Interpreter& in, const Insn& insn) {
     if (s.cr0 & cr0::kEm) return in.ud();
     if (s.cr0 & cr0::kTs) return in.raise(kDeviceNotAvailable);
     if (x87_error_pending(in)) return Flow::kFault;
-    enter_mmx(s);
+    enter_mmx(s);  // a fault comes after
     value = reinterpret_cast<const uint8_t*>(&s.x87.st[insn.reg[0]].significand);
     mask = reinterpret_cast<const uint8_t*>(&s.x87.st[insn.reg[1]].significand);
   } else {
@@ -185,6 +182,12 @@ Flow mask_move_bytes(Interpreter& in, const Insn& insn) {
     }
   }
   return Flow::kNext;
+}
+
+template <bool kMmx, bool kVex>
+Handler select_mask_move_bytes(const Lowering& lowering) {
+  fill_implicit_segment(lowering);
+  return mask_move_bytes<kMmx, kVex>;
 }
 
 // VMASKMOVPS/PD, VPMASKMOVD/Q. insn.aux: size of the whole operand.
@@ -227,8 +230,22 @@ Handler select_mask_move(const Lowering& lowering) {
   return is_memory(lowering, 0) ? mask_store<T> : mask_load<T>;
 }
 
+// Each element of the mask becomes all its highest bit, and what is above `bytes` zero, before anything is loaded.
+template <typename T>
+void extend_mask(Interpreter& in, unsigned number, unsigned bytes) {
+  for (unsigned n = 0; n < bytes / sizeof(T); ++n) {
+    T mask;
+    uint8_t* at = vector_bytes(in, number) + n * sizeof(T);
+    std::memcpy(&mask, at, sizeof(T));
+    mask = static_cast<T>(-(mask >> (sizeof(T) * 8 - 1)));
+    std::memcpy(at, &mask, sizeof(T));
+  }
+  clear_above(in, number, bytes);
+}
+
 // VGATHER*, VPGATHER*: reg[0] destination, Insn::index the vector of indices, reg[1] the mask. Each element that was
-// loaded clears its mask element, so that a fault restarts where it was. insn.aux: elements; insn.reg[2]: bytes written.
+// loaded clears its mask element, so that a fault restarts where it was. insn.aux: index register and number of elements;
+// insn.reg[2]: vector length in bytes.
 template <typename T, typename Index>
 Flow gather(Interpreter& in, const Insn& insn) {
   if (!vector_enabled<true>(in)) return Flow::kFault;
@@ -236,6 +253,7 @@ Flow gather(Interpreter& in, const Insn& insn) {
   if (insn.reg[0] == insn.reg[1] || insn.reg[0] == index_register || insn.reg[1] == index_register) return in.ud();
   const uint64_t* slots = in.state.gpr;  // and beyond it RIP and zero
   const uint64_t base = slots[insn.base];
+  extend_mask<T>(in, insn.reg[1], insn.reg[2]);
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     uint8_t* mask_at = vector_bytes(in, insn.reg[1]) + n * sizeof(T);
@@ -252,7 +270,7 @@ Flow gather(Interpreter& in, const Insn& insn) {
     std::memset(mask_at, 0, sizeof(T));
   }
   clear_above(in, insn.reg[1], 0);
-  clear_above(in, insn.reg[0], std::max<unsigned>(insn.reg[2], 16) == 16 ? count * sizeof(T) : 32);
+  clear_above(in, insn.reg[0], count * sizeof(T));
   return Flow::kNext;
 }
 
@@ -266,7 +284,7 @@ Handler select_gather(const Lowering& lowering) {
   const unsigned count = std::min<unsigned>(indices, destination / sizeof(T));
   insn.aux = static_cast<uint16_t>(static_cast<unsigned>(ZydisRegisterGetId(memory.mem.index)) << 8 | count);
   insn.index = kSlotZero;
-  insn.reg[2] = static_cast<uint8_t>(count * sizeof(T));
+  insn.reg[2] = static_cast<uint8_t>(lowering.decoded.instruction.avx.vector_length / 8);
   return gather<T, Index>;
 }
 
@@ -380,9 +398,9 @@ Handler select_vector(Lowering& lowering) {
     case ZYDIS_MNEMONIC_EMMS: return emms;
     case ZYDIS_MNEMONIC_VZEROALL: return vzero<true>;
     case ZYDIS_MNEMONIC_VZEROUPPER: return vzero<false>;
-    case ZYDIS_MNEMONIC_MASKMOVQ: return mask_move_bytes<true, false>;
-    case ZYDIS_MNEMONIC_MASKMOVDQU: return mask_move_bytes<false, false>;
-    case ZYDIS_MNEMONIC_VMASKMOVDQU: return mask_move_bytes<false, true>;
+    case ZYDIS_MNEMONIC_MASKMOVQ: return select_mask_move_bytes<true, false>(lowering);
+    case ZYDIS_MNEMONIC_MASKMOVDQU: return select_mask_move_bytes<false, false>(lowering);
+    case ZYDIS_MNEMONIC_VMASKMOVDQU: return select_mask_move_bytes<false, true>(lowering);
     case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VPMASKMOVD: return select_mask_move<uint32_t>(lowering);
     case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVQ: return select_mask_move<uint64_t>(lowering);
     case ZYDIS_MNEMONIC_VGATHERDPS: case ZYDIS_MNEMONIC_VPGATHERDD: return select_gather<uint32_t, int32_t>(lowering);

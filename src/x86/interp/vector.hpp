@@ -40,6 +40,14 @@ constexpr uint16_t kFswEs = 1 << 7, kFswB = 1 << 15, kFswTop = 7 << 11;
     case 2: return load(uint16_t{});
     case 4: return load(uint32_t{});
     case 8: return load(uint64_t{});
+    case 10: {  // x87's own format, in two accesses
+      uint64_t low;
+      uint16_t high;
+      if (!in.load(insn.segment, offset, low) || !in.load(insn.segment, offset + 8, high)) return false;
+      std::memcpy(to, &low, 8);
+      std::memcpy(static_cast<uint8_t*>(to) + 8, &high, 2);
+      return true;
+    }
     default: return in.load_bytes(insn.segment, offset, to, size);
   }
 }
@@ -53,6 +61,11 @@ constexpr uint16_t kFswEs = 1 << 7, kFswB = 1 << 15, kFswTop = 7 << 11;
     case 2: return store(uint16_t{});
     case 4: return store(uint32_t{});
     case 8: return store(uint64_t{});
+    case 10: {
+      std::byte* host;
+      return in.writable_host(insn.segment, offset, 8, host) && in.writable_host(insn.segment, offset + 8, 2, host) &&
+             in.store_bytes(insn.segment, offset, from, size);
+    }
     default: return in.store_bytes(insn.segment, offset, from, size);
   }
 }

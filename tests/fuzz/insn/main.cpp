@@ -75,7 +75,13 @@ class Comparison {
   uint64_t vectors_[256] = {};
 };
 
-void report(const Case& test, const std::string& text) { fmt::print("{}{}\n", listing(test), text); }
+void report(const Case& test, const std::string& text) {
+  const uint64_t* r = test.registers.gpr;
+  fmt::print("{}  begins with rax {:x} rcx {:x} rdx {:x} rbx {:x} rsp {:x} rbp {:x} rsi {:x} rdi {:x}\n", listing(test), r[0],
+             r[1], r[2], r[3], r[4], r[5], r[6], r[7]);
+  fmt::print("    r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x} rflags {:x}\n{}\n", r[8], r[9], r[10],
+             r[11], r[12], r[13], r[14], r[15], test.registers.rflags, text);
+}
 
 bool replay_corpus(Comparison& comparison, const Options& options) {
   bool good = true;

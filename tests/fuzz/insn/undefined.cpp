@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "x86/exception.hpp"
+
 namespace skerry::fuzz {
 
 using namespace x86;
@@ -117,11 +119,80 @@ bool depends_on_undefined(const std::vector<Step>& steps) {
   return false;
 }
 
-std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcome& outcome) {
+bool accesses_in_any_order(const std::vector<Step>& steps, const Outcome& outcome) {
   for (const Step& step : steps) {
-    // An indirect call to a bad address: SDM vol. 2, CALL, checks the target before it pushes, processors after.
-    if (step.rip == outcome.registers.rip && step.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CALL)
-      return {{outcome.registers.gpr[kRsp] - 8, 8}};
+    if (step.rip != outcome.registers.rip) continue;
+    switch (step.decoded.instruction.mnemonic) {
+      case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FRSTOR: case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FLDENV:
+      case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
+        return true;
+      default: return false;
+    }
+  }
+  return false;
+}
+
+uint64_t undefined_bits(const std::vector<Step>& steps, const Outcome& outcome, unsigned number) {
+  if (number != kRcx && number != kRsi && number != kRdi) return 0;
+  for (const Step& step : steps) {
+    // A repeated string instruction with 32-bit addresses that faults: processors clear the upper halves even when
+    // nothing was done; the manual does not say.
+    constexpr uint64_t kRepeated = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+    if (step.rip == outcome.registers.rip && (step.decoded.instruction.attributes & kRepeated) &&
+        step.decoded.instruction.address_width == 32)
+      return 0xffffffff00000000;
+  }
+  return 0;
+}
+
+bool is_open(const std::vector<Step>& steps, const Outcome& outcome) {
+  for (const Step& step : steps) {
+    if (step.rip != outcome.registers.rip) continue;
+    switch (step.decoded.instruction.mnemonic) {
+      // SDM vol. 2, MASKMOVDQU: whether masked bytes fault is up to the implementation.
+      case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU: return true;
+      default: return false;
+    }
+  }
+  return false;
+}
+
+namespace {
+
+// Where the memory operand of an instruction is that changed no register, because it raised a fault.
+uint64_t operand_address(const Step& step, const Registers& r, const ZydisDecodedOperand& operand) {
+  ZydisRegisterContext context{};
+  const bool wide = step.decoded.instruction.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+  for (unsigned n = 0; n < 16; ++n) {
+    context.values[ZYDIS_REGISTER_RAX + n] = r.gpr[n];
+    context.values[ZYDIS_REGISTER_EAX + n] = r.gpr[n] & 0xffffffff;
+    context.values[ZYDIS_REGISTER_AX + n] = r.gpr[n] & 0xffff;
+  }
+  ZyanU64 address = 0;
+  if (!ZYAN_SUCCESS(ZydisCalcAbsoluteAddressEx(&step.decoded.instruction, &operand, r.rip, &context, &address))) return 0;
+  if (operand.mem.segment == ZYDIS_REGISTER_GS) address += kGsBase;
+  return wide ? address : address & 0xffffffff;
+}
+
+}  // namespace
+
+std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcome& outcome) {
+  const Registers& r = outcome.registers;
+  for (const Step& step : steps) {
+    if (step.rip != r.rip || outcome.vector == kBreakpoint) continue;
+    const bool wide = step.decoded.instruction.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+    const uint64_t stack = r.gpr[kRsp] & (wide ? ~uint64_t{0} : 0xffffffff);
+    switch (step.decoded.instruction.mnemonic) {
+      // An indirect call to a bad address: SDM vol. 2, CALL, checks the target before it pushes, processors after.
+      case ZYDIS_MNEMONIC_CALL: return {{stack - 8, 8}};
+      // Stores of several parts, some of which may be done when another faults.
+      case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: return {{stack - 32, 32}};
+      case ZYDIS_MNEMONIC_ENTER: return {{stack - 8 * 33, 8 * 33}};
+      case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FBSTP: case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE:
+      case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64:
+        return {{operand_address(step, r, step.decoded.operands[0]), step.decoded.operands[0].size / 8u}};
+      default: return {};
+    }
   }
   return {};
 }

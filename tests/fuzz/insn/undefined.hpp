@@ -33,4 +33,14 @@ struct Range {
 // The memory that the end of a sequence leaves undefined.
 std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcome& outcome);
 
+// The bits of general register `number` that the end of a sequence leaves undefined.
+uint64_t undefined_bits(const std::vector<Step>& steps, const Outcome& outcome, unsigned number);
+
+// Whether nothing can be said about an outcome that ended there.
+bool is_open(const std::vector<Step>& steps, const Outcome& outcome);
+
+// Whether the instruction that raised the outcome's exception makes several accesses in an order of the processor's own:
+// which of them is reported is open.
+bool accesses_in_any_order(const std::vector<Step>& steps, const Outcome& outcome);
+
 }  // namespace skerry::fuzz
