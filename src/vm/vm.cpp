@@ -1,5 +1,11 @@
 #include "vm/vm.hpp"
 
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "base/log.hpp"
 #include "vm/cpu_dump.hpp"
 
@@ -9,6 +15,8 @@ namespace {
 
 constexpr int kConsoleFlush = 2000, kMonitorFlush = 500;  // ms, for readers that take their time
 constexpr uint64_t kTripleFaultDumps = 3;
+// A guest that resets itself for ever gets no more of the main thread, and of its controllers' patience, than this.
+constexpr int64_t kResetPeriod = 10'000'000;  // ns
 
 chardev::Spec spec_of(const config::Console& console) {
   using Type = config::Console::Type;
@@ -27,11 +35,27 @@ chardev::Spec spec_of(const config::Console& console) {
 Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop& loop) {
   std::unique_ptr<Vm> vm(new Vm(config, loop));
   if (auto made = vm->make_machine(); !made) return std::move(made).error();
+  if (auto opened = vm->open_reset_timer(); !opened) return std::move(opened).error();
   if (auto opened = vm->open_servers(); !opened) return std::move(opened).error();
   return vm;
 }
 
-Vm::~Vm() = default;
+Vm::~Vm() {
+  if (reset_timer_) loop_.remove(reset_timer_.get());
+}
+
+Result<void> Vm::open_reset_timer() {
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!timer) return errno_error(errno, "cannot create a timer");
+  auto added = loop_.add(timer.get(), EPOLLIN, [this](uint32_t) {
+    uint64_t count;
+    [[maybe_unused]] const ssize_t got = ::read(reset_timer_.get(), &count, sizeof count);
+    if (moves_ == moves_at_reset_ && state_ == RunState::kRunning) run_after_reset();
+  });
+  if (!added) return added;
+  reset_timer_ = std::move(timer);
+  return ok();
+}
 
 Result<void> Vm::open_console() {
   auto console = chardev::open_chardev(spec_of(config_.console), {.quit = [this] { request_quit(Cause::kHostUi); }});
@@ -195,7 +219,20 @@ void Vm::reset(Cause cause) {
   }
   log::debug(log::Category::kVm, "reset ({})", name(cause));
   emit({VmEvent::Kind::kReset, cause});
-  if (state_ == RunState::kRunning) machine_->run();
+  if (state_ == RunState::kRunning) run_after_reset();
+}
+
+void Vm::run_after_reset() {
+  const int64_t now = VmClock::host_now();
+  if (now >= run_not_before_) {
+    run_not_before_ = now + kResetPeriod;
+    return machine_->run();
+  }
+  moves_at_reset_ = moves_;
+  itimerspec when{};
+  when.it_value.tv_sec = run_not_before_ / 1'000'000'000;
+  when.it_value.tv_nsec = run_not_before_ % 1'000'000'000;
+  ::timerfd_settime(reset_timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 void Vm::end(Cause cause, int status) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/event_loop.hpp"
+#include "base/fd.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
 #include "machine/machine.hpp"
@@ -63,6 +64,7 @@ class Vm final : public VmControl, public DebugTarget {
   Result<void> open_console();
   Result<void> open_servers();
   Result<void> make_machine();
+  Result<void> open_reset_timer();
   machine::MachineEvents events();
   Result<void> start_qmp();
   Result<void> start_gdb();
@@ -72,6 +74,7 @@ class Vm final : public VmControl, public DebugTarget {
   void log_triple_fault(unsigned vcpu);
   void debug_stop(unsigned vcpu, accel::Exit reason);
   void reset(Cause cause);
+  void run_after_reset();
   void end(Cause cause, int status);
   void rest();
   void emit(const VmEvent& event);
@@ -94,6 +97,10 @@ class Vm final : public VmControl, public DebugTarget {
   bool stepping_ = false;
   int exit_status_ = kExitOk;
   uint64_t triple_faults_ = 0;
+  // Paces resets. In host time, because the VM's clock stands while it is reset.
+  UniqueFd reset_timer_;
+  int64_t run_not_before_ = 0;
+  uint64_t moves_at_reset_ = 0;
   // Count resets, and times the VM came to rest or left it: a report from a vCPU that is older is not news any more.
   std::atomic<uint64_t> resets_{0}, moves_{0};
 };

@@ -233,9 +233,7 @@ Flow cmpxchg8b(Interpreter& in, const Insn& insn) {
 
 Flow cmpxchg16b(Interpreter& in, const Insn& insn) {
   const uint64_t offset = in.ea(insn);
-  uint64_t linear;
-  if (!in.linear_address(insn.segment, offset, 16, true, linear)) return Flow::kFault;
-  if (linear & 15) return in.gp();
+  if (!aligned(in, insn, offset, 16)) return Flow::kFault;
   uint64_t low = in.state.gpr[kRax], high = in.state.gpr[kRdx];
   bool equal = false;
   std::byte* host = nullptr;

@@ -135,12 +135,12 @@ constexpr uint64_t kDr7Gd = 1 << 13, kDr6Bd = 1 << 13;
 // DR4 and DR5 are DR6 and DR7 unless CR4.DE; an access under DR7.GD is a #DB.
 bool debug_access(Interpreter& in, unsigned& number, Flow& flow) {
   CpuState& s = in.state;
+  if (number > 7) return (flow = in.ud(), false);
+  if (in.cpl() != 0) return (flow = in.gp(), false);
   if (number == 4 || number == 5) {
     if (s.cr4 & cr4::kDe) return (flow = in.ud(), false);
     number += 2;
   }
-  if (number > 7) return (flow = in.ud(), false);
-  if (in.cpl() != 0) return (flow = in.gp(), false);
   if (s.dr7 & kDr7Gd) {
     s.dr6 |= kDr6Bd;
     s.rflags |= flags::kRf;  // in the image that is pushed: unlike other #DB this one is a fault

@@ -51,11 +51,13 @@ Flow jmp_indirect(Interpreter& in, const Insn& insn) {
   return in.near_jump(insn.op_size, target) ? Flow::kNext : Flow::kFault;
 }
 
-// The target is checked before the return address is pushed.
+// As processors do it: a fault of the push comes before that of a bad target.
 Flow call_to(Interpreter& in, const Insn& insn, uint64_t target) {
-  const uint64_t back = in.state.rip;
-  if (!in.near_jump(insn.op_size, target)) return Flow::kFault;
-  return in.push(insn.op_size, back) ? Flow::kNext : Flow::kFault;
+  const uint64_t stack_pointer = in.state.gpr[kRsp];
+  if (!in.push(insn.op_size, in.state.rip)) return Flow::kFault;
+  if (in.near_jump(insn.op_size, target)) return Flow::kNext;
+  in.state.gpr[kRsp] = stack_pointer;
+  return Flow::kFault;
 }
 
 Flow call(Interpreter& in, const Insn& insn) { return call_to(in, insn, relative_target(in, insn)); }
@@ -135,8 +137,9 @@ Flow pop_memory(Interpreter& in, const Insn& insn) {
 Flow pusha(Interpreter& in, const Insn& insn) {
   const unsigned size = insn.op_size;
   const uint64_t old = in.state.gpr[kRsp];
-  // One fault for all of it, before anything is written.
-  if (!in.probe_store(kSs, (old - 8 * size) & in.stack_mask(), 8 * size)) return Flow::kFault;
+  // Nothing is written if one of the eight cannot be; the first that cannot is reported.
+  for (unsigned n = 1; n <= 8; ++n)
+    if (!in.probe_store(kSs, (old - n * size) & in.stack_mask(), size)) return Flow::kFault;
   for (unsigned n = 0; n < 8; ++n) {
     if (in.push(size, n == kRsp ? old : in.state.gpr[n])) continue;
     in.state.gpr[kRsp] = old;
@@ -181,16 +184,21 @@ Flow enter(Interpreter& in, const Insn& insn) {
   }
   if (level > 0 && !in.push(size, frame)) return fail();
   const uint64_t bottom = (in.state.gpr[kRsp] - bytes) & in.stack_mask();
-  if (!in.probe_store(kSs, bottom, size)) return fail();
+  std::byte* host;
+  if (!in.writable_host(kSs, bottom, size, host)) return fail();
   in.set_stack_pointer(bottom);
   in.set_gpr_sized(kRbp, size, frame);
   return Flow::kNext;
 }
 
 Flow leave(Interpreter& in, const Insn& insn) {
-  const uint64_t from = in.state.gpr[kRbp] & in.stack_mask();
+  const uint64_t from = in.state.gpr[kRbp] & in.stack_mask(), old = in.state.gpr[kRsp];
   uint64_t value = 0;
-  if (!in.load_bytes(kSs, from, &value, insn.op_size)) return Flow::kFault;
+  in.set_stack_pointer(from);
+  if (!in.pop(insn.op_size, value)) {
+    in.state.gpr[kRsp] = old;
+    return Flow::kFault;
+  }
   in.set_stack_pointer(from + insn.op_size);
   in.set_gpr_sized(kRbp, insn.op_size, value);
   return Flow::kNext;

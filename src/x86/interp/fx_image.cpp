@@ -4,9 +4,8 @@
 
 namespace skerry::x86 {
 
-void fx_from_state(const CpuState& state, uint8_t* image) {
-  const X87& x87 = state.x87;
-  std::memset(image, 0, 512);
+void fx_from_x87(const X87& x87, uint8_t* image) {
+  std::memset(image, 0, 160);
   std::memcpy(image, &x87.fcw, 2);
   std::memcpy(image + 2, &x87.fsw, 2);
   image[4] = x87.ftw;

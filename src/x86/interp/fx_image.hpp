@@ -9,8 +9,8 @@ namespace skerry::x86 {
 
 constexpr uint32_t kMxcsrMask = 0xffff;
 
-// The x87 part of the image for a host thunk; the rest is as after power-on.
-void fx_from_state(const CpuState& state, uint8_t* image);
+// The x87 part of the image for a host thunk: the first 160 bytes, with MXCSR as after power-on.
+void fx_from_x87(const X87& x87, uint8_t* image);
 // The x87 part back, without the pointers, which are the host's own.
 void fx_to_x87(const uint8_t* image, X87& x87);
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "x86/interp/host_form.hpp"
 
 #define XBYAK_NO_EXCEPTION
 #pragma GCC diagnostic push
@@ -57,44 +58,6 @@ void install_handler() {
   ::sigaction(SIGFPE, &action, nullptr);
 }
 
-// The instruction as the host executes it: memory at [RSI], a general register operand in RCX.
-struct HostForm {
-  std::array<uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes{};
-  ZyanUSize length = ZYDIS_MAX_INSTRUCTION_LENGTH;
-  int gpr = -1;  // guest number of the explicit general register
-};
-
-bool to_host_form(const Decoded& decoded, HostForm& form) {
-  ZydisEncoderRequest request;
-  if (!ZYAN_SUCCESS(ZydisEncoderDecodedInstructionToEncoderRequest(
-          &decoded.instruction, decoded.operands, decoded.instruction.operand_count_visible, &request)))
-    return false;
-  request.machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
-  request.prefixes = 0;
-  request.address_size_hint = ZYDIS_ADDRESS_SIZE_HINT_NONE;
-  for (unsigned n = 0; n < request.operand_count; ++n) {
-    ZydisEncoderOperand& operand = request.operands[n];
-    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-      operand.mem.base = ZYDIS_REGISTER_RSI;
-      operand.mem.index = ZYDIS_REGISTER_NONE;
-      operand.mem.scale = 0;
-      operand.mem.displacement = 0;
-    } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-      const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
-      if (kind != ZYDIS_REGCLASS_GPR32 && kind != ZYDIS_REGCLASS_GPR64 && kind != ZYDIS_REGCLASS_GPR16 &&
-          kind != ZYDIS_REGCLASS_GPR8)
-        continue;
-      if (form.gpr >= 0) return false;  // no instruction of these groups has two
-      form.gpr = ZydisRegisterGetId(operand.reg.value);
-      operand.reg.value = kind == ZYDIS_REGCLASS_GPR64   ? ZYDIS_REGISTER_RCX
-                          : kind == ZYDIS_REGCLASS_GPR32 ? ZYDIS_REGISTER_ECX
-                          : kind == ZYDIS_REGCLASS_GPR16 ? ZYDIS_REGISTER_CX
-                                                         : ZYDIS_REGISTER_CL;
-    }
-  }
-  return ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, form.bytes.data(), &form.length));
-}
-
 constexpr size_t kGprOffset = offsetof(CpuState, gpr);
 constexpr size_t kRflagsOffset = offsetof(CpuState, rflags);
 
@@ -106,11 +69,23 @@ struct Uses {
   bool wide = false;          // 256-bit registers or VEX
   bool gpr_read = false, gpr_written = false;
   bool flags_written = false;
+  bool mxcsr = true;  // its result depends on MXCSR, or it raises SIMD exceptions
 };
+
+// The classes of instructions without SIMD floating-point exceptions. Intel SDM vol. 2, 2.5 and 2.4.
+bool uses_mxcsr(const ZydisDecodedInstruction& instruction) {
+  switch (instruction.meta.exception_class) {
+    case ZYDIS_EXCEPTION_CLASS_SSE1: case ZYDIS_EXCEPTION_CLASS_SSE4: case ZYDIS_EXCEPTION_CLASS_SSE5:
+    case ZYDIS_EXCEPTION_CLASS_SSE7: case ZYDIS_EXCEPTION_CLASS_AVX1: case ZYDIS_EXCEPTION_CLASS_AVX4:
+    case ZYDIS_EXCEPTION_CLASS_AVX5: case ZYDIS_EXCEPTION_CLASS_AVX6: case ZYDIS_EXCEPTION_CLASS_AVX7: return false;
+    default: return true;
+  }
+}
 
 Uses uses_of(const Decoded& decoded) {
   Uses uses;
   uses.wide = decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+  uses.mxcsr = uses_mxcsr(decoded.instruction);
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     const ZydisDecodedOperand& operand = decoded.operands[n];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
@@ -151,28 +126,49 @@ class VectorThunk : public Xbyak::CodeGenerator {
  public:
   VectorThunk(uint8_t* code, size_t size, const HostForm& form, const Uses& uses)
       : Xbyak::CodeGenerator(size, code), uses_(uses) {
-    Xbyak::Label fault, leave;
+    if (uses.mxcsr) with_mxcsr(form);
+    else plain(form);
+  }
+
+ private:
+  void plain(const HostForm& form) {
+    body(form);
+    leave();
+    ret();
+  }
+
+  // Under the guest's MXCSR, with a way out for SIGFPE.
+  void with_mxcsr(const HostForm& form) {
+    Xbyak::Label fault, end;
     lea(r11, ptr[rip + fault]);
     sub(rsp, 24);
     stmxcsr(ptr[rsp]);
     ldmxcsr(ptr[rdi + static_cast<int>(offsetof(CpuState, mxcsr))]);
-    load(form);
-    db(form.bytes.data(), form.length);
-    store(form);
-    xor_(eax, eax);
-    L(leave);
+    body(form);
+    L(end);
     stmxcsr(ptr[rdi + static_cast<int>(offsetof(CpuState, mxcsr))]);
-    if (uses.wide) vzeroupper();
-    if (uses.mmx_read) emms();
+    leave();
     ldmxcsr(ptr[rsp]);
     add(rsp, 24);
     ret();
     L(fault);
     mov(eax, 1);
-    jmp(leave);
+    jmp(end);
   }
 
- private:
+  void body(const HostForm& form) {
+    load(form);
+    db(form.bytes.data(), form.length);
+    store(form);
+    xor_(eax, eax);
+  }
+
+  // The host's registers as C++ wants them.
+  void leave() {
+    if (uses_.wide) vzeroupper();
+    if (uses_.mmx_read) emms();
+  }
+
   Xbyak::Address vector_at(unsigned n) {
     return ptr[rdi + static_cast<int>(offsetof(CpuState, vector) + n * sizeof(VectorRegister))];
   }
@@ -311,9 +307,8 @@ Thunk HostThunks::add(const std::string& key, const uint8_t* code, size_t size) 
   return thunk;
 }
 
-Thunk HostThunks::vector(const Decoded& decoded) {
-  HostForm form;
-  if (!to_host_form(decoded, form)) return nullptr;
+Thunk HostThunks::vector(const Decoded& decoded, std::span<const uint8_t> guest) {
+  const HostForm form = host_form(decoded, guest);
   std::string key(reinterpret_cast<const char*>(form.bytes.data()), form.length);
   key.push_back(static_cast<char>(form.gpr));
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
@@ -323,9 +318,8 @@ Thunk HostThunks::vector(const Decoded& decoded) {
   return add(key, code.data(), thunk.getSize());
 }
 
-Thunk HostThunks::x87(const Decoded& decoded) {
-  HostForm form;
-  if (!to_host_form(decoded, form)) return nullptr;
+Thunk HostThunks::x87(const Decoded& decoded, std::span<const uint8_t> guest) {
+  const HostForm form = host_form(decoded, guest);
   std::string key(reinterpret_cast<const char*>(form.bytes.data()), form.length);
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
   bool reads_flags = decoded.instruction.meta.category == ZYDIS_CATEGORY_FCMOV;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 
 #include "x86/cpu_state.hpp"
@@ -34,10 +35,10 @@ class HostThunks {
   HostThunks(const HostThunks&) = delete;
   HostThunks& operator=(const HostThunks&) = delete;
 
-  // The thunk for a vector (or MMX) instruction; null if it cannot be encoded or the space is used up: see full().
-  Thunk vector(const Decoded& decoded);
+  // The thunk for a vector (or MMX) instruction, whose bytes are `guest`; null if the space is used up: see full().
+  Thunk vector(const Decoded& decoded, std::span<const uint8_t> guest);
   // The thunk for an x87 instruction, between FXRSTOR and FXSAVE of ThunkBuffer::fx.
-  Thunk x87(const Decoded& decoded);
+  Thunk x87(const Decoded& decoded, std::span<const uint8_t> guest);
 
   bool full() const { return full_; }
   void clear();  // forgets all thunks; nobody may use them any more

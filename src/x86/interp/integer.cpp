@@ -288,7 +288,7 @@ Handler select_integer(Lowering& lowering) {
       return by_wide_size(operand_size(lowering), [&](auto t) -> Handler {
         return is_memory(lowering, 0) ? movbe_store<decltype(t)> : movbe_load<decltype(t)>;
       });
-    case ZYDIS_MNEMONIC_XLAT: return xlat;
+    case ZYDIS_MNEMONIC_XLAT: fill_implicit_segment(lowering); return xlat;
     case ZYDIS_MNEMONIC_NOP: return nop;
     default: break;
   }

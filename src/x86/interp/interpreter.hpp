@@ -180,6 +180,10 @@ class Interpreter {
     if (code64_) [[likely]] {
       linear = offset + (segment >= kFs ? state.seg[segment].base : 0);
       if (canonical(linear) && canonical(linear + size - 1)) [[likely]] return true;
+    } else if (const Segment& s = state.seg[segment]; s.base == 0 && s.limit == 0xffffffff && (s.type & 0xe) == 2 &&
+                                                      s.present && !s.unusable && offset + size - 1 <= 0xffffffff) {
+      linear = offset;  // flat writable data, as every 32-bit system has it
+      return true;
     }
     return linear_address_slow(segment, offset, size, write, linear);
   }

@@ -54,7 +54,8 @@ bool Interpreter::linear_address_slow(unsigned segment, uint64_t offset, unsigne
   }
   const bool expand_down = s.code_or_data && (s.type & 0xc) == 4;
   const uint64_t top = expand_down ? (s.big ? 0xffffffff : 0xffff) : s.limit;
-  if (last > top || (expand_down && offset <= s.limit)) return (raise(vector, 0), false);
+  // Where the segment ends with the address space an access may wrap around (SDM vol. 3, 5.3).
+  if ((last > top && top != 0xffffffff) || (expand_down && offset <= s.limit)) return (raise(vector, 0), false);
   linear = (s.base + offset) & 0xffffffff;
   return true;
 }

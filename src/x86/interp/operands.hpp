@@ -64,6 +64,23 @@ inline bool is_immediate(const Lowering& lowering, unsigned n) {
   return lowering.decoded.operands[n].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 }
 
+// Sets Insn::segment where the memory operand is implicit, so that lower() has not seen it (XLAT, MASKMOVDQU).
+inline void fill_implicit_segment(const Lowering& lowering) {
+  for (unsigned n = 0; n < lowering.decoded.instruction.operand_count; ++n) {
+    const ZydisDecodedOperand& operand = lowering.decoded.operands[n];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY)
+      lowering.insn.segment = static_cast<uint8_t>(ZydisRegisterGetId(operand.mem.segment));
+  }
+}
+
+// #GP(0) for memory operands that must be aligned. The check is on the linear address.
+inline bool aligned(Interpreter& in, const Insn& insn, uint64_t offset, unsigned alignment) {
+  const uint64_t base = in.code64() && insn.segment < kFs ? 0 : in.state.seg[insn.segment].base;
+  if (((base + offset) & (alignment - 1)) == 0) return true;
+  in.gp();
+  return false;
+}
+
 // Reads the r/m source operand: memory if `kMemory`, else register `n`.
 template <typename T, bool kMemory>
 [[nodiscard]] bool read_rm(Interpreter& in, const Insn& insn, unsigned n, T& value) {

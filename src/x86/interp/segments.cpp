@@ -65,10 +65,14 @@ Flow mov_from_segment_register(Interpreter& in, const Insn& insn) {
   return Flow::kNext;
 }
 
-// A push of 32 bits writes the low 16 only, the rest of the slot is skipped on processors since the Pentium; both are
-// allowed, and a full write is what current ones do in 64-bit mode.
+// A push of 32 bits writes the low 16 of its slot only, as all recent processors do (SDM vol. 2, PUSH).
 Flow push_segment(Interpreter& in, const Insn& insn) {
-  return in.push(insn.op_size, in.state.seg[insn.reg[0]].selector) ? Flow::kNext : Flow::kFault;
+  const uint16_t selector = in.state.seg[insn.reg[0]].selector;
+  if (insn.op_size != 4) return in.push(insn.op_size, selector) ? Flow::kNext : Flow::kFault;
+  const uint64_t to = (in.state.gpr[kRsp] - 4) & in.stack_mask();
+  if (!in.store<uint16_t>(kSs, to, selector)) return Flow::kFault;
+  in.set_stack_pointer(to);
+  return Flow::kNext;
 }
 Flow pop_segment(Interpreter& in, const Insn& insn) {
   uint64_t value;
@@ -267,7 +271,9 @@ Flow arpl(Interpreter& in, const Insn& insn, bool memory) {
   };
   uint16_t old = 0;
   if (memory) {
-    if (!in.modify<uint16_t>(insn.segment, in.ea(insn), false, adjust, old)) return Flow::kFault;
+    // As processors do it: a selector that stays is not written, and may be where nothing can be.
+    if (!in.load<uint16_t>(insn.segment, in.ea(insn), old)) return Flow::kFault;
+    if (adjust(old) != old && !in.modify<uint16_t>(insn.segment, in.ea(insn), false, adjust, old)) return Flow::kFault;
   } else {
     old = in.gpr<uint16_t>(insn.reg[0]);
     in.set_gpr<uint16_t>(insn.reg[0], adjust(old));
@@ -282,13 +288,13 @@ Flow arpl_register(Interpreter& in, const Insn& insn) { return arpl(in, insn, fa
 template <unsigned kSegment>
 Flow read_base(Interpreter& in, const Insn& insn) {
   if (!(in.state.cr4 & cr4::kFsgsbase)) return in.ud();
-  in.set_gpr_sized(insn.reg[0] / 8, insn.op_size, in.state.seg[kSegment].base);
+  in.set_gpr_sized(insn.reg[0] / 8, insn.op_size == 8 ? 8 : 4, in.state.seg[kSegment].base);
   return Flow::kNext;
 }
 template <unsigned kSegment>
 Flow write_base(Interpreter& in, const Insn& insn) {
   if (!(in.state.cr4 & cr4::kFsgsbase)) return in.ud();
-  const uint64_t base = in.gpr_sized(insn.reg[0] / 8, insn.op_size);
+  const uint64_t base = in.gpr_sized(insn.reg[0] / 8, insn.op_size == 8 ? 8 : 4);
   if (!Interpreter::canonical(base)) return in.gp();
   in.state.seg[kSegment].base = base;
   return Flow::kNext;

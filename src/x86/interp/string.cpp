@@ -10,8 +10,6 @@ namespace skerry::x86 {
 
 namespace {
 
-constexpr unsigned kScanLimit = 512;  // elements between two looks at events
-
 uint64_t address_mask(const Insn& insn) {
   return insn.addr_size == 8 ? ~uint64_t{0} : insn.addr_size == 4 ? 0xffffffff : 0xffff;
 }
@@ -28,6 +26,14 @@ Flow count_down(Interpreter& in, const Insn& insn, uint64_t done) {
   const uint64_t left = count_of(in, insn) - done;
   in.set_gpr_sized(kRcx, insn.addr_size, left);
   return left == 0 ? Flow::kNext : Flow::kRepeat;
+}
+
+// Repeated no times. With 32-bit addresses processors write the registers nonetheless, which clears their upper halves.
+template <typename... Pointer>
+Flow none(Interpreter& in, const Insn& insn, Pointer... pointers) {
+  (in.set_gpr_sized(pointers, insn.addr_size, in.state.gpr[pointers]), ...);
+  in.set_gpr_sized(kRcx, insn.addr_size, 0);
+  return Flow::kNext;
 }
 
 uint64_t room(uint64_t linear) { return memory::kPageSize - (linear & memory::kPageMask); }
@@ -81,7 +87,7 @@ Flow movs(Interpreter& in, const Insn& insn) {
   uint64_t count = 1;
   if (repeated(insn)) {
     count = count_of(in, insn);
-    if (count == 0) return Flow::kNext;
+    if (count == 0) return none(in, insn, kRsi, kRdi);
     if (may_go_fast(in, insn)) {
       if (const uint64_t done = move_run<T>(in, insn, count)) {
         advance(in, insn, kRsi, done * sizeof(T));
@@ -120,7 +126,7 @@ Flow stos(Interpreter& in, const Insn& insn) {
   uint64_t count = 1;
   if (repeated(insn)) {
     count = count_of(in, insn);
-    if (count == 0) return Flow::kNext;
+    if (count == 0) return none(in, insn, kRdi);
     if (may_go_fast(in, insn)) {
       if (const uint64_t done = fill_run<T>(in, insn, value, count)) {
         advance(in, insn, kRdi, done * sizeof(T));
@@ -135,7 +141,7 @@ Flow stos(Interpreter& in, const Insn& insn) {
 
 template <typename T>
 Flow lods(Interpreter& in, const Insn& insn) {
-  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
+  if (repeated(insn) && count_of(in, insn) == 0) return none(in, insn);
   T value;
   if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
   in.set_gpr<T>(kRax * 8, value);
@@ -161,8 +167,9 @@ bool comparison_ends(const Interpreter& in, const Insn& insn) {
 template <typename T>
 bool compare_once(Interpreter& in, const Insn& insn, bool scan) {
   T a = in.gpr<T>(kRax * 8), b;
-  if (!scan && !in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), a)) return false;
+  // Processors read the second operand first, which shows where both fault.
   if (!in.load<T>(kEs, in.gpr_sized(kRdi, insn.addr_size), b)) return false;
+  if (!scan && !in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), a)) return false;
   compare<T>(in, a, b);
   if (!scan) advance(in, insn, kRsi, sizeof(T));
   advance(in, insn, kRdi, sizeof(T));
@@ -172,13 +179,18 @@ bool compare_once(Interpreter& in, const Insn& insn, bool scan) {
 template <typename T, bool kScan>
 Flow compare_string(Interpreter& in, const Insn& insn) {
   if (!repeated(insn)) return compare_once<T>(in, insn, kScan) ? Flow::kNext : Flow::kFault;
-  if (count_of(in, insn) == 0) return Flow::kNext;
-  for (unsigned i = 0; i < kScanLimit; ++i) {
-    if (!compare_once<T>(in, insn, kScan)) return Flow::kFault;
+  if (count_of(in, insn) == 0) return none(in, insn);
+  const uint64_t rflags = in.state.rflags;  // what a fault or an interrupt shows (SDM vol. 2, REP)
+  for (;;) {
+    if (!compare_once<T>(in, insn, kScan)) {
+      in.state.rflags = rflags;
+      return Flow::kFault;
+    }
     if (count_down(in, insn, 1) == Flow::kNext || comparison_ends(in, insn)) return Flow::kNext;
-    if (in.one_iteration() || in.event_waiting()) break;
+    if (!in.one_iteration() && !in.event_waiting()) continue;
+    in.state.rflags = rflags;
+    return Flow::kRepeat;
   }
-  return Flow::kRepeat;
 }
 
 // INS, OUTS ------------------------------------------------------------------------------------------------------------
@@ -187,7 +199,7 @@ template <typename T>
 Flow ins(Interpreter& in, const Insn& insn) {
   const uint16_t port = static_cast<uint16_t>(in.state.gpr[kRdx]);
   if (!io_allowed(in, port, sizeof(T))) return Flow::kFault;
-  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
+  if (repeated(insn) && count_of(in, insn) == 0) return none(in, insn);
   const uint64_t to = in.gpr_sized(kRdi, insn.addr_size);
   if (!in.probe_store(kEs, to, sizeof(T))) return Flow::kFault;  // before the port is read, which may have effects
   const T value = static_cast<T>(in.env.pio_read(port, sizeof(T)));
@@ -201,7 +213,7 @@ template <typename T>
 Flow outs(Interpreter& in, const Insn& insn) {
   const uint16_t port = static_cast<uint16_t>(in.state.gpr[kRdx]);
   if (!io_allowed(in, port, sizeof(T))) return Flow::kFault;
-  if (repeated(insn) && count_of(in, insn) == 0) return Flow::kNext;
+  if (repeated(insn) && count_of(in, insn) == 0) return none(in, insn);
   T value;
   if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
   in.env.pio_write(port, sizeof(T), value);

@@ -19,14 +19,6 @@ void clear_above(Interpreter& in, unsigned number, unsigned bytes) {
   std::memset(vector_bytes(in, number) + bytes, 0, sizeof(VectorRegister::bytes) - bytes);
 }
 
-// #GP(0) for memory operands that must be aligned. The check is on the linear address.
-bool aligned(Interpreter& in, const Insn& insn, uint64_t offset, unsigned alignment) {
-  const uint64_t base = in.code64() && insn.segment < kFs ? 0 : in.state.seg[insn.segment].base;
-  if (((base + offset) & (alignment - 1)) == 0) return true;
-  in.gp();
-  return false;
-}
-
 // Plain moves of kSize bytes between a register and memory, or registers. ----------------------------------------------
 
 template <unsigned kSize, bool kVex, bool kAligned>
@@ -79,7 +71,8 @@ Flow simd_error(Interpreter& in) {
   return in.state.cr4 & cr4::kOsxmmexcpt ? in.raise(kSimdError) : in.ud();
 }
 
-// Runs the thunk between the guest's loads and stores of its memory operand.
+// Runs the thunk between the guest's loads and stores of its memory operand. An instruction that stores changes nothing
+// else but MXCSR, and that also when the store faults.
 Flow run_thunk(Interpreter& in, const Insn& insn) {
   ThunkBuffer buffer;
   const auto thunk = reinterpret_cast<Thunk>(const_cast<void*>(insn.data));
@@ -89,11 +82,10 @@ Flow run_thunk(Interpreter& in, const Insn& insn) {
     offset = in.ea(insn);
     if ((insn.aux & kAuxAlign16) && !aligned(in, insn, offset, 16)) return Flow::kFault;
     if ((insn.aux & kAuxAlign32) && !aligned(in, insn, offset, 32)) return Flow::kFault;
-    if ((insn.aux & kAuxReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
-    if ((insn.aux & kAuxWrites) && !in.probe_store(insn.segment, offset, size)) return Flow::kFault;
+    if ((insn.aux & kAuxReads) && !load_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   }
   if (thunk(&in.state, &buffer) != 0) return simd_error(in);
-  if ((insn.aux & kAuxWrites) && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
+  if ((insn.aux & kAuxWrites) && !store_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   return Flow::kNext;
 }
 
@@ -122,10 +114,11 @@ Flow thunked_mmx(Interpreter& in, const Insn& insn) {
   enter_mmx(s);
   const Flow flow = run_thunk(in, insn);
   if (flow == Flow::kFault) {
-    // As processors do: a load that faults changes nothing, a store that does the TOP, a SIMD exception the tags too.
-    if (in.raised().vector == kSimdError) return flow;
-    if (insn.aux & kAuxReads) s.x87 = before;
-    s.x87.ftw = before.ftw;
+    // A SIMD exception comes when the state is MMX already; a store that faults has set TOP, but not the tags; a load
+    // that faults has done nothing.
+    const bool computed = in.raised().vector == kSimdError || in.raised().vector == kInvalidOpcode;
+    if (!computed && (insn.aux & kAuxWrites)) s.x87.ftw = before.ftw;
+    else if (!computed) s.x87 = before;
     return flow;
   }
   for (unsigned n = 0; n < 8; ++n)
@@ -163,7 +156,7 @@ Flow mask_move_bytes(Interpreter& in, const Insn& insn) {
     if (s.cr0 & cr0::kEm) return in.ud();
     if (s.cr0 & cr0::kTs) return in.raise(kDeviceNotAvailable);
     if (x87_error_pending(in)) return Flow::kFault;
-    enter_mmx(s);
+    enter_mmx(s);  // a fault comes after
     value = reinterpret_cast<const uint8_t*>(&s.x87.st[insn.reg[0]].significand);
     mask = reinterpret_cast<const uint8_t*>(&s.x87.st[insn.reg[1]].significand);
   } else {
@@ -181,6 +174,12 @@ Flow mask_move_bytes(Interpreter& in, const Insn& insn) {
     }
   }
   return Flow::kNext;
+}
+
+template <bool kMmx, bool kVex>
+Handler select_mask_move_bytes(const Lowering& lowering) {
+  fill_implicit_segment(lowering);
+  return mask_move_bytes<kMmx, kVex>;
 }
 
 // VMASKMOVPS/PD, VPMASKMOVD/Q. insn.aux: size of the whole operand.
@@ -223,22 +222,30 @@ Handler select_mask_move(const Lowering& lowering) {
   return is_memory(lowering, 0) ? mask_store<T> : mask_load<T>;
 }
 
+// Each element of the mask becomes all its highest bit, and what is above `bytes` zero, before anything is loaded.
+template <typename T>
+void extend_mask(Interpreter& in, unsigned number, unsigned bytes) {
+  for (unsigned n = 0; n < bytes / sizeof(T); ++n) {
+    T mask;
+    uint8_t* at = vector_bytes(in, number) + n * sizeof(T);
+    std::memcpy(&mask, at, sizeof(T));
+    mask = static_cast<T>(-(mask >> (sizeof(T) * 8 - 1)));
+    std::memcpy(at, &mask, sizeof(T));
+  }
+  clear_above(in, number, bytes);
+}
+
 // VGATHER*, VPGATHER*: reg[0] destination, Insn::index the vector of indices, reg[1] the mask. Each element that was
-// loaded clears its mask element, so that a fault restarts where it was. insn.aux: elements; insn.reg[2]: bytes written.
+// loaded clears its mask element, so that a fault restarts where it was. insn.aux: index register and number of elements;
+// insn.reg[2]: vector length in bytes.
 template <typename T, typename Index>
 Flow gather(Interpreter& in, const Insn& insn) {
   if (!vector_enabled<true>(in)) return Flow::kFault;
   const unsigned index_register = insn.aux >> 8, count = insn.aux & 0xff;
   if (insn.reg[0] == insn.reg[1] || insn.reg[0] == index_register || insn.reg[1] == index_register) return in.ud();
-  const uint64_t base = in.state.gpr[insn.base];
-  const unsigned width = static_cast<unsigned>(insn.imm);
-  for (unsigned n = 0; n < width / sizeof(T); ++n) {  // each element of the mask becomes its sign
-    T mask;
-    std::memcpy(&mask, vector_bytes(in, insn.reg[1]) + n * sizeof(T), sizeof(T));
-    mask = mask >> (sizeof(T) * 8 - 1) ? static_cast<T>(~T{0}) : T{0};
-    std::memcpy(vector_bytes(in, insn.reg[1]) + n * sizeof(T), &mask, sizeof(T));
-  }
-  clear_above(in, insn.reg[1], width);
+  const uint64_t* slots = in.state.gpr;  // and beyond it RIP and zero
+  const uint64_t base = slots[insn.base];
+  extend_mask<T>(in, insn.reg[1], insn.reg[2]);
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     uint8_t* mask_at = vector_bytes(in, insn.reg[1]) + n * sizeof(T);
@@ -248,14 +255,15 @@ Flow gather(Interpreter& in, const Insn& insn) {
       std::memcpy(&index, vector_bytes(in, index_register) + n * sizeof(Index), sizeof(Index));
       uint64_t offset = base + (static_cast<uint64_t>(static_cast<int64_t>(index)) << insn.scale) + static_cast<int64_t>(insn.disp);
       if (insn.addr_size == 4) offset &= 0xffffffff;
-      T value;
-      if (!in.load<T>(insn.segment, offset, value)) return Flow::kFault;
+      T value;  // without #AC (SDM vol. 2, table 2-27)
+      if (!in.load_bytes(insn.segment, offset, &value, sizeof(T))) return Flow::kFault;
       std::memcpy(vector_bytes(in, insn.reg[0]) + n * sizeof(T), &value, sizeof(T));
+      clear_above(in, insn.reg[0], insn.reg[2]);
     }
     std::memset(mask_at, 0, sizeof(T));
   }
   clear_above(in, insn.reg[1], 0);
-  clear_above(in, insn.reg[0], std::max<unsigned>(insn.reg[2], 16) == 16 ? count * sizeof(T) : 32);
+  clear_above(in, insn.reg[0], count * sizeof(T));
   return Flow::kNext;
 }
 
@@ -269,8 +277,7 @@ Handler select_gather(const Lowering& lowering) {
   const unsigned count = std::min<unsigned>(indices, destination / sizeof(T));
   insn.aux = static_cast<uint16_t>(static_cast<unsigned>(ZydisRegisterGetId(memory.mem.index)) << 8 | count);
   insn.index = kSlotZero;
-  insn.imm = lowering.decoded.instruction.avx.vector_length / 8;
-  insn.reg[2] = static_cast<uint8_t>(count * sizeof(T));
+  insn.reg[2] = static_cast<uint8_t>(lowering.decoded.instruction.avx.vector_length / 8);
   return gather<T, Index>;
 }
 
@@ -311,7 +318,7 @@ uint16_t alignment_of(const Decoded& decoded, unsigned size) {
 Handler select_thunk(Lowering& lowering) {
   const Decoded& decoded = lowering.decoded;
   Insn& insn = lowering.insn;
-  const Thunk thunk = lowering.interpreter.thunks().vector(decoded);
+  const Thunk thunk = lowering.interpreter.thunks().vector(decoded, insn.bytes);
   if (!thunk) return nullptr;
   insn.data = reinterpret_cast<const void*>(thunk);
   insn.aux = 0;
@@ -342,12 +349,8 @@ Handler select_thunk(Lowering& lowering) {
 }
 
 bool is_vector(const Decoded& decoded) {
-  switch (decoded.instruction.mnemonic) {  // from memory to a general register: no vector register shows
-    case ZYDIS_MNEMONIC_CVTSS2SI: case ZYDIS_MNEMONIC_CVTTSS2SI: case ZYDIS_MNEMONIC_CVTSD2SI: case ZYDIS_MNEMONIC_CVTTSD2SI:
-    case ZYDIS_MNEMONIC_VCVTSS2SI: case ZYDIS_MNEMONIC_VCVTTSS2SI: case ZYDIS_MNEMONIC_VCVTSD2SI:
-    case ZYDIS_MNEMONIC_VCVTTSD2SI: return true;
-    default: break;
-  }
+  // With a memory source these have no vector register.
+  if (decoded.instruction.meta.category == ZYDIS_CATEGORY_CONVERT) return true;
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     if (decoded.operands[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     switch (ZydisRegisterGetClass(decoded.operands[n].reg.value)) {
@@ -388,9 +391,9 @@ Handler select_vector(Lowering& lowering) {
     case ZYDIS_MNEMONIC_EMMS: return emms;
     case ZYDIS_MNEMONIC_VZEROALL: return vzero<true>;
     case ZYDIS_MNEMONIC_VZEROUPPER: return vzero<false>;
-    case ZYDIS_MNEMONIC_MASKMOVQ: return mask_move_bytes<true, false>;
-    case ZYDIS_MNEMONIC_MASKMOVDQU: return mask_move_bytes<false, false>;
-    case ZYDIS_MNEMONIC_VMASKMOVDQU: return mask_move_bytes<false, true>;
+    case ZYDIS_MNEMONIC_MASKMOVQ: return select_mask_move_bytes<true, false>(lowering);
+    case ZYDIS_MNEMONIC_MASKMOVDQU: return select_mask_move_bytes<false, false>(lowering);
+    case ZYDIS_MNEMONIC_VMASKMOVDQU: return select_mask_move_bytes<false, true>(lowering);
     case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VPMASKMOVD: return select_mask_move<uint32_t>(lowering);
     case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVQ: return select_mask_move<uint64_t>(lowering);
     case ZYDIS_MNEMONIC_VGATHERDPS: case ZYDIS_MNEMONIC_VPGATHERDD: return select_gather<uint32_t, int32_t>(lowering);

@@ -1,6 +1,8 @@
 // What MMX, SSE and AVX handlers and the x87 ones share.
 #pragma once
 
+#include <cstring>
+
 #include "x86/interp/interpreter.hpp"
 
 namespace skerry::x86 {
@@ -26,6 +28,46 @@ constexpr uint16_t kFswEs = 1 << 7, kFswB = 1 << 15, kFswTop = 7 << 11;
   if (in.state.cr0 & cr0::kNe) return (in.raise(kFpuError), true);
   in.env.raise_ferr();
   return false;
+}
+
+// A memory operand of `size` bytes. Up to 8 bytes it is one atomic access, and its alignment is checked where #AC is on.
+[[nodiscard]] inline bool load_operand(Interpreter& in, const Insn& insn, uint64_t offset, void* to, unsigned size) {
+  const auto load = [&](auto value) {
+    return in.load(insn.segment, offset, value) && (std::memcpy(to, &value, sizeof(value)), true);
+  };
+  switch (size) {
+    case 1: return load(uint8_t{});
+    case 2: return load(uint16_t{});
+    case 4: return load(uint32_t{});
+    case 8: return load(uint64_t{});
+    case 10: {  // x87's own format, in two accesses
+      uint64_t low;
+      uint16_t high;
+      if (!in.load(insn.segment, offset, low) || !in.load(insn.segment, offset + 8, high)) return false;
+      std::memcpy(to, &low, 8);
+      std::memcpy(static_cast<uint8_t*>(to) + 8, &high, 2);
+      return true;
+    }
+    default: return in.load_bytes(insn.segment, offset, to, size);
+  }
+}
+[[nodiscard]] inline bool store_operand(Interpreter& in, const Insn& insn, uint64_t offset, const void* from, unsigned size) {
+  const auto store = [&](auto value) {
+    std::memcpy(&value, from, sizeof(value));
+    return in.store(insn.segment, offset, value);
+  };
+  switch (size) {
+    case 1: return store(uint8_t{});
+    case 2: return store(uint16_t{});
+    case 4: return store(uint32_t{});
+    case 8: return store(uint64_t{});
+    case 10: {
+      std::byte* host;
+      return in.writable_host(insn.segment, offset, 8, host) && in.writable_host(insn.segment, offset + 8, 2, host) &&
+             in.store_bytes(insn.segment, offset, from, size);
+    }
+    default: return in.store_bytes(insn.segment, offset, from, size);
+  }
 }
 
 }  // namespace skerry::x86

@@ -29,11 +29,13 @@ void update_summary(X87& x87) {
   x87.fsw = static_cast<uint16_t>((x87.fsw & ~(kFswEs | kFswB)) | (pending ? kFswEs | kFswB : 0));
 }
 
-// The instruction and data pointers are the guest's own. A pointer to data is kept only by instructions that have one.
+// The instruction and data pointers are the guest's own. As CPUID says (FDP_EXCPTN_ONLY), opcode and data pointer are
+// kept only for an instruction that raises an unmasked exception. SDM vol. 1, 8.1.8 and 8.1.9.
 void note_pointers(Interpreter& in, const Insn& insn, bool memory, uint64_t offset) {
   X87& x87 = in.state.x87;
   x87.fip = in.insn_start();
   x87.fcs = in.state.seg[kCs].selector;
+  if (!(x87.fsw & kFswEs)) return;
   x87.fop = insn.imm & 0x7ff;
   if (!memory) return;
   x87.fdp = offset;
@@ -51,23 +53,19 @@ Flow x87_thunk(Interpreter& in, const Insn& insn) {
   uint64_t offset = 0;
   if (size) {
     offset = in.ea(insn);
-    if ((insn.aux & kReads) && !in.load_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
+    if ((insn.aux & kReads) && !load_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   }
-  fx_from_state(s, buffer.fx);
-  // An error is pending still where CR0.NE is clear: it was told to the interrupt controller, and the instruction goes
-  // on. The host must not stop at it.
-  const bool ignored = s.x87.fsw & kFswEs;
-  if (ignored) buffer.fx[0] |= kExceptionFlags;
-  if (reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer) != 0) return in.raise(kFpuError);
+  // An exception can be pending here with CR0.NE = 0 only, where the error line tells of it: not to the host.
   X87 after = s.x87;
+  const uint16_t pending = after.fsw & kFswEs ? after.fsw & (kExceptionFlags | kFswEs | kFswB) : 0;
+  after.fsw &= static_cast<uint16_t>(~pending);
+  fx_from_x87(after, buffer.fx);
+  reinterpret_cast<Thunk>(const_cast<void*>(insn.data))(&s, &buffer);
   fx_to_x87(buffer.fx, after);
-  if (ignored) {
-    after.fcw = s.x87.fcw;
-    update_summary(after);
-  }
-  // A store that an unmasked exception held back does not touch memory at all: no fault comes of it.
+  after.fsw |= pending;
+  // A store that an unmasked exception held back leaves memory alone.
   const bool held_back = (insn.aux & kWrites) && (after.fsw & kFswEs) && (after.fsw & ~after.fcw & 0x1b);
-  if ((insn.aux & kWrites) && !held_back && !in.store_bytes(insn.segment, offset, buffer.memory, size)) return Flow::kFault;
+  if ((insn.aux & kWrites) && !held_back && !store_operand(in, insn, offset, buffer.memory, size)) return Flow::kFault;
   s.x87 = after;
   note_pointers(in, insn, size != 0, offset);
   return Flow::kNext;
@@ -132,7 +130,7 @@ Flow fnstsw_ax(Interpreter& in, const Insn&) {
 }
 
 // Environments: 14 bytes with 16-bit operand size, 28 with 32-bit; real-mode forms keep linear addresses.
-// SDM vol. 1, figures 8-9 to 8-12.
+// SDM vol. 1, figures 8-9 to 8-12. In the protected-mode forms selectors are zero, as CPUID says (ZERO_FCS_FDS).
 
 bool real_format(const Interpreter& in) { return !in.state.protected_mode() || in.state.v86_mode(); }
 
@@ -140,7 +138,7 @@ unsigned write_environment(const Interpreter& in, unsigned size, uint8_t* to) {
   const X87& x87 = in.state.x87;
   const uint16_t ftw = full_tag_word(x87);
   if (size == 2) {
-    uint16_t words[7] = {x87.fcw, x87.fsw, ftw, static_cast<uint16_t>(x87.fip), x87.fcs, static_cast<uint16_t>(x87.fdp), x87.fds};
+    uint16_t words[7] = {x87.fcw, x87.fsw, ftw, static_cast<uint16_t>(x87.fip), 0, static_cast<uint16_t>(x87.fdp), 0};
     if (real_format(in)) {
       const uint64_t ip = x87.fip + (uint64_t{x87.fcs} << 4), dp = x87.fdp + (uint64_t{x87.fds} << 4);
       words[3] = static_cast<uint16_t>(ip);
@@ -152,7 +150,7 @@ unsigned write_environment(const Interpreter& in, unsigned size, uint8_t* to) {
     return 14;
   }
   uint32_t words[7] = {0xffff0000u | x87.fcw, 0xffff0000u | x87.fsw, 0xffff0000u | ftw, static_cast<uint32_t>(x87.fip),
-                       x87.fcs | static_cast<uint32_t>(x87.fop) << 16, static_cast<uint32_t>(x87.fdp), 0xffff0000u | x87.fds};
+                       static_cast<uint32_t>(x87.fop) << 16, static_cast<uint32_t>(x87.fdp), 0xffff0000u};
   if (real_format(in)) {
     const uint64_t ip = x87.fip + (uint64_t{x87.fcs} << 4), dp = x87.fdp + (uint64_t{x87.fds} << 4);
     words[3] = 0xffff0000u | static_cast<uint16_t>(ip);
@@ -185,18 +183,27 @@ void read_environment(const Interpreter& in, unsigned size, const uint8_t* from,
     x87.fcs = static_cast<uint16_t>(word(4));
     x87.fdp = word(5);
     x87.fds = static_cast<uint16_t>(word(6));
-    if (size == 4) x87.fop = word(4) >> 16 & 0x7ff;
+    x87.fop = size == 4 ? word(4) >> 16 & 0x7ff : 0;
   }
   update_summary(x87);
 }
 
 unsigned environment_word(const Insn& insn) { return insn.op_size == 2 ? 2 : 4; }
 
+// Where #AC is on, an environment must be aligned as its words are (SDM vol. 3, table 6-7).
+bool check_environment(Interpreter& in, const Insn& insn, bool write) {
+  const uint64_t offset = in.ea(insn);
+  const unsigned word = environment_word(insn);
+  std::byte* host;
+  uint8_t first[4];
+  return write ? in.writable_host(insn.segment, offset, word, host) : load_operand(in, insn, offset, first, word);
+}
+
 Flow fnstenv(Interpreter& in, const Insn& insn) {
   if (!x87_enabled(in)) return Flow::kFault;
   uint8_t image[28];
   const unsigned size = write_environment(in, environment_word(insn), image);
-  if (!in.store_bytes(insn.segment, in.ea(insn), image, size)) return Flow::kFault;
+  if (!check_environment(in, insn, true) || !in.store_bytes(insn.segment, in.ea(insn), image, size)) return Flow::kFault;
   in.state.x87.fcw |= kExceptionFlags;  // all exceptions are masked
   update_summary(in.state.x87);
   return Flow::kNext;
@@ -206,7 +213,7 @@ Flow fldenv(Interpreter& in, const Insn& insn) {
   if (!x87_enabled(in) || x87_error_pending(in)) return Flow::kFault;
   uint8_t image[28];
   const unsigned word = environment_word(insn);
-  if (!in.load_bytes(insn.segment, in.ea(insn), image, word * 7)) return Flow::kFault;
+  if (!check_environment(in, insn, false) || !in.load_bytes(insn.segment, in.ea(insn), image, word * 7)) return Flow::kFault;
   read_environment(in, word, image, in.state.x87);
   return Flow::kNext;
 }
@@ -220,7 +227,7 @@ Flow fnsave(Interpreter& in, const Insn& insn) {
     std::memcpy(image + size + 10 * n, &x87.st[n].significand, 8);
     std::memcpy(image + size + 10 * n + 8, &x87.st[n].sign_exponent, 2);
   }
-  if (!in.store_bytes(insn.segment, in.ea(insn), image, size + 80)) return Flow::kFault;
+  if (!check_environment(in, insn, true) || !in.store_bytes(insn.segment, in.ea(insn), image, size + 80)) return Flow::kFault;
   rotate_to_top(x87, 0);
   initialise(x87);
   return Flow::kNext;
@@ -230,7 +237,7 @@ Flow frstor(Interpreter& in, const Insn& insn) {
   if (!x87_enabled(in) || x87_error_pending(in)) return Flow::kFault;
   uint8_t image[108];
   const unsigned word = environment_word(insn);
-  if (!in.load_bytes(insn.segment, in.ea(insn), image, word * 7 + 80)) return Flow::kFault;
+  if (!check_environment(in, insn, false) || !in.load_bytes(insn.segment, in.ea(insn), image, word * 7 + 80)) return Flow::kFault;
   X87& x87 = in.state.x87;
   read_environment(in, word, image, x87);
   for (unsigned n = 0; n < 8; ++n) {
@@ -245,7 +252,7 @@ Flow legacy_nop(Interpreter& in, const Insn&) { return x87_enabled(in) ? Flow::k
 Handler select_thunk(Lowering& lowering) {
   const Decoded& decoded = lowering.decoded;
   Insn& insn = lowering.insn;
-  const Thunk thunk = lowering.interpreter.thunks().x87(decoded);
+  const Thunk thunk = lowering.interpreter.thunks().x87(decoded, insn.bytes);
   if (!thunk) return nullptr;
   insn.data = reinterpret_cast<const void*>(thunk);
   insn.imm = static_cast<uint64_t>((decoded.instruction.opcode & 7) << 8) | insn.bytes[decoded.instruction.raw.modrm.offset];

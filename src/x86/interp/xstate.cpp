@@ -15,15 +15,14 @@ constexpr unsigned kMxcsrOffset = 24, kXmmOffset = 160;
 
 unsigned vector_count(const Interpreter& in) { return in.code64() ? 16 : 8; }
 
-// The linear address decides alignment.
-bool aligned_area(Interpreter& in, const Insn& insn, uint64_t offset, unsigned alignment) {
-  const uint64_t base = in.code64() && insn.segment < kFs ? 0 : in.state.seg[insn.segment].base;
-  if (((base + offset) & (alignment - 1)) == 0) return true;
-  in.gp();
-  return false;
+// The segment is checked before the alignment.
+bool area_begins(Interpreter& in, const Insn& insn, uint64_t offset, unsigned alignment, bool write) {
+  uint64_t linear;
+  return in.linear_address(insn.segment, offset, kLegacySize, write, linear) && aligned(in, insn, offset, alignment);
 }
 
-// Bytes 0..31 and the x87 registers. With REX.W pointers are of 64 bits, else offset and selector.
+// Bytes 0..31 and the x87 registers. With REX.W pointers are of 64 bits, else offset and selector, which is zero, as
+// CPUID says (ZERO_FCS_FDS).
 void put_x87(const CpuState& s, bool wide, uint8_t* area) {
   const X87& x87 = s.x87;
   std::memcpy(area, &x87.fcw, 2);
@@ -36,11 +35,9 @@ void put_x87(const CpuState& s, bool wide, uint8_t* area) {
     std::memcpy(area + 16, &x87.fdp, 8);
   } else {
     const uint32_t ip = static_cast<uint32_t>(x87.fip), dp = static_cast<uint32_t>(x87.fdp);
-    const uint32_t cs = x87.fcs, ds = x87.fds;
+    std::memset(area + 8, 0, 16);
     std::memcpy(area + 8, &ip, 4);
-    std::memcpy(area + 12, &cs, 4);
     std::memcpy(area + 16, &dp, 4);
-    std::memcpy(area + 20, &ds, 4);
   }
   for (unsigned n = 0; n < 8; ++n) {
     std::memset(area + 32 + 16 * n, 0, 16);
@@ -48,6 +45,9 @@ void put_x87(const CpuState& s, bool wide, uint8_t* area) {
     std::memcpy(area + 32 + 16 * n + 8, &x87.st[n].sign_exponent, 2);
   }
 }
+
+// Processors keep 48 bits of the instruction pointer, and all of the data pointer.
+uint64_t made_canonical(uint64_t pointer) { return static_cast<uint64_t>(static_cast<int64_t>(pointer << 16) >> 16); }
 
 void take_x87(CpuState& s, bool wide, const uint8_t* area) {
   X87& x87 = s.x87;
@@ -58,6 +58,7 @@ void take_x87(CpuState& s, bool wide, const uint8_t* area) {
   x87.fip = x87.fdp = 0;
   std::memcpy(&x87.fip, area + 8, wide ? 8 : 4);
   std::memcpy(&x87.fdp, area + 16, wide ? 8 : 4);
+  x87.fip = made_canonical(x87.fip);
   if (!wide) {
     std::memcpy(&x87.fcs, area + 12, 2);
     std::memcpy(&x87.fds, area + 20, 2);
@@ -96,7 +97,7 @@ template <bool kWide>
 Flow fxsave(Interpreter& in, const Insn& insn) {
   if (!fx_enabled(in)) return Flow::kFault;
   const uint64_t offset = in.ea(insn);
-  if (!aligned_area(in, insn, offset, 16)) return Flow::kFault;
+  if (!area_begins(in, insn, offset, 16, true)) return Flow::kFault;
   uint8_t area[kLegacySize];
   // What the instruction does not write stays as it is in memory.
   if (!in.probe_store(insn.segment, offset, kLegacySize) || !in.load_bytes(insn.segment, offset, area, kLegacySize))
@@ -111,7 +112,7 @@ template <bool kWide>
 Flow fxrstor(Interpreter& in, const Insn& insn) {
   if (!fx_enabled(in)) return Flow::kFault;
   const uint64_t offset = in.ea(insn);
-  if (!aligned_area(in, insn, offset, 16)) return Flow::kFault;
+  if (!area_begins(in, insn, offset, 16, false)) return Flow::kFault;
   uint8_t area[kLegacySize];
   if (!in.load_bytes(insn.segment, offset, area, kLegacySize)) return Flow::kFault;
   if (mxcsr_in(area) & ~kMxcsrMask) return in.gp();
@@ -148,7 +149,7 @@ template <bool kWide, bool kOptimized>
 Flow xsave(Interpreter& in, const Insn& insn) {
   if (!xsave_enabled(in)) return Flow::kFault;
   const uint64_t offset = in.ea(insn);
-  if (!aligned_area(in, insn, offset, 64)) return Flow::kFault;
+  if (!area_begins(in, insn, offset, 64, true)) return Flow::kFault;
   const uint64_t rfbm = requested(in), used = in_use(in);
   const uint64_t saved = kOptimized ? rfbm & used : rfbm;
   uint8_t area[kAreaSize];
@@ -169,7 +170,7 @@ template <bool kWide>
 Flow xrstor(Interpreter& in, const Insn& insn) {
   if (!xsave_enabled(in)) return Flow::kFault;
   const uint64_t offset = in.ea(insn);
-  if (!aligned_area(in, insn, offset, 64)) return Flow::kFault;
+  if (!area_begins(in, insn, offset, 64, false)) return Flow::kFault;
   const uint64_t rfbm = requested(in);
   uint8_t area[kAreaSize];
   if (!in.load_bytes(insn.segment, offset, area, kAvxOffset)) return Flow::kFault;

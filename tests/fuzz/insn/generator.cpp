@@ -1,275 +1,352 @@
-// Random instructions: bytes that the decoder accepts, kept if a user program may execute them anywhere and their memory
-// operands can be aimed at the test's own pages.
+#include "generator.hpp"
+
 #include <algorithm>
+#include <cstring>
 
-#include "insn/testcase.hpp"
-#include "x86/cpu_state.hpp"
+#include "random.hpp"
+#include "undefined.hpp"
 
-namespace skerry::insn_fuzz {
+namespace skerry::fuzz {
+
+using namespace x86;
 
 namespace {
 
-using x86::Decoded;
-namespace flags = x86::flags;
+constexpr unsigned kLongest = 15;
 
-uint64_t below(std::mt19937_64& random, uint64_t n) { return random() % n; }
-bool chance(std::mt19937_64& random, unsigned percent) { return random() % 100 < percent; }
+// Integers at the edges of the operand sizes.
+constexpr uint64_t kEdges[] = {0, 1, 2, 7, 8, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff,
+                               0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, ~uint64_t{0}};
 
-// Registers that keep pointing into the data pages: never written, so that later operands are aimed too.
-constexpr std::array<unsigned, 5> kPointers = {x86::kRbx, x86::kRsi, x86::kRdi, x86::kR14, x86::kR15};
-bool is_pointer(unsigned reg) { return std::find(kPointers.begin(), kPointers.end(), reg) != kPointers.end(); }
+constexpr uint32_t kFloats[] = {0, 0x80000000, 1, 0x807fffff, 0x00800000, 0x3f800000, 0xbf800000, 0x3fc00000, 0x40490fdb,
+                                0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x4f000000, 0xcf000000};
+constexpr uint64_t kDoubles[] = {0, 0x8000000000000000, 1, 0x800fffffffffffff, 0x0010000000000000, 0x3ff0000000000000,
+                                 0xbff8000000000000, 0x7fefffffffffffff, 0x7ff0000000000000, 0xfff0000000000000,
+                                 0x7ff8000000000000, 0x7ff0000000000001, 0x43e0000000000000, 0xc1e0000000000000};
 
-void put_modrm(std::mt19937_64& random, std::vector<uint8_t>& bytes, bool& rex_b_matters) {
-  rex_b_matters = true;
-  const uint8_t reg = static_cast<uint8_t>(below(random, 8) << 3);
-  switch (below(random, 5)) {
-    case 0:
-    case 1: bytes.push_back(static_cast<uint8_t>(0xc0 | reg | below(random, 8))); break;
-    case 2: {  // [pointer + disp8]
-      constexpr std::array<uint8_t, 4> kBases = {3, 6, 7, 6};
-      bytes.push_back(static_cast<uint8_t>(0x40 | reg | kBases[below(random, 4)]));
-      bytes.push_back(static_cast<uint8_t>(random()));
-      break;
-    }
-    case 3: {  // [pointer]
-      constexpr std::array<uint8_t, 4> kBases = {3, 6, 7, 3};
-      bytes.push_back(static_cast<uint8_t>(reg | kBases[below(random, 4)]));
-      break;
-    }
-    default: {  // [pointer + index * scale + disp8], the index is RCX, small in most cases, or none
-      constexpr std::array<uint8_t, 3> kBases = {3, 6, 7};
-      bytes.push_back(static_cast<uint8_t>(0x44 | reg));
-      bytes.push_back(static_cast<uint8_t>(below(random, 4) << 6 | (chance(random, 50) ? 1 : 4) << 3 | kBases[below(random, 3)]));
-      bytes.push_back(static_cast<uint8_t>(random()));
-      break;
-    }
+// x87 values: sign and exponent, significand. Among them a pseudo-denormal, an unnormal and a pseudo-infinity, which the
+// processor takes for invalid (Intel SDM vol. 1, 8.2.2).
+constexpr X87::Register kExtended[] = {
+    {0, 0},                  {0, 0x8000},                  {0x8000000000000000, 0x3fff}, {0xc90fdaa22168c235, 0x4000},
+    {0x8000000000000000, 0xbfff}, {0x8000000000000000, 0x7fff}, {0x8000000000000000, 0xffff}, {0xc000000000000000, 0xffff},
+    {0xa000000000000000, 0x7fff}, {1, 0},                  {0x8000000000000000, 0},      {0x4000000000000000, 0x4000},
+    {0, 0x7fff},             {0xffffffffffffffff, 0x7ffe}, {0x8000000000000000, 1},      {0xfffffffffffffffe, 0x403e}};
+
+// An address where something is worth testing: anywhere in the data, or near a border of pages.
+uint64_t interesting_address(Random& random) {
+  constexpr uint64_t kBorders[] = {kDataBase, kDataBase + kPage, kReadOnlyBase, kDataBase + kDataSize};
+  if (random.percent(60)) {
+    const uint64_t anywhere = kDataBase + 64 + random.below(kReadOnlyBase - kDataBase - 256);
+    return random.percent(70) ? anywhere & ~uint64_t{31} : anywhere;
+  }
+  const uint64_t border = random.percent(60) ? kBorders[1] : random.pick(kBorders);
+  return border + static_cast<uint64_t>(random.between(-40, 24));
+}
+
+uint64_t random_integer(Random& random) {
+  switch (random.below(4)) {
+    case 0: return random.pick(kEdges);
+    case 1: return random.below(64);
+    case 2: return random.next() >> random.below(64);
+    default: return random.next();
   }
 }
 
-std::vector<uint8_t> random_bytes(std::mt19937_64& random) {
-  std::vector<uint8_t> bytes;
-  const unsigned kind = static_cast<unsigned>(below(random, 100));
-  if (kind < 35 || kind >= 85) {
-    constexpr std::array<uint8_t, 3> kPrefixes = {0x66, 0xf2, 0xf3};
-    if (chance(random, 35)) bytes.push_back(kPrefixes[below(random, 3)]);
-    if (chance(random, 5)) bytes.push_back(kPrefixes[below(random, 3)]);
-    if (chance(random, 3)) bytes.push_back(0xf0);
+// The state to begin with -------------------------------------------------------------------------------------------------
+
+void random_vector(Random& random, Ymm& to) {
+  const uint64_t kind = random.below(6);
+  for (unsigned n = 0; n < 4; ++n) {
+    uint64_t word = random.next();
+    if (kind == 0) word = random.pick(kDoubles);
+    if (kind == 1) word = random.pick(kFloats) | static_cast<uint64_t>(random.pick(kFloats)) << 32;
+    if (kind == 2) word = random.below(512) | random.below(512) << 32;  // indices of a gather
+    if (kind == 3) word &= 0x807f807f807f807f;
+    if (kind == 4) word = 0x3ff0000000000000 + (word >> 12) % (uint64_t{1} << 40);
+    std::memcpy(to.data() + 8 * n, &word, 8);
   }
-  if (kind < 15) {  // one-byte opcodes
-    if (chance(random, 50)) bytes.push_back(static_cast<uint8_t>(0x40 | below(random, 16)));
-    bytes.push_back(static_cast<uint8_t>(random()));
-  } else if (kind < 25 || kind >= 92) {  // 0F
-    if (chance(random, 40)) bytes.push_back(static_cast<uint8_t>(0x40 | below(random, 16)));
-    bytes.push_back(0x0f);
-    bytes.push_back(static_cast<uint8_t>(random()));
-  } else if (kind < 35 || kind >= 85) {  // 0F38, 0F3A
-    if (chance(random, 30)) bytes.push_back(static_cast<uint8_t>(0x40 | below(random, 16)));
-    bytes.push_back(0x0f);
-    bytes.push_back(chance(random, 70) ? 0x38 : 0x3a);
-    bytes.push_back(static_cast<uint8_t>(random()));
-  } else if (kind < 70) {  // VEX
-    if (chance(random, 40)) {
-      bytes.push_back(0xc5);
-      bytes.push_back(static_cast<uint8_t>(random()));
+}
+
+void random_floating_point(Random& random, Registers& to) {
+  X87& x87 = to.x87;
+  constexpr uint16_t kAllMasked = 0x3f, kReserved = 0x40;
+  if (random.percent(40)) x87.fcw = static_cast<uint16_t>((random.next() & 0xf3f) | kReserved);
+  const uint16_t flags = static_cast<uint16_t>(random.next() & 0x7f & (random.percent(60) ? 0 : 0x7f) & (x87.fcw & kAllMasked));
+  x87.fsw = static_cast<uint16_t>((random.percent(40) ? random.next() & 0x7f00 : 0) | flags);
+  x87.ftw = random.percent(40) ? 0xff : random.percent(50) ? 0 : static_cast<uint8_t>(random.next());
+  for (X87::Register& st : x87.st)
+    st = random.percent(50) ? random.pick(kExtended)
+                            : X87::Register{random.next() | uint64_t{1} << 63, static_cast<uint16_t>(0x3ff0 + random.below(64))};
+  to.mxcsr = 0x1f80;
+  if (random.percent(40)) to.mxcsr = static_cast<uint32_t>(random.next() & 0xffff & (random.percent(60) ? ~0x0u : ~0x1f80u));
+  if (random.percent(60)) to.mxcsr |= 0x1f80;
+  for (Ymm& ymm : to.ymm) random_vector(random, ymm);
+}
+
+void random_registers(Random& random, Case& test) {
+  Registers& r = test.registers;
+  const bool wide = test.mode == CodeSize::k64;
+  for (unsigned n = 0; n < 16; ++n) {
+    const bool pointer = random.percent(n == kRsi || n == kRdi ? 75 : n == kRcx ? 25 : 50);
+    r.gpr[n] = pointer ? interesting_address(random) : random_integer(random);
+    if (n == kRcx && random.percent(60)) r.gpr[n] = random.below(20);
+    if (!wide && n < 8) r.gpr[n] = static_cast<uint32_t>(r.gpr[n]);
+    if (!wide && n >= 8) r.gpr[n] = 0;
+  }
+  r.gpr[kRsp] = kStackBase + kPage + static_cast<uint64_t>(random.between(-128, 128)) * 8;
+  if (random.percent(5)) r.gpr[kRsp] += random.below(8);
+  if (random.percent(3)) r.gpr[kRsp] = kStackBase + random.below(24);
+  const uint64_t free = flags::kStatus | (random.percent(15) ? flags::kDf : 0);
+  r.rflags = (random.next() & free) | flags::kFixed1 | flags::kIf;
+  random_floating_point(random, r);
+}
+
+// One instruction ---------------------------------------------------------------------------------------------------------
+
+enum class Map : uint8_t { kOne, kTwo, k38, k3a, kX87, kVex };
+
+class Maker {
+ public:
+  Maker(Random& random, const Case& test) : random_(random), registers_(test.registers), wide_(test.mode == CodeSize::k64) {
+    for (unsigned n = 0; n < (wide_ ? 16 : 8); ++n)
+      pointer_[n] = n == kRsp || (registers_.gpr[n] >= kDataBase - 64 && registers_.gpr[n] < kDataBase + kDataSize + 64);
+  }
+
+  // Bytes that may be an instruction, more than it has.
+  std::vector<uint8_t> candidate() {
+    bytes_.clear();
+    const Map map = pick_map();
+    if (map == Map::kVex) return vex();
+    prefixes(map);
+    uint8_t opcode = static_cast<uint8_t>(random_.next());
+    switch (map) {
+      case Map::kTwo: bytes_.push_back(0x0f); break;
+      case Map::k38: bytes_.insert(bytes_.end(), {0x0f, 0x38}); break;
+      case Map::k3a: bytes_.insert(bytes_.end(), {0x0f, 0x3a}); break;
+      case Map::kX87: opcode = static_cast<uint8_t>(0xd8 + random_.below(8)); break;
+      default: break;
+    }
+    bytes_.push_back(opcode);
+    if (map == Map::kOne && opcode >= 0xa0 && opcode <= 0xa3) return direct_offset();
+    modrm();
+    immediate();
+    return bytes_;
+  }
+
+  // The registers that an accepted instruction has changed are no pointers any more.
+  void accepted(const Decoded& decoded) {
+    for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
+      const ZydisDecodedOperand& operand = decoded.operands[n];
+      if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || !(operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) continue;
+      const ZyanI8 id = ZydisRegisterGetId(operand.reg.value);
+      const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
+      if ((kind == ZYDIS_REGCLASS_GPR64 || kind == ZYDIS_REGCLASS_GPR32 || kind == ZYDIS_REGCLASS_GPR16) && id != kRsp)
+        pointer_[id & 15] = false;
+    }
+  }
+
+ private:
+  Map pick_map() {
+    constexpr Map kMaps[] = {Map::kOne, Map::kOne, Map::kOne, Map::kOne, Map::kTwo, Map::kTwo, Map::kTwo, Map::kTwo,
+                             Map::k38,  Map::k3a,  Map::kX87, Map::kX87, Map::kVex, Map::kVex, Map::kVex};
+    return random_.pick(kMaps);
+  }
+
+  void prefixes(Map map) {
+    const bool mandatory = map == Map::kTwo || map == Map::k38 || map == Map::k3a;
+    if (random_.percent(mandatory ? 40 : 15)) bytes_.push_back(0x66);
+    if (random_.percent(3)) bytes_.push_back(0x67);
+    if (random_.percent(mandatory ? 18 : 6)) bytes_.push_back(0xf3);
+    if (random_.percent(mandatory ? 12 : 4)) bytes_.push_back(0xf2);
+    if (random_.percent(map == Map::kOne || map == Map::kTwo ? 5 : 0)) bytes_.push_back(0xf0);
+    constexpr uint8_t kSegments[] = {0x65, 0x2e, 0x36, 0x3e, 0x26};
+    if (random_.percent(4)) bytes_.push_back(random_.pick(kSegments));
+    rex_ = wide_ && random_.percent(55) ? static_cast<uint8_t>(0x40 | random_.below(16)) : 0;
+    if (rex_) bytes_.push_back(rex_);
+  }
+
+  std::vector<uint8_t> vex() {
+    const uint8_t map = static_cast<uint8_t>(1 + random_.below(3));
+    const uint8_t pp = static_cast<uint8_t>(random_.below(4)), length = static_cast<uint8_t>(random_.below(2));
+    const uint8_t extension = wide_ ? static_cast<uint8_t>(random_.below(8)) : 0;  // R, X, B
+    const bool none = random_.percent(25);  // many instructions have no second source
+    const uint8_t second = none ? 0xf : static_cast<uint8_t>(random_.below(16) | (wide_ ? 0 : 8));
+    const uint8_t w = static_cast<uint8_t>(random_.below(4) == 0);
+    if (random_.percent(3)) bytes_.push_back(0x67);
+    if (random_.percent(2)) bytes_.push_back(0x65);
+    rex_ = extension;
+    if (map == 1 && !(extension & 3) && !w) {
+      bytes_.push_back(0xc5);
+      bytes_.push_back(static_cast<uint8_t>((~extension >> 2 & 1) << 7 | second << 3 | length << 2 | pp));
     } else {
-      bytes.push_back(0xc4);
-      bytes.push_back(static_cast<uint8_t>((random() & 0xe0) | (1 + below(random, 3))));
-      bytes.push_back(static_cast<uint8_t>(random()));
+      bytes_.push_back(0xc4);
+      bytes_.push_back(static_cast<uint8_t>((~extension & 7) << 5 | map));
+      bytes_.push_back(static_cast<uint8_t>(w << 7 | second << 3 | length << 2 | pp));
     }
-    bytes.push_back(static_cast<uint8_t>(random()));
-  } else {  // x87
-    bytes.push_back(static_cast<uint8_t>(0xd8 | below(random, 8)));
+    bytes_.push_back(static_cast<uint8_t>(random_.next()));
+    modrm();
+    immediate();
+    return bytes_;
   }
-  bool used = false;
-  put_modrm(random, bytes, used);
-  while (bytes.size() < 15) bytes.push_back(static_cast<uint8_t>(random()));
-  return bytes;
+
+  void dword(uint32_t value) {
+    for (unsigned n = 0; n < 4; ++n) bytes_.push_back(static_cast<uint8_t>(value >> 8 * n));
+  }
+
+  std::vector<uint8_t> direct_offset() {
+    const uint64_t address = interesting_address(random_);
+    dword(static_cast<uint32_t>(address));
+    dword(static_cast<uint32_t>(address >> 32));
+    return bytes_;
+  }
+
+  int pick_pointer() {
+    for (unsigned tries = 0; tries < 40; ++tries) {
+      const unsigned n = static_cast<unsigned>(random_.below(wide_ ? 16 : 8));
+      // The extension bit is chosen already.
+      if (pointer_[n] && (n >= 8) == static_cast<bool>(rex_ & 1)) return static_cast<int>(n & 7);
+    }
+    return -1;
+  }
+
+  uint8_t modrm_byte(unsigned mod, unsigned rm) { return static_cast<uint8_t>(mod << 6 | reg_ << 3 | rm); }
+
+  void displacement(unsigned mod) {
+    if (mod == 1) bytes_.push_back(static_cast<uint8_t>(random_.percent(60) ? random_.between(-4, 4) * 16 : random_.next()));
+    if (mod == 2) dword(static_cast<uint32_t>(random_.percent(80) ? random_.between(-600, 600) : random_.between(-9000, 9000)));
+  }
+
+  void modrm() {
+    reg_ = static_cast<unsigned>(random_.below(8));
+    const int base = pick_pointer();
+    const uint64_t form = random_.below(20);
+    if (form < 9) {
+      bytes_.push_back(static_cast<uint8_t>(0xc0 | reg_ << 3 | random_.below(8)));
+    } else if (form < 17 && base >= 0) {
+      const bool needs_sib = base == 4 || random_.percent(30);
+      unsigned mod = static_cast<unsigned>(random_.below(3));
+      if (mod == 0 && base == 5) mod = 1;
+      bytes_.push_back(modrm_byte(mod, needs_sib ? 4 : static_cast<unsigned>(base)));
+      if (needs_sib) bytes_.push_back(static_cast<uint8_t>(random_.below(4) << 6 | index() << 3 | static_cast<unsigned>(base)));
+      displacement(mod);
+    } else if (form < 19) {
+      absolute();
+    } else {
+      bytes_.push_back(static_cast<uint8_t>(random_.next()));
+      for (unsigned n = 0; n < 5; ++n) bytes_.push_back(static_cast<uint8_t>(random_.next()));
+    }
+  }
+
+  // None, or a register with a small value if there is one.
+  unsigned index() {
+    for (unsigned tries = 0; tries < 6; ++tries) {
+      const unsigned n = static_cast<unsigned>(random_.below(8)) | (rex_ & 2 ? 8 : 0);
+      if (n != 4 && registers_.gpr[n] < 256) return n & 7;
+    }
+    return random_.percent(70) && !(rex_ & 2) ? 4 : static_cast<unsigned>(random_.below(8));
+  }
+
+  // An address of its own, through SIB or relative to RIP.
+  void absolute() {
+    const uint64_t address = interesting_address(random_);
+    if (wide_ && random_.percent(50)) {
+      bytes_.push_back(modrm_byte(0, 5));
+      dword(static_cast<uint32_t>(address - (kCodeBase + kPage)));
+      return;
+    }
+    bytes_.push_back(modrm_byte(0, wide_ ? 4 : 5));
+    if (wide_) bytes_.push_back(0x25);
+    dword(static_cast<uint32_t>(address));
+  }
+
+  void immediate() {
+    const uint64_t value = random_integer(random_);
+    for (unsigned n = 0; n < 8; ++n) bytes_.push_back(static_cast<uint8_t>(value >> 8 * n));
+  }
+
+  Random& random_;
+  const Registers& registers_;
+  const bool wide_;
+  bool pointer_[16] = {};
+  std::vector<uint8_t> bytes_;
+  uint8_t rex_ = 0;    // X and B as chosen
+  unsigned reg_ = 0;
+};
+
+// The sequence ------------------------------------------------------------------------------------------------------------
+
+struct Jump {
+  size_t end;          // of the instruction; its displacement is before
+  unsigned size;       // of the displacement
+  size_t target;       // number of the instruction
+};
+
+bool is_relative_jump(const Decoded& decoded) {
+  return decoded.instruction.operand_count_visible > 0 && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+         decoded.operands[0].imm.is_relative;
 }
 
-// What cannot run in the middle of a test program: system instructions, time, randomness, control transfer.
-bool runnable(const Decoded& decoded) {
-  if (decoded.has(ZYDIS_ATTRIB_IS_PRIVILEGED)) return false;
+void resolve(Case& test, std::span<const Jump> jumps, std::span<const size_t> starts) {
+  for (const Jump& jump : jumps) {
+    const size_t target = jump.target < starts.size() ? starts[jump.target] : test.code.size();
+    const uint64_t distance = target - jump.end;
+    for (unsigned n = 0; n < jump.size; ++n) test.code[jump.end - jump.size + n] = static_cast<uint8_t>(distance >> 8 * n);
+  }
+}
+
+// Some kinds are rare enough in the opcode maps, and interesting, or frequent and dull.
+bool wanted(Random& random, const Decoded& decoded) {
   switch (decoded.instruction.meta.category) {
-    case ZYDIS_CATEGORY_CALL: case ZYDIS_CATEGORY_RET: case ZYDIS_CATEGORY_COND_BR: case ZYDIS_CATEGORY_UNCOND_BR:
-    case ZYDIS_CATEGORY_INTERRUPT: case ZYDIS_CATEGORY_SYSCALL: case ZYDIS_CATEGORY_SYSRET: case ZYDIS_CATEGORY_SYSTEM:
-    case ZYDIS_CATEGORY_IO: case ZYDIS_CATEGORY_IOSTRINGOP: case ZYDIS_CATEGORY_SEGOP: case ZYDIS_CATEGORY_RDRAND:
-    case ZYDIS_CATEGORY_RDSEED: case ZYDIS_CATEGORY_XSAVE: case ZYDIS_CATEGORY_XSAVEOPT: case ZYDIS_CATEGORY_VTX:
-    case ZYDIS_CATEGORY_CET: case ZYDIS_CATEGORY_MPX: case ZYDIS_CATEGORY_RDWRFSGS: case ZYDIS_CATEGORY_SSE:
-      if (decoded.instruction.meta.category != ZYDIS_CATEGORY_SSE) return false;
-      break;
-    default: break;
-  }
-  switch (decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_CPUID: case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: case ZYDIS_MNEMONIC_RDPID:
-    case ZYDIS_MNEMONIC_RDPMC: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_LAR: case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR: case ZYDIS_MNEMONIC_VERW: case ZYDIS_MNEMONIC_STR: case ZYDIS_MNEMONIC_SLDT:
-    case ZYDIS_MNEMONIC_SMSW: case ZYDIS_MNEMONIC_SGDT: case ZYDIS_MNEMONIC_SIDT: case ZYDIS_MNEMONIC_POPFQ:
-    case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_PUSHF: case ZYDIS_MNEMONIC_PUSHFQ: case ZYDIS_MNEMONIC_ENTER:
-    case ZYDIS_MNEMONIC_LFS: case ZYDIS_MNEMONIC_LGS: case ZYDIS_MNEMONIC_LSS: case ZYDIS_MNEMONIC_CLFLUSH:
-    case ZYDIS_MNEMONIC_CLWB: case ZYDIS_MNEMONIC_CLFLUSHOPT: case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64:
-    case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FNSTENV:
-    case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR: case ZYDIS_MNEMONIC_LDMXCSR: case ZYDIS_MNEMONIC_VLDMXCSR:
-    case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_VMCALL:
-    case ZYDIS_MNEMONIC_VMMCALL: case ZYDIS_MNEMONIC_MONITOR: case ZYDIS_MNEMONIC_MWAIT: case ZYDIS_MNEMONIC_UMONITOR:
-    case ZYDIS_MNEMONIC_XLAT:
-    // The host has no SHA; it is checked against the standard's vectors instead.
-    case ZYDIS_MNEMONIC_SHA1MSG1: case ZYDIS_MNEMONIC_SHA1MSG2: case ZYDIS_MNEMONIC_SHA1NEXTE: case ZYDIS_MNEMONIC_SHA1RNDS4:
-    case ZYDIS_MNEMONIC_SHA256MSG1: case ZYDIS_MNEMONIC_SHA256MSG2: case ZYDIS_MNEMONIC_SHA256RNDS2: return false;
-    default: return true;
+    case ZYDIS_CATEGORY_NOP: case ZYDIS_CATEGORY_WIDENOP: case ZYDIS_CATEGORY_PREFETCH: case ZYDIS_CATEGORY_SYSTEM:
+    case ZYDIS_CATEGORY_IO: case ZYDIS_CATEGORY_IOSTRINGOP: case ZYDIS_CATEGORY_INTERRUPT: case ZYDIS_CATEGORY_RET:
+      return random.percent(12);
+    case ZYDIS_CATEGORY_COND_BR: case ZYDIS_CATEGORY_PUSH: case ZYDIS_CATEGORY_POP: return random.percent(40);
+    default: return !(decoded.instruction.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) || random.percent(10);
   }
 }
 
-// Memory operands must start from a pointer register; writes must spare pointer registers and RSP. String instructions
-// move their pointers themselves, which is fine, without REP counts beyond the pages.
-bool aimed(const Decoded& decoded) {
-  const bool string = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
-  for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
-    const ZydisDecodedOperand& operand = decoded.operands[n];
-    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN) {
-      if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return false;
-      const int base = ZydisRegisterGetId(operand.mem.base);
-      const bool stack = base == x86::kRsp && operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
-      if (!stack && (base < 0 || !is_pointer(static_cast<unsigned>(base)))) return false;
-      if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) return false;
-    }
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && !string) {
-      const auto kind = ZydisRegisterGetClass(operand.reg.value);
-      const bool general = kind == ZYDIS_REGCLASS_GPR8 || kind == ZYDIS_REGCLASS_GPR16 || kind == ZYDIS_REGCLASS_GPR32 ||
-                           kind == ZYDIS_REGCLASS_GPR64;
-      if (kind == ZYDIS_REGCLASS_SEGMENT) return false;
-      if (!general || operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) continue;
-      int id = ZydisRegisterGetId(operand.reg.value);
-      if (operand.reg.value >= ZYDIS_REGISTER_AH && operand.reg.value <= ZYDIS_REGISTER_BH) id = operand.reg.value - ZYDIS_REGISTER_AH;
-      if (id == x86::kRsp || is_pointer(static_cast<unsigned>(id))) return false;
-    }
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && n < decoded.instruction.operand_count_visible &&
-        ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_SEGMENT)
-      return false;
+void add_instructions(Random& random, Case& test) {
+  Maker maker(random, test);
+  const uint64_t count = 1 + random.below(12);
+  std::vector<Jump> jumps;
+  std::vector<size_t> starts;
+  for (unsigned tries = 0; starts.size() < count && tries < 2000; ++tries) {
+    std::vector<uint8_t> bytes = maker.candidate();
+    if (bytes.size() > kLongest) bytes.resize(kLongest);
+    Decoded decoded;
+    if (decode(bytes, test.mode, decoded) != DecodeStatus::kOk) continue;
+    if (!may_be_tested(decoded) || !wanted(random, decoded)) continue;
+    starts.push_back(test.code.size());
+    test.code.insert(test.code.end(), bytes.begin(), bytes.begin() + decoded.instruction.length);
+    if (is_relative_jump(decoded))
+      jumps.push_back({test.code.size(), decoded.instruction.raw.imm[0].size / 8u, starts.size() + random.below(3)});
+    maker.accepted(decoded);
   }
-  return true;
+  resolve(test, jumps, starts);
 }
 
-// Flags that the manual (Intel SDM vol. 2, "Flags Affected" of each instruction) leaves undefined.
-uint64_t undefined_flags(const Decoded& decoded) {
-  constexpr uint64_t kO = flags::kOf, kS = flags::kSf, kZ = flags::kZf, kA = flags::kAf, kP = flags::kPf, kC = flags::kCf;
-  switch (decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_AND: case ZYDIS_MNEMONIC_OR: case ZYDIS_MNEMONIC_XOR: case ZYDIS_MNEMONIC_TEST: return kA;
-    case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR: return kA | kO | kC;  // CF: counts over the size
-    case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL: case ZYDIS_MNEMONIC_RCR: return kO;
-    case ZYDIS_MNEMONIC_SHLD: case ZYDIS_MNEMONIC_SHRD: return kO | kA;
-    case ZYDIS_MNEMONIC_MUL: case ZYDIS_MNEMONIC_IMUL: return kS | kZ | kA | kP;
-    case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: return kO | kS | kZ | kA | kP | kC;
-    case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR: case ZYDIS_MNEMONIC_BTC: return kO | kS | kA | kP;
-    case ZYDIS_MNEMONIC_BSF: case ZYDIS_MNEMONIC_BSR: return kO | kS | kA | kP | kC;
-    case ZYDIS_MNEMONIC_TZCNT: case ZYDIS_MNEMONIC_LZCNT: return kO | kS | kA | kP;
-    case ZYDIS_MNEMONIC_ANDN: case ZYDIS_MNEMONIC_BLSI: case ZYDIS_MNEMONIC_BLSR: case ZYDIS_MNEMONIC_BLSMSK: return kA | kP;
-    case ZYDIS_MNEMONIC_BZHI: return kA | kP;
-    case ZYDIS_MNEMONIC_BEXTR: return kA | kS | kP;
-    default: return 0;
-  }
-}
-
-// Undefined results, which no test can compare: a 16-bit double shift by more than 16, BSWAP of 16 bits.
-bool undefined_result(const Decoded& decoded) {
-  switch (decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_SHLD: case ZYDIS_MNEMONIC_SHRD: case ZYDIS_MNEMONIC_BSWAP: return decoded.instruction.operand_width == 16;
-    default: return false;
-  }
-}
-
-bool reads_flags(const Decoded& decoded, uint64_t which) {
-  return decoded.instruction.cpu_flags && (decoded.instruction.cpu_flags->tested & which);
-}
-
-Registers random_registers(std::mt19937_64& random) {
-  Registers r;
-  constexpr std::array<uint64_t, 8> kCorners = {0, 1, ~uint64_t{0}, 0x80, 0x8000, 0x80000000, uint64_t{1} << 63, 0x7fffffff};
-  for (auto& value : r.gpr) value = chance(random, 40) ? kCorners[below(random, kCorners.size())] : random();
-  // Near the end of the writable pages now and then, so that operands cross into the read-only page or the unmapped one.
-  for (const unsigned n : kPointers) {
-    const uint64_t end = chance(random, 50) ? kReadOnly : kReadOnly + kPage;
-    r.gpr[n] = chance(random, 20)   ? end - below(random, 80)
-               : chance(random, 10) ? kData + kPage - below(random, 64)
-                                    : kData + 512 + (below(random, 6000) & (chance(random, 60) ? ~uint64_t{63} : ~uint64_t{0}));
-  }
-  r.gpr[x86::kRcx] = chance(random, 80) ? below(random, 40) : random();
-  r.gpr[x86::kRsp] = kStack + kStackSize / 2;
-  r.rip = kCode;
-  r.rflags = 0x202 | (random() & (flags::kStatus | flags::kDf));
-  for (auto& ymm : r.ymm) {
-    for (auto& byte : ymm) byte = static_cast<uint8_t>(random());
-    if (chance(random, 40)) {  // ordinary numbers, so that arithmetic is not all NaN
-      for (unsigned n = 0; n < 4; ++n) {
-        const double number = static_cast<double>(static_cast<int64_t>(random() >> below(random, 60))) / 16;
-        __builtin_memcpy(&ymm[8 * n], &number, 8);
-      }
-    }
-  }
-  r.mxcsr = 0x1f80 | static_cast<uint32_t>(random() & 0xe040);
-  if (chance(random, 8)) r.mxcsr &= ~static_cast<uint32_t>(random() & 0x1f80);
-  r.fcw = static_cast<uint16_t>(0x37f ^ (chance(random, 30) ? random() & 0xf00 : 0));
-  if ((r.fcw & 0x300) == 0x100) r.fcw |= 0x200;  // a reserved precision
-  if (chance(random, 5)) r.fcw &= static_cast<uint16_t>(~(random() & 0x3f));
-  r.fsw = static_cast<uint16_t>(random() & 0x7f00);
-  r.ftw = chance(random, 50) ? 0xff : static_cast<uint8_t>(random());
-  for (auto& st : r.st) {
-    long double number = static_cast<long double>(static_cast<int64_t>(random() >> below(random, 63))) / 64;
-    if (chance(random, 10)) number = 0;
-    __builtin_memcpy(st.data(), &number, 10);
-    if (chance(random, 10))
-      for (auto& byte : st) byte = static_cast<uint8_t>(random());
-  }
-  return r;
+// Sometimes across two pages, sometimes up to the last byte.
+void place(Random& random, Case& test) {
+  const uint64_t size = test.code.size() + 1;
+  uint64_t offset = random.below(kPage);
+  if (random.percent(15)) offset = kPage - random.below(size);
+  if (random.percent(5)) offset = kCodeSize - size;
+  test.registers.rip = kCodeBase + offset;
 }
 
 }  // namespace
 
-std::vector<uint8_t> initial_memory(uint64_t seed, size_t size) {
-  std::vector<uint8_t> memory(size);
-  uint64_t state = seed | 1;
-  for (size_t at = 0; at < size; at += 8) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    __builtin_memcpy(&memory[at], &state, 8);
+Case generate(uint64_t seed) {
+  Random random(seed);
+  for (;;) {
+    Case test;
+    test.mode = random.percent(85) ? CodeSize::k64 : CodeSize::k32;
+    test.memory_seed = random.next();
+    random_registers(random, test);
+    add_instructions(random, test);
+    place(random, test);
+    if (!test.code.empty() && !depends_on_undefined(analyse(test))) return test;
   }
-  return memory;
 }
 
-Case generate(std::mt19937_64& random, const x86::CpuModel& model) {
-  Case test;
-  test.start = random_registers(random);
-  test.data_seed = random();
-  const unsigned count = chance(random, 60) ? 1 : 1 + static_cast<unsigned>(below(random, 8));
-  for (unsigned made = 0; made < count;) {
-    const std::vector<uint8_t> bytes = random_bytes(random);
-    Decoded decoded;
-    if (x86::decode(bytes, x86::CodeSize::k64, decoded) != x86::DecodeStatus::kOk) continue;
-    if (!runnable(decoded) || !model.has(decoded.instruction) || !aimed(decoded) || undefined_result(decoded)) continue;
-    // An undefined flag must not be read by what follows.
-    if (reads_flags(decoded, test.undefined_flags)) continue;
-    const auto* changed = decoded.instruction.cpu_flags;
-    if (changed) test.undefined_flags &= ~static_cast<uint64_t>(changed->modified | changed->set_0 | changed->set_1);
-    test.undefined_flags |= undefined_flags(decoded);
-    test.code.insert(test.code.end(), bytes.begin(), bytes.begin() + decoded.instruction.length);
-    ++made;
-  }
-  test.code.push_back(0xcc);
-  return test;
-}
-
-std::string listing(const Case& test) {
-  std::string text;
-  for (size_t at = 0; at < test.code.size();) {
-    const std::span<const uint8_t> rest(test.code.data() + at, test.code.size() - at);
-    Decoded decoded;
-    const bool good = x86::decode(rest, x86::CodeSize::k64, decoded) == x86::DecodeStatus::kOk;
-    const size_t length = good ? decoded.instruction.length : 1;
-    text += fmt::format("  {:#x}  {:02x}  {}\n", kCode + at, fmt::join(rest.first(length), ""),
-                        x86::disassemble(rest, x86::CodeSize::k64, kCode + at));
-    at += length;
-  }
-  return text;
-}
-
-}  // namespace skerry::insn_fuzz
+}  // namespace skerry::fuzz

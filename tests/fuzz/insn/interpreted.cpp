@@ -1,177 +1,222 @@
-// The interpreter: the same program in user mode of a small 64-bit guest. Every IDT entry leads to a page of the kernel;
-// where the processor is in that page says which exception it was.
-#include <cstdlib>
+#include "interpreted.hpp"
+
 #include <cstring>
+#include <stdexcept>
 
-#include "insn/testcase.hpp"
+#include "memory/guest_memory.hpp"
+#include "native.hpp"
+#include "x86/cpu_features.hpp"
 #include "x86/interp/interpreter.hpp"
-#include "x86/segmentation.hpp"
 
-namespace skerry::insn_fuzz {
+namespace skerry::fuzz {
+
+using namespace x86;
 
 namespace {
 
-constexpr uint64_t kP = 1, kRw = 2, kUs = 4, kAd = 0x60;
-constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kPtLow = 0x4000, kPtCode = 0x5000, kPtData = 0x6000,
-                   kPtStack = 0x7000;
-constexpr uint64_t kIdt = 0x10000, kHandlers = 0x11000, kKernelStack = 0x12000, kTss = 0x13000, kGdt = 0x14000;
-constexpr uint64_t kCodePhysical = 0x100000, kDataPhysical = 0x200000, kStackPhysical = 0x300000;
-constexpr uint16_t kUserData = 0x1b, kUserCode = 0x23;
+// Guest-physical memory. The supervisor's part is mapped in the upper half, as a kernel's.
+constexpr uint64_t kPml4 = 0x1000, kPdptLow = 0x2000, kPdLow = 0x3000, kPdptHigh = 0x4000, kPdHigh = 0x5000, kPtHigh = 0x6000;
+constexpr uint64_t kPtCode = 0x7000, kPtData = 0x8000, kPtStack = 0x9000;
+constexpr uint64_t kIdt = 0x10000, kGdt = 0x11000, kTss = 0x12000, kStubs = 0x13000, kKernelStack = 0x14000;
+constexpr uint64_t kCodeGpa = 0x20000, kDataGpa = 0x30000, kStackGpa = 0x40000, kRamSize = 0x50000;
+constexpr uint64_t kKernelBase = 0xffffffff80000000;
+constexpr uint16_t kKernelCode = 0x10, kKernelData = 0x18, kTssSelector = 0x40;
 
-class NoEnvironment final : public x86::Environment {
+// Page-table entry bits. Intel SDM vol. 3, 4.5.
+constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = uint64_t{1} << 63;
+
+const CpuModel& model() {
+  static const CpuModel made = [] {
+    Result<CpuModel> created = CpuModel::create("host", 1, 2'000'000'000);
+    if (!created) throw std::runtime_error(created.error().message());
+    return std::move(*created);
+  }();
+  return made;
+}
+
+class NoMachine final : public Environment {
  public:
-  uint64_t pio_read(uint16_t, unsigned) override { return 0; }
+  uint64_t pio_read(uint16_t, unsigned) override { return ~uint64_t{0}; }
   void pio_write(uint16_t, unsigned, uint64_t) override {}
-  uint64_t mmio_read(uint64_t, unsigned) override { return 0; }
+  uint64_t mmio_read(uint64_t, unsigned) override { return ~uint64_t{0}; }
   void mmio_write(uint64_t, unsigned, uint64_t) override {}
   int acknowledge_interrupt() override { return -1; }
   uint8_t read_tpr() override { return 0; }
   void write_tpr(uint8_t) override {}
-  x86::MsrResult read_msr(uint32_t, uint64_t&) override { return x86::MsrResult::kUnknown; }
-  x86::MsrResult write_msr(uint32_t, uint64_t) override { return x86::MsrResult::kUnknown; }
+  MsrResult read_msr(uint32_t, uint64_t&) override { return MsrResult::kUnknown; }
+  MsrResult write_msr(uint32_t, uint64_t) override { return MsrResult::kUnknown; }
   uint64_t tsc() override { return 0; }
   void exclusive(const std::function<void()>& work) override { work(); }
   void raise_ferr() override {}
   void spin_hint() override {}
 };
 
-x86::Segment segment(uint16_t selector, uint8_t type, bool code) {
-  x86::Segment s;
+Segment flat(uint16_t selector, bool code, bool wide, uint8_t dpl) {
+  Segment s;
   s.selector = selector;
   s.limit = 0xffffffff;
-  s.type = type;
-  s.dpl = selector & 3;
+  s.type = code ? 0xb : 0x3;
+  s.dpl = dpl;
   s.code_or_data = s.present = s.granular = true;
-  s.long_mode = code;
-  s.big = !code;
+  s.long_mode = wide;
+  s.big = !wide;
   s.unusable = false;
   return s;
 }
 
-}  // namespace
-
-struct Interpreted::Machine {
-  explicit Machine(const x86::CpuModel& model) : interpreter(0, prepared(), environment, model) {}
-
-  memory::GuestMemory& prepared() {
-    if (!memory.add_ram(0, 8 << 20, "ram")) std::abort();
-    const auto put = [&](uint64_t at, uint64_t value) { memory.store<uint64_t>(at, value); };
-    put(kPml4, kPdpt | kP | kRw | kUs | kAd);
-    put(kPdpt, kPd | kP | kRw | kUs | kAd);
-    put(kPd + 8 * (0 >> 21), kPtLow | kP | kRw | kUs | kAd);
-    put(kPd + 8 * (kCode >> 21), kPtCode | kP | kRw | kUs | kAd);
-    put(kPd + 8 * (kData >> 21), kPtData | kP | kRw | kUs | kAd);
-    put(kPd + 8 * (kStack >> 21), kPtStack | kP | kRw | kUs | kAd);
-    for (uint64_t page = kIdt; page <= kGdt; page += kPage) put(kPtLow + 8 * (page >> 12), page | kP | kRw | kAd);
-    put(kPtCode, kCodePhysical | kP | kRw | kUs | kAd);
-    for (uint64_t n = 0; n < kDataSize / kPage; ++n) put(kPtData + 8 * n, (kDataPhysical + n * kPage) | kP | kRw | kUs | kAd);
-    put(kPtData + 8 * (kDataSize / kPage), (kDataPhysical + kDataSize) | kP | kUs | kAd);
-    put(kPtStack, kStackPhysical | kP | kRw | kUs | kAd);
-    for (uint64_t vector = 0; vector < 32; ++vector) {
-      const uint64_t handler = kHandlers + 16 * vector;
-      const uint64_t dpl = 3;
-      put(kIdt + 16 * vector, (handler & 0xffff) | 8 << 16 | (0x8eull | dpl << 5) << 40 | (handler >> 16 & 0xffff) << 48);
-      put(kIdt + 16 * vector + 8, handler >> 32);
-    }
-    const uint64_t rsp0 = kKernelStack + kPage;
-    memory.write(kTss + 4, std::as_bytes(std::span(&rsp0, 1)));
-    put(kGdt + 8, 0x00209b0000000000);    // kernel code
-    put(kGdt + 16, 0x00cf93000000ffff);
-    put(kGdt + 24, 0x00cff3000000ffff);   // user data
-    put(kGdt + 32, 0x0020fb0000000000);   // user code
-    return memory;
+class InterpretedSide final : public Side {
+ public:
+  InterpretedSide() {
+    if (const auto added = memory_.add_ram(0, kRamSize, "ram"); !added) throw std::runtime_error(added.error().message());
+    map_memory();
+    make_tables();
+    interpreter_ = std::make_unique<Interpreter>(0, memory_, machine_, model());
+    make_initial_state();
+    code_ = host(kCodeGpa, kCodeSize);
+    data_ = host(kDataGpa, kDataSize);
+    stack_ = host(kStackGpa, kStackSize);
+    on_timeout([](void* self) { static_cast<Interpreter*>(self)->set_request(request::kKick); }, interpreter_.get());
   }
 
-  memory::GuestMemory memory;
-  NoEnvironment environment;
-  x86::Interpreter interpreter;
+  const char* name() const override { return "interpreter"; }
+
+  void run(const Case& test, Outcome& outcome) override {
+    std::memset(code_.data(), 0xcc, code_.size());
+    std::memcpy(code_.data() + (test.registers.rip - kCodeBase), test.code.data(), test.code.size());
+    fill_memory(test.memory_seed, data_, stack_);
+    load(test);
+    const StopReason stop = interpreter_->run();
+    outcome.usable = stop != StopReason::kKicked;
+    if (outcome.usable && stop != StopReason::kHalted) throw std::runtime_error("the guest did not halt in a handler");
+    store(outcome);
+    outcome.data = data_;
+    outcome.stack = stack_;
+  }
+
+ private:
+  void put(uint64_t gpa, uint64_t value) { memory_.store<uint64_t>(gpa, value); }
+
+  std::span<uint8_t> host(uint64_t gpa, size_t size) {
+    return {reinterpret_cast<uint8_t*>(memory_.page(gpa).host), size};
+  }
+
+  void map_range(uint64_t table, uint64_t gpa, uint64_t size, uint64_t bits) {
+    for (uint64_t n = 0; n < size / kPage; ++n) put(table + 8 * n, (gpa + n * kPage) | bits);
+  }
+
+  void map_memory() {
+    constexpr uint64_t kTableBits = kPresent | kWritable | kUser, kUserData = kPresent | kWritable | kUser | kNoExecute;
+    put(kPml4, kPdptLow | kTableBits);
+    put(kPml4 + 8 * 511, kPdptHigh | kTableBits);
+    put(kPdptLow, kPdLow | kTableBits);
+    put(kPdptHigh + 8 * 510, kPdHigh | kTableBits);
+    put(kPdHigh, kPtHigh | kTableBits);
+    map_range(kPtHigh, 0, 0x18000, kPresent | kWritable);
+    put(kPdLow + 8 * (kCodeBase >> 21), kPtCode | kTableBits);
+    put(kPdLow + 8 * (kDataBase >> 21), kPtData | kTableBits);
+    put(kPdLow + 8 * (kStackBase >> 21), kPtStack | kTableBits);
+    map_range(kPtCode, kCodeGpa, kCodeSize, kPresent | kUser);
+    map_range(kPtData, kDataGpa, kDataSize, kUserData);
+    put(kPtData + 8 * ((kReadOnlyBase - kDataBase) / kPage),
+        (kDataGpa + kReadOnlyBase - kDataBase) | kPresent | kUser | kNoExecute);
+    map_range(kPtStack, kStackGpa, kStackSize, kUserData);
+  }
+
+  // Each vector has a handler of one HLT, whose address tells which it was.
+  void make_tables() {
+    for (uint64_t vector = 0; vector < 256; ++vector) {
+      const uint64_t target = kKernelBase + kStubs + vector;
+      const uint64_t dpl = vector == kBreakpoint || vector == kOverflow ? 3 : 0;
+      constexpr uint64_t kInterruptGate = 0xe;
+      put(kIdt + 16 * vector, (target & 0xffff) | uint64_t{kKernelCode} << 16 | kInterruptGate << 40 | dpl << 45 |
+                                  uint64_t{1} << 47 | (target >> 16 & 0xffff) << 48);
+      put(kIdt + 16 * vector + 8, target >> 32);
+    }
+    memory_.fill(kStubs, 256, 0xf4);
+    put(kGdt + kKernelCode, 0x00af9b000000ffff);
+    put(kGdt + kKernelData, 0x00cf93000000ffff);
+    put(kGdt + (kUserCode32 & ~7u), 0x00cffb000000ffff);
+    put(kGdt + (kUserData & ~7u), 0x00cff3000000ffff);
+    put(kGdt + (kUserCode64 & ~7u), 0x00affb000000ffff);
+    const uint64_t rsp0 = kKernelBase + kKernelStack + kPage;
+    put(kTss, rsp0 << 32);
+    put(kTss + 8, rsp0 >> 32);
+    put(kTss + 0x60, uint64_t{0x68} << 48);  // the I/O permission bitmap is beyond the limit: no port is allowed
+  }
+
+  void make_initial_state() {
+    CpuState& s = initial_ = interpreter_->state;
+    s.cr0 = cr0::kPe | cr0::kMp | cr0::kEt | cr0::kNe | cr0::kWp | cr0::kAm | cr0::kPg;
+    s.cr3 = kPml4;
+    s.cr4 = (cr4::kPae | cr4::kPge | cr4::kDe | cr4::kMce | cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave | cr4::kFsgsbase |
+             cr4::kSmep | cr4::kSmap) & model().cr4_allowed();
+    s.efer = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
+    s.xcr0 = model().xcr0_allowed();
+    s.seg[kSs] = flat(kUserData, false, false, 3);
+    s.seg[kDs] = s.seg[kEs] = s.seg[kSs];
+    s.seg[kFs] = s.seg[kGs] = Segment();
+    s.seg[kGs].base = kGsBase;
+    s.gdtr = {kKernelBase + kGdt, 0x4f};
+    s.idtr = {kKernelBase + kIdt, 0xfff};
+    s.tr = Segment();
+    s.tr.selector = kTssSelector;
+    s.tr.base = kKernelBase + kTss;
+    s.tr.limit = 0x67;
+    s.tr.type = 0xb;
+    s.tr.present = true;
+    s.tr.unusable = false;
+  }
+
+  void load(const Case& test) {
+    CpuState& s = interpreter_->state;
+    s = initial_;
+    const bool wide = test.mode == CodeSize::k64;
+    s.seg[kCs] = flat(wide ? kUserCode64 : kUserCode32, true, wide, 3);
+    const Registers& from = test.registers;
+    std::memcpy(s.gpr, from.gpr, sizeof(s.gpr));
+    s.rip = from.rip;
+    s.rflags = from.rflags;
+    s.x87 = from.x87;
+    s.mxcsr = from.mxcsr;
+    for (unsigned n = 0; n < 16; ++n) std::memcpy(s.vector[n].bytes.data(), from.ymm[n].data(), 32);
+    interpreter_->state_changed();
+  }
+
+  // The state is that in the handler: what it was before is on the stack. Intel SDM vol. 3, figure 6-9.
+  void store(Outcome& outcome) {
+    const CpuState& s = interpreter_->state;
+    outcome.vector = static_cast<uint8_t>(s.rip - 1 - kKernelBase - kStubs);
+    const bool has_error = pushes_error_code(outcome.vector);
+    uint64_t frame[6] = {};
+    if (outcome.usable)
+      memory_.read(s.gpr[kRsp] - kKernelBase, std::as_writable_bytes(std::span(frame).first(has_error ? 6 : 5)));
+    const uint64_t* saved = frame + has_error;
+    outcome.error_code = has_error ? static_cast<uint32_t>(frame[0]) : 0;
+    outcome.cr2 = s.cr2;
+    Registers& to = outcome.registers;
+    std::memcpy(to.gpr, s.gpr, sizeof(to.gpr));
+    to.rip = saved[0];
+    to.rflags = saved[2];
+    to.gpr[kRsp] = saved[3];
+    to.x87 = s.x87;
+    to.mxcsr = s.mxcsr;
+    for (unsigned n = 0; n < 16; ++n) std::memcpy(to.ymm[n].data(), s.vector[n].bytes.data(), 32);
+  }
+
+  memory::GuestMemory memory_;
+  NoMachine machine_;
+  std::unique_ptr<Interpreter> interpreter_;
+  CpuState initial_;
+  std::span<uint8_t> code_, data_, stack_;
 };
 
-Interpreted::Interpreted(const x86::CpuModel& model) : machine_(new Machine(model)) {}
-Interpreted::~Interpreted() { delete machine_; }
-
-namespace {
-
-void load(const Registers& r, const x86::CpuModel& model, x86::CpuState& s) {
-  s.reset(0, false);
-  for (unsigned n = 0; n < 16; ++n) s.gpr[n] = r.gpr[n];
-  s.rip = r.rip;
-  s.rflags = r.rflags;
-  s.cr0 = x86::cr0::kPe | x86::cr0::kMp | x86::cr0::kEt | x86::cr0::kNe | x86::cr0::kWp | x86::cr0::kAm | x86::cr0::kPg;
-  s.cr3 = kPml4;
-  s.cr4 = (x86::cr4::kPae | x86::cr4::kOsfxsr | x86::cr4::kOsxmmexcpt | x86::cr4::kOsxsave | x86::cr4::kFsgsbase) &
-          model.cr4_allowed();
-  s.efer = x86::efer::kLme | x86::efer::kLma | x86::efer::kSce | x86::efer::kNxe;
-  s.xcr0 = model.xcr0_allowed();
-  s.seg[x86::kCs] = segment(kUserCode, 0xb, true);
-  s.seg[x86::kSs] = segment(kUserData, 3, false);
-  for (const unsigned n : {x86::kDs, x86::kEs, x86::kFs, x86::kGs}) s.seg[n] = x86::make_null_segment(0, 3);
-  s.gdtr = {kGdt, 39};
-  s.idtr = {kIdt, 32 * 16 - 1};
-  s.tr.selector = 0x28;
-  s.tr.base = kTss;
-  s.tr.limit = 0x67;
-  s.tr.type = x86::kTss32Busy;
-  s.tr.present = true;
-  s.tr.unusable = false;
-  s.mxcsr = r.mxcsr;
-  s.x87.fcw = r.fcw;
-  const bool pending = r.fsw & ~r.fcw & 0x3f;
-  s.x87.fsw = static_cast<uint16_t>((r.fsw & 0x7f7f) | (pending ? 0x8080 : 0));
-  s.x87.ftw = r.ftw;
-  for (unsigned n = 0; n < 8; ++n) {
-    std::memcpy(&s.x87.st[n].significand, r.st[n].data(), 8);
-    std::memcpy(&s.x87.st[n].sign_exponent, r.st[n].data() + 8, 2);
-  }
-  for (unsigned n = 0; n < 16; ++n) std::memcpy(s.vector[n].bytes.data(), r.ymm[n].data(), 32);
-}
-
-void store(const x86::CpuState& s, Registers& r) {
-  for (unsigned n = 0; n < 16; ++n) r.gpr[n] = s.gpr[n];
-  r.mxcsr = s.mxcsr;
-  r.fcw = s.x87.fcw;
-  r.fsw = s.x87.fsw;
-  r.ftw = s.x87.ftw;
-  for (unsigned n = 0; n < 8; ++n) {
-    std::memcpy(r.st[n].data(), &s.x87.st[n].significand, 8);
-    std::memcpy(r.st[n].data() + 8, &s.x87.st[n].sign_exponent, 2);
-  }
-  for (unsigned n = 0; n < 16; ++n) std::memcpy(r.ymm[n].data(), s.vector[n].bytes.data(), 32);
-}
-
 }  // namespace
 
-Outcome Interpreted::run(const Case& test) {
-  x86::Interpreter& in = machine_->interpreter;
-  memory::GuestMemory& memory = machine_->memory;
-  const auto content = initial_memory(test.data_seed, kDataSize + kPage + kStackSize);
-  const auto bytes = std::as_bytes(std::span(content));
-  memory.write(kDataPhysical, bytes.first(kDataSize + kPage));
-  memory.write(kStackPhysical, bytes.subspan(kDataSize + kPage));
-  memory.write(kCodePhysical, std::as_bytes(std::span(test.code)));
-  load(test.start, in.model, in.state);
-  in.state_changed();
+std::unique_ptr<Side> make_interpreted_side() { return std::make_unique<InterpretedSide>(); }
 
-  // A REP of many elements takes a step for each.
-  for (unsigned steps = 0; in.cpl() == 3 && steps < 1'000'000; ++steps)
-    if (in.step() == x86::StopReason::kTripleFault) break;
-
-  Outcome result;
-  store(in.state, result.end);
-  result.vector = static_cast<unsigned>((in.state.rip - kHandlers) / 16);
-  const bool has_error = x86::pushes_error_code(result.vector);
-  const uint64_t frame = in.state.gpr[x86::kRsp];
-  if (has_error) result.error_code = static_cast<uint32_t>(memory.load<uint64_t>(frame).value_or(0));
-  const uint64_t at = frame + (has_error ? 8 : 0);
-  result.end.rip = memory.load<uint64_t>(at).value_or(0);
-  result.end.rflags = memory.load<uint64_t>(at + 16).value_or(0);
-  result.end.gpr[x86::kRsp] = memory.load<uint64_t>(at + 24).value_or(0);
-  result.cr2 = in.state.cr2;
-  result.memory.resize(kDataSize + kStackSize);
-  const auto out = std::as_writable_bytes(std::span(result.memory));
-  memory.read(kDataPhysical, out.first(kDataSize));
-  memory.read(kStackPhysical, out.subspan(kDataSize));
-  return result;
+bool both_have(const Decoded& decoded) {
+  if (decoded.instruction.meta.isa_set == ZYDIS_ISA_SET_SHA) return false;  // done in plain C++; not in every processor
+  return model().has(decoded.instruction);
 }
 
-}  // namespace skerry::insn_fuzz
+}  // namespace skerry::fuzz

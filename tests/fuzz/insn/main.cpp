@@ -1,167 +1,169 @@
-// Generated instruction sequences on every side, compared.
-//
-//   insn_fuzz --seed N --count N [--corpus DIR]     random cases; a failure is written to DIR as case-SEED
-//   insn_fuzz --only SEED                           one case, with its listing
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+// Compares the interpreter with the processor on generated sequences. See README.md.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
 
-#include "base/log.hpp"
-#include "base/units.hpp"
-#include "insn/testcase.hpp"
-#include "x86/cpu_state.hpp"
-#include "x86/exception.hpp"
+#include "generator.hpp"
+#include "interpreted.hpp"
+#include "native.hpp"
+#include "random.hpp"
+#include "undefined.hpp"
 
-namespace skerry::insn_fuzz {
+namespace skerry::fuzz {
+
 namespace {
 
-bool in_test_pages(uint64_t address) {
-  return address - kData < kDataSize + 2 * kPage || address - kStack < kStackSize || address - kCode < kPage;
-}
+using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
 
-// What the manuals leave open when an instruction faults in its midst: the status flags of a repeated comparison (only
-// the registers are kept for its restart), how much of an 80-bit operand over two pages was written, and which byte of a
-// masked store CR2 names.
-struct Open {
-  bool flags = false, memory = false;
-  bool offset = false;  // of CR2 in its page: which byte of a masked store is named
-  bool fault = false;   // whether there is one: MASKMOVQ may fault on bytes that it does not store (SDM vol. 2)
-};
-Open left_open(const Case& test, const Outcome& native) {
-  Open open;
-  x86::Decoded decoded;
-  const uint64_t offset = native.end.rip - kCode;
-  if (native.vector != x86::kPageFault || offset >= test.code.size()) return open;
-  if (x86::decode({test.code.data() + offset, test.code.size() - offset}, x86::CodeSize::k64, decoded) != x86::DecodeStatus::kOk)
-    return open;
-  open.flags = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
-  switch (decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
-      open.fault = open.offset = true;
-      break;
-    case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVD:
-    case ZYDIS_MNEMONIC_VPMASKMOVQ: open.offset = true; break;
-    default: break;
-  }
-  open.memory = decoded.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY && decoded.operands[0].size == 80;
-  return open;
-}
-
-std::string differences(const Case& test, const Outcome& native, const Outcome& other) {
-  const Open open = left_open(test, native);
-  if (open.fault && other.vector != native.vector) return {};
-  std::string text;
-  const auto differ = [&](std::string_view what, auto a, auto b) {
-    if (a != b) text += fmt::format("    {:8} processor {:#x}, interpreter {:#x}\n", what, a, b);
-  };
-  static constexpr std::array kNames = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-  differ("vector", native.vector, other.vector);
-  if (native.vector != x86::kBreakpoint) {
-    // The kernel reports a non-canonical address of #GP and #SS alike; only #PF has an error code worth comparing.
-    if (native.vector == x86::kPageFault) {
-      // Outside of the test's pages the host may have something mapped that the program may not touch.
-      const uint32_t kCompared = in_test_pages(native.cr2) ? 7 : 6;
-      differ("error", native.error_code & kCompared, other.error_code & kCompared);
-      const uint64_t exact = open.offset ? ~(kPage - 1) : ~uint64_t{0};
-      differ("cr2", native.cr2 & exact, other.cr2 & exact);
-    }
-  }
-  for (unsigned n = 0; n < 16; ++n) differ(kNames[n], native.end.gpr[n], other.end.gpr[n]);
-  differ("rip", native.end.rip, other.end.rip);
-  const uint64_t compared = x86::flags::kStatus | x86::flags::kDf;
-  const uint64_t mask = compared & ~test.undefined_flags & ~(open.flags ? x86::flags::kStatus : 0);
-  differ("rflags", native.end.rflags & mask, other.end.rflags & mask);
-  differ("mxcsr", native.end.mxcsr, other.end.mxcsr);
-  differ("fcw", native.end.fcw, other.end.fcw);
-  differ("fsw", native.end.fsw, other.end.fsw);
-  differ("ftw", native.end.ftw, other.end.ftw);
-  for (unsigned n = 0; n < 16; ++n)
-    if (native.end.ymm[n] != other.end.ymm[n])
-      text += fmt::format("    ymm{} processor {:02x}, interpreter {:02x}\n", n, fmt::join(native.end.ymm[n], ""),
-                          fmt::join(other.end.ymm[n], ""));
-  for (unsigned n = 0; n < 8; ++n)
-    if (native.end.st[n] != other.end.st[n])
-      text += fmt::format("    st{} processor {:02x}, interpreter {:02x}\n", n, fmt::join(native.end.st[n], ""),
-                          fmt::join(other.end.st[n], ""));
-  for (size_t at = 0; at < native.memory.size() && !open.memory; ++at) {
-    if (native.memory[at] == other.memory[at]) continue;
-    text += fmt::format("    memory at {:#x}: processor {:02x}, interpreter {:02x}\n",
-                        at < kDataSize ? kData + at : kStack + at - kDataSize, native.memory[at], other.memory[at]);
-    break;
-  }
-  return text;
-}
-
-struct Run {
-  const x86::CpuModel& model;
-  Interpreted interpreted{model};
-
-  // Every case has a seed of its own, so that a failure is one number.
-  bool one(uint64_t seed, bool verbose) {
-    std::mt19937_64 random(seed);
-    const Case test = generate(random, model);
-    const Outcome native = run_native(test), other = interpreted.run(test);
-    const std::string text = differences(test, native, other);
-    if (verbose) std::printf("%s", listing(test).c_str());
-    if (text.empty()) return true;
-    std::printf("insn_fuzz --only %llu: differs, mxcsr %#x fcw %#x fsw %#x\n%s%s", static_cast<unsigned long long>(seed),
-                test.start.mxcsr, test.start.fcw, test.start.fsw, listing(test).c_str(), text.c_str());
-    std::fflush(stdout);
-    return false;
-  }
+struct Options {
+  uint64_t seed = 1;
+  uint64_t sequences = 0;  // 0: by time
+  std::chrono::seconds time{60};
+  unsigned failures = 1;  // stop after so many
+  fs::path corpus;
+  bool keep = true;
 };
 
-uint64_t number(const char* text) {
-  const auto value = parse_number(text);
-  if (value) return *value;
-  std::fprintf(stderr, "insn_fuzz: %s\n", value.error().message().c_str());
-  std::exit(2);
+class Comparison {
+ public:
+  std::string run(const Case& test) {
+    Outcome expected, actual;
+    native_->run(test, expected);
+    if (!expected.usable) return "";
+    engine_->run(test, actual);
+    if (!actual.usable) return "  the interpreter does not come to an end\n";
+    ++vectors_[expected.vector];
+    return difference(test, expected, actual);
+  }
+  // Removes instructions as long as the difference stays.
+  Case shrink(Case test) {
+    for (bool smaller = true; smaller;) {
+      smaller = false;
+      for (const Step& step : analyse(test)) {
+        const size_t at = step.rip - test.registers.rip;
+        const size_t length = step.decoded.instruction.length;
+        if (at >= test.code.size() || test.code[at] == kNop) continue;
+        Case shorter = test;
+        std::fill_n(shorter.code.begin() + static_cast<ptrdiff_t>(at), length, kNop);
+        if (depends_on_undefined(analyse(shorter)) || run(shorter).empty()) continue;
+        test = shorter;
+        smaller = true;
+      }
+    }
+    return without_nops(test);
+  }
+  const uint64_t* vectors() const { return vectors_; }
+
+ private:
+  static constexpr uint8_t kNop = 0x90;
+  // The remaining instructions close together, if they still differ so.
+  Case without_nops(const Case& test) {
+    Case shorter = test;
+    std::erase(shorter.code, kNop);
+    return shorter.code.empty() || depends_on_undefined(analyse(shorter)) || run(shorter).empty() ? test : shorter;
+  }
+  // In this order: the interpreter installs a handler of SIGFPE, and the native side calls it for what is not its own.
+  std::unique_ptr<Side> engine_ = make_interpreted_side();
+  std::unique_ptr<Side> native_ = make_native_side();
+  uint64_t vectors_[256] = {};
+};
+
+void report(const Case& test, const std::string& text) {
+  const uint64_t* r = test.registers.gpr;
+  fmt::print("{}  begins with rax {:x} rcx {:x} rdx {:x} rbx {:x} rsp {:x} rbp {:x} rsi {:x} rdi {:x}\n", listing(test), r[0],
+             r[1], r[2], r[3], r[4], r[5], r[6], r[7]);
+  fmt::print("    r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x} rflags {:x}\n{}\n", r[8], r[9], r[10],
+             r[11], r[12], r[13], r[14], r[15], test.registers.rflags, text);
 }
 
-int run(int argc, char** argv) {
-  uint64_t seed = 1, count = 10'000, most = 20;
-  std::string corpus;
-  bool only = false;
-  for (int n = 1; n + 1 < argc; n += 2) {
-    if (!std::strcmp(argv[n], "--seed")) seed = number(argv[n + 1]);
-    else if (!std::strcmp(argv[n], "--count")) count = number(argv[n + 1]);
-    else if (!std::strcmp(argv[n], "--most")) most = number(argv[n + 1]);
-    else if (!std::strcmp(argv[n], "--corpus")) corpus = argv[n + 1];
-    else if (!std::strcmp(argv[n], "--only")) seed = number(argv[n + 1]), only = true;
-    else return std::fprintf(stderr, "insn_fuzz: unknown option %s\n", argv[n]), 2;
+bool replay_corpus(Comparison& comparison, const Options& options) {
+  bool good = true;
+  unsigned count = 0;
+  std::set<fs::path> files;
+  if (fs::exists(options.corpus))
+    for (const fs::directory_entry& entry : fs::directory_iterator(options.corpus))
+      if (entry.path().extension() == ".case") files.insert(entry.path());
+  for (const fs::path& path : files) {
+    std::ifstream in(path);
+    const Case test = from_text(std::string(std::istreambuf_iterator<char>(in), {}));
+    ++count;
+    const std::string text = comparison.run(test);
+    if (text.empty()) continue;
+    fmt::print("{}\n", path.string());
+    report(test, text);
+    good = false;
   }
-  const auto model = x86::CpuModel::create("host", 1, 1'000'000'000);
-  if (!model) return std::fprintf(stderr, "insn_fuzz: %s\n", model.error().message().c_str()), 2;
-  Run runner{*model};
-  prepare_native();
-  if (only) (void)log::enable("cpu");  // each exception that the interpreter raises
-  if (only) return runner.one(seed, true) ? 0 : 1;
+  fmt::print("corpus: {} cases\n", count);
+  return good;
+}
 
-  uint64_t failures = 0, done = 0;
-  if (!corpus.empty() && std::filesystem::is_directory(corpus)) {
-    for (const auto& entry : std::filesystem::directory_iterator(corpus)) {
-      const std::string name = entry.path().filename().string();
-      if (!name.starts_with("case-")) continue;
-      ++done;
-      failures += !runner.one(number(name.c_str() + 5), false);
-    }
+void save(const Case& test, uint64_t seed, const Options& options) {
+  fs::create_directories(options.corpus);
+  const fs::path path = options.corpus / fmt::format("{:016x}.case", seed);
+  std::ofstream(path) << to_text(test);
+  fmt::print("written to {}\n", path.string());
+}
+
+bool run_sequences(Comparison& comparison, const Options& options) {
+  Random seeds(options.seed);
+  const auto end = Clock::now() + options.time;
+  unsigned failures = 0;
+  uint64_t count = 0;
+  for (; options.sequences ? count < options.sequences : Clock::now() < end; ++count) {
+    const uint64_t seed = seeds.next();
+    const Case test = generate(seed);
+    if (comparison.run(test).empty()) continue;
+    const Case smaller = comparison.shrink(test);
+    fmt::print("sequence {} (seed {}) differs:\n", count, options.seed);
+    report(smaller, comparison.run(smaller));
+    if (options.keep) save(smaller, seed, options);
+    if (++failures >= options.failures) break;
   }
-  std::printf("insn_fuzz: seed %llu, %llu sequences\n", static_cast<unsigned long long>(seed), static_cast<unsigned long long>(count));
-  std::mt19937_64 seeds(seed);
-  for (uint64_t n = 0; n < count && failures < most; ++n, ++done) {
-    const uint64_t case_seed = seeds() >> 16;
-    if (runner.one(case_seed, false)) continue;
-    ++failures;
-    if (!corpus.empty()) std::ofstream(corpus + "/case-" + std::to_string(case_seed)) << "replayed by its number\n";
-  }
-  std::printf("insn_fuzz: %llu sequences, %llu differ\n", static_cast<unsigned long long>(done), static_cast<unsigned long long>(failures));
-  return failures == 0 ? 0 : 1;
+  fmt::print("{} sequences, {} differ; ended by:", count, failures);
+  for (unsigned n = 0; n < 32; ++n)
+    if (comparison.vectors()[n]) fmt::print(" #{} {}", n, comparison.vectors()[n]);
+  fmt::print("\n");
+  return failures == 0;
+}
+
+int usage() {
+  fmt::print(stderr, "usage: fuzz_insn [--seed N] [--sequences N | --seconds N] [--failures N] [--no-save] CORPUS\n");
+  return 2;
 }
 
 }  // namespace
-}  // namespace skerry::insn_fuzz
 
-int main(int argc, char** argv) { return skerry::insn_fuzz::run(argc, argv); }
+int main(int argc, char** argv) {
+  Options options;
+  for (int n = 1; n < argc; ++n) {
+    const std::string_view option = argv[n];
+    if (option == "--no-save") {
+      options.keep = false;
+    } else if (option.starts_with("--")) {
+      if (++n == argc) return usage();
+      const uint64_t value = std::strtoull(argv[n], nullptr, 0);
+      if (option == "--seed") options.seed = value;
+      else if (option == "--sequences") options.sequences = value;
+      else if (option == "--seconds") options.time = std::chrono::seconds(value);
+      else if (option == "--failures") options.failures = static_cast<unsigned>(value);
+      else return usage();
+    } else {
+      options.corpus = option;
+    }
+  }
+  if (options.corpus.empty()) return usage();
+  Comparison comparison;
+  const bool corpus = replay_corpus(comparison, options);
+  return run_sequences(comparison, options) && corpus ? 0 : 1;
+}
+
+}  // namespace skerry::fuzz
+
+int main(int argc, char** argv) { return skerry::fuzz::main(argc, argv); }

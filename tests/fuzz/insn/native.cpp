@@ -1,144 +1,253 @@
-// The processor itself: a signal handler puts the test's registers into the context that it returns to, the test ends in
-// another signal, and its handler takes the registers out and puts the old context back.
+#include "native.hpp"
+
+#include <asm/prctl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
-#include "insn/testcase.hpp"
+#include "x86/exception.hpp"
 
-namespace skerry::insn_fuzz {
+namespace skerry::fuzz {
 
 namespace {
 
-constexpr std::array<int, 16> kGreg = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                       REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
-constexpr size_t kXstateBv = 512, kYmmHigh = 576;
+constexpr uint8_t kInt3 = 0xcc;
+constexpr size_t kGregCount = NGREG;
 
-const Case* current = nullptr;  // set while a test runs
-Outcome* outcome = nullptr;
-ucontext_t host_context;
-std::array<uint8_t, 4096> host_fp;
-size_t fp_size = 0;
-struct sigaction previous[65];
-alignas(64) uint8_t alternate_stack[1 << 16];
+// The extended state in a signal frame. Linux, arch/x86/include/uapi/asm/sigcontext.h; Intel SDM vol. 1, 13.4.
+constexpr size_t kFxMxcsr = 24, kFxSt = 32, kFxXmm = 160, kXstateBv = 512, kYmmHigh = 576;
+constexpr uint64_t kX87SseAvx = 7;
 
-uint8_t* fp_area(ucontext_t* context) { return reinterpret_cast<uint8_t*>(context->uc_mcontext.fpregs); }
+enum class Phase : uint8_t { kIdle, kEnter, kRunning, kDone };
 
-void load(const Registers& r, ucontext_t* context) {
-  auto& g = context->uc_mcontext.gregs;
-  for (unsigned n = 0; n < 16; ++n) g[kGreg[n]] = static_cast<greg_t>(r.gpr[n]);
-  g[REG_RIP] = static_cast<greg_t>(r.rip);
-  g[REG_EFL] = static_cast<greg_t>(r.rflags);
-  uint8_t* fp = fp_area(context);
-  std::memcpy(fp, &r.fcw, 2);
-  std::memcpy(fp + 2, &r.fsw, 2);
-  fp[4] = r.ftw;
-  std::memset(fp + 6, 0, 18);
-  std::memcpy(fp + 24, &r.mxcsr, 4);
-  for (unsigned n = 0; n < 8; ++n) std::memcpy(fp + 32 + 16 * n, r.st[n].data(), 10);
+struct Frame {
+  alignas(64) uint8_t fp[8192];
+  greg_t gregs[kGregCount];
+};
+
+// What the handlers work on; there is one native side.
+volatile Phase phase = Phase::kIdle;
+volatile unsigned ticks = 0;
+const Case* current = nullptr;
+Outcome* result = nullptr;
+Frame own;
+struct sigaction previous_fpe;
+void (*timeout_call)(void*) = nullptr;
+void* timeout_argument = nullptr;
+
+constexpr int kGregOfGpr[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+[[noreturn]] void die(const char* what) {
+  std::perror(what);
+  std::_Exit(2);
+}
+
+size_t fp_size(const uint8_t* fp) {
+  const auto* reserved = reinterpret_cast<const _fpx_sw_bytes*>(fp + offsetof(_fpstate, __glibc_reserved1) + 48);
+  return std::min<size_t>(reserved->xstate_size, sizeof(own.fp));
+}
+
+void load_fp(const Registers& from, uint8_t* fp) {
+  const x86::X87& x87 = from.x87;
+  std::memcpy(fp, &x87.fcw, 2);
+  std::memcpy(fp + 2, &x87.fsw, 2);
+  fp[4] = x87.ftw;
+  fp[5] = 0;
+  std::memcpy(fp + 6, &x87.fop, 2);
+  std::memcpy(fp + 8, &x87.fip, 8);
+  std::memcpy(fp + 16, &x87.fdp, 8);
+  std::memcpy(fp + kFxMxcsr, &from.mxcsr, 4);
+  for (unsigned n = 0; n < 8; ++n) {
+    std::memcpy(fp + kFxSt + 16 * n, &x87.st[n].significand, 8);
+    std::memcpy(fp + kFxSt + 16 * n + 8, &x87.st[n].sign_exponent, 2);
+  }
   for (unsigned n = 0; n < 16; ++n) {
-    std::memcpy(fp + 160 + 16 * n, r.ymm[n].data(), 16);
-    std::memcpy(fp + kYmmHigh + 16 * n, r.ymm[n].data() + 16, 16);
+    std::memcpy(fp + kFxXmm + 16 * n, from.ymm[n].data(), 16);
+    std::memcpy(fp + kYmmHigh + 16 * n, from.ymm[n].data() + 16, 16);
   }
-  uint64_t bv;
-  std::memcpy(&bv, fp + kXstateBv, 8);
-  bv |= 7;
-  std::memcpy(fp + kXstateBv, &bv, 8);
+  uint64_t used;
+  std::memcpy(&used, fp + kXstateBv, 8);
+  used |= kX87SseAvx;
+  std::memcpy(fp + kXstateBv, &used, 8);
 }
 
-void store(ucontext_t* context, Registers& r) {
-  const auto& g = context->uc_mcontext.gregs;
-  for (unsigned n = 0; n < 16; ++n) r.gpr[n] = static_cast<uint64_t>(g[kGreg[n]]);
-  r.rip = static_cast<uint64_t>(g[REG_RIP]);
-  r.rflags = static_cast<uint64_t>(g[REG_EFL]);
-  const uint8_t* fp = fp_area(context);
-  uint64_t bv;
-  std::memcpy(&bv, fp + kXstateBv, 8);
-  r.fcw = 0x37f;
-  if (bv & 1) {
-    std::memcpy(&r.fcw, fp, 2);
-    std::memcpy(&r.fsw, fp + 2, 2);
-    r.ftw = fp[4];
-    for (unsigned n = 0; n < 8; ++n) std::memcpy(r.st[n].data(), fp + 32 + 16 * n, 10);
+void store_fp(const uint8_t* fp, Registers& to) {
+  x86::X87& x87 = to.x87;
+  std::memcpy(&x87.fcw, fp, 2);
+  std::memcpy(&x87.fsw, fp + 2, 2);
+  x87.ftw = fp[4];
+  std::memcpy(&x87.fop, fp + 6, 2);
+  std::memcpy(&x87.fip, fp + 8, 8);
+  std::memcpy(&x87.fdp, fp + 16, 8);
+  std::memcpy(&to.mxcsr, fp + kFxMxcsr, 4);
+  for (unsigned n = 0; n < 8; ++n) {
+    std::memcpy(&x87.st[n].significand, fp + kFxSt + 16 * n, 8);
+    std::memcpy(&x87.st[n].sign_exponent, fp + kFxSt + 16 * n + 8, 2);
   }
-  std::memcpy(&r.mxcsr, fp + 24, 4);
   for (unsigned n = 0; n < 16; ++n) {
-    if (bv & 2) std::memcpy(r.ymm[n].data(), fp + 160 + 16 * n, 16);
-    if (bv & 4) std::memcpy(r.ymm[n].data() + 16, fp + kYmmHigh + 16 * n, 16);
+    std::memcpy(to.ymm[n].data(), fp + kFxXmm + 16 * n, 16);
+    std::memcpy(to.ymm[n].data() + 16, fp + kYmmHigh + 16 * n, 16);
   }
 }
 
-void on_start(int, siginfo_t*, void* raw) {
-  auto* context = static_cast<ucontext_t*>(raw);
-  host_context = *context;
-  uint32_t xsave_size;
-  std::memcpy(&xsave_size, fp_area(context) + 464 + 16, 4);  // sw_reserved.xstate_size
-  fp_size = std::min<size_t>(xsave_size, host_fp.size());
-  std::memcpy(host_fp.data(), fp_area(context), fp_size);
-  load(current->start, context);
+// The signal of the INT3 in run(): its frame becomes the sequence's.
+void enter(ucontext_t& context) {
+  auto* fp = reinterpret_cast<uint8_t*>(context.uc_mcontext.fpregs);
+  std::memcpy(own.gregs, context.uc_mcontext.gregs, sizeof(own.gregs));
+  std::memcpy(own.fp, fp, fp_size(fp));
+  const Registers& from = current->registers;
+  greg_t* gregs = context.uc_mcontext.gregs;
+  for (unsigned n = 0; n < 16; ++n) gregs[kGregOfGpr[n]] = static_cast<greg_t>(from.gpr[n]);
+  gregs[REG_RIP] = static_cast<greg_t>(from.rip);
+  gregs[REG_EFL] = static_cast<greg_t>(from.rflags);
+  const uint16_t cs = current->mode == x86::CodeSize::k64 ? kUserCode64 : kUserCode32;
+  gregs[REG_CSGSFS] = static_cast<greg_t>((static_cast<uint64_t>(gregs[REG_CSGSFS]) & ~uint64_t{0xffff}) | cs);
+  load_fp(from, fp);
+  ticks = 0;
+  phase = Phase::kRunning;
 }
 
-void on_end(int signal, siginfo_t* info, void* raw) {
-  auto* context = static_cast<ucontext_t*>(raw);
-  if (!current) {
-    // A thunk of the interpreter, or a real bug.
-    if (previous[signal].sa_flags & SA_SIGINFO) return previous[signal].sa_sigaction(signal, info, raw);
-    ::signal(signal, SIG_DFL);
-    return;
-  }
-  outcome->vector = static_cast<unsigned>(context->uc_mcontext.gregs[REG_TRAPNO]);
-  outcome->error_code = static_cast<uint32_t>(context->uc_mcontext.gregs[REG_ERR]);
-  outcome->cr2 = static_cast<uint64_t>(context->uc_mcontext.gregs[REG_CR2]);
-  store(context, outcome->end);
-  current = nullptr;
-  // Back to where the test was started from; the frame of this signal takes the old floating-point state.
-  std::memcpy(context->uc_mcontext.gregs, host_context.uc_mcontext.gregs, sizeof host_context.uc_mcontext.gregs);
-  std::memcpy(fp_area(context), host_fp.data(), fp_size);
+// A signal of the sequence: its frame is the outcome, and becomes that of run() again.
+void leave(ucontext_t& context, bool usable) {
+  greg_t* gregs = context.uc_mcontext.gregs;
+  auto* fp = reinterpret_cast<uint8_t*>(context.uc_mcontext.fpregs);
+  Registers& to = result->registers;
+  result->usable = usable;
+  for (unsigned n = 0; n < 16; ++n) to.gpr[n] = static_cast<uint64_t>(gregs[kGregOfGpr[n]]);
+  to.rip = static_cast<uint64_t>(gregs[REG_RIP]);
+  to.rflags = static_cast<uint64_t>(gregs[REG_EFL]);
+  result->vector = static_cast<uint8_t>(gregs[REG_TRAPNO]);
+  result->error_code = static_cast<uint32_t>(gregs[REG_ERR]);
+  result->cr2 = static_cast<uint64_t>(gregs[REG_CR2]);
+  store_fp(fp, to);
+  std::memcpy(fp, own.fp, fp_size(fp));
+  std::memcpy(gregs, own.gregs, sizeof(own.gregs));
+  phase = Phase::kDone;
 }
 
-void map_at(uint64_t address, size_t size, int protection) {
-  if (::mmap(reinterpret_cast<void*>(address), size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
-      MAP_FAILED) {
-    std::perror("insn_fuzz: cannot map the test's pages");
-    std::exit(2);
-  }
+void on_tick(ucontext_t& context) {
+  ticks = ticks + 1;
+  if (ticks < 3) return;
+  if (phase == Phase::kRunning) leave(context, false);
+  else if (timeout_call) timeout_call(timeout_argument);
 }
+
+void handler(int signal, siginfo_t* info, void* raw) {
+  auto& context = *static_cast<ucontext_t*>(raw);
+  if (signal == SIGALRM) return on_tick(context);
+  switch (phase) {
+    case Phase::kEnter: return enter(context);
+    case Phase::kRunning: return leave(context, signal != SIGSYS);
+    default: break;
+  }
+  if (signal == SIGFPE && previous_fpe.sa_sigaction) return previous_fpe.sa_sigaction(signal, info, raw);
+  ::signal(signal, SIG_DFL);  // the test's own crash
+}
+
+void install_handlers() {
+  constexpr size_t kStack = 256 << 10;
+  stack_t stack{};
+  stack.ss_sp = ::mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  stack.ss_size = kStack;
+  if (::sigaltstack(&stack, nullptr) != 0) die("sigaltstack");
+  struct sigaction action{};
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  ::sigfillset(&action.sa_mask);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGSYS, SIGALRM})
+    if (::sigaction(signal, &action, nullptr) != 0) die("sigaction");
+  if (::sigaction(SIGFPE, &action, &previous_fpe) != 0) die("sigaction");
+  const itimerval every{{0, 300000}, {0, 300000}};
+  ::setitimer(ITIMER_REAL, &every, nullptr);
+}
+
+// No system call is made from the code of a sequence, whatever it jumps into.
+void forbid_system_calls() {
+  const uint32_t low = static_cast<uint32_t>(kCodeBase), high = static_cast<uint32_t>(kCodeBase + kCodeSize);
+  const uint32_t ip = offsetof(seccomp_data, instruction_pointer);
+  const auto op = [](int code) { return static_cast<uint16_t>(code); };
+  sock_filter filter[] = {
+      {op(BPF_LD | BPF_W | BPF_ABS), 0, 0, ip + 4},
+      {op(BPF_JMP | BPF_JEQ | BPF_K), 0, 4, 0},
+      {op(BPF_LD | BPF_W | BPF_ABS), 0, 0, ip},
+      {op(BPF_JMP | BPF_JGE | BPF_K), 0, 2, low},
+      {op(BPF_JMP | BPF_JGT | BPF_K), 1, 0, high},
+      {op(BPF_RET | BPF_K), 0, 0, SECCOMP_RET_TRAP},
+      {op(BPF_RET | BPF_K), 0, 0, SECCOMP_RET_ALLOW},
+  };
+  const sock_fprog program{sizeof(filter) / sizeof(filter[0]), filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    die("seccomp");
+}
+
+uint8_t* map_at(uint64_t base, size_t size, int protection, int fd, off_t offset) {
+  void* at = ::mmap(reinterpret_cast<void*>(base), size, protection,
+                    MAP_SHARED | MAP_POPULATE | (base ? MAP_FIXED_NOREPLACE : 0), fd, offset);
+  if (at == MAP_FAILED) die("mmap of the sequence's memory");
+  return static_cast<uint8_t*>(at);
+}
+
+class NativeSide final : public Side {
+ public:
+  NativeSide() {
+    const int fd = ::memfd_create("sequence", MFD_CLOEXEC);
+    if (fd < 0 || ::ftruncate(fd, kCodeSize + kDataSize + kStackSize) != 0) die("memfd");
+    writable_ = map_at(0, kCodeSize + kDataSize + kStackSize, PROT_READ | PROT_WRITE, fd, 0);
+    map_at(kCodeBase, kCodeSize, PROT_READ | PROT_EXEC, fd, 0);
+    map_at(kDataBase, kReadOnlyBase - kDataBase, PROT_READ | PROT_WRITE, fd, kCodeSize);
+    map_at(kReadOnlyBase, kDataBase + kDataSize - kReadOnlyBase, PROT_READ, fd,
+           static_cast<off_t>(kCodeSize + kReadOnlyBase - kDataBase));
+    map_at(kStackBase, kStackSize, PROT_READ | PROT_WRITE, fd, kCodeSize + kDataSize);
+    ::close(fd);
+    // 32-bit code needs data segments; Linux keeps them for the process.
+    asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(static_cast<uint32_t>(kUserData)));
+    if (::syscall(SYS_arch_prctl, ARCH_SET_GS, kGsBase) != 0) die("arch_prctl");
+    install_handlers();
+    forbid_system_calls();
+  }
+
+  const char* name() const override { return "native"; }
+
+  void run(const Case& test, Outcome& outcome) override {
+    const std::span code(writable_, kCodeSize), data(writable_ + kCodeSize, kDataSize);
+    const std::span stack(writable_ + kCodeSize + kDataSize, kStackSize);
+    std::memset(code.data(), kInt3, code.size());
+    std::memcpy(code.data() + (test.registers.rip - kCodeBase), test.code.data(), test.code.size());
+    fill_memory(test.memory_seed, data, stack);
+    current = &test;
+    result = &outcome;
+    phase = Phase::kEnter;
+    // A signal frame does not bring back all flags: NT and ID stay as the last sequence left them.
+    asm volatile("lea -128(%%rsp), %%rsp\n\tpushq $2\n\tpopfq\n\tlea 128(%%rsp), %%rsp\n\tint3" : : : "memory", "cc");
+    phase = Phase::kIdle;
+    outcome.data = data;
+    outcome.stack = stack;
+  }
+
+ private:
+  uint8_t* writable_;
+};
 
 }  // namespace
 
-void prepare_native() {
-  map_at(kCode, kPage, PROT_READ | PROT_WRITE | PROT_EXEC);
-  map_at(kData, kDataSize + kPage, PROT_READ | PROT_WRITE);
-  map_at(kStack, kStackSize, PROT_READ | PROT_WRITE);
-  const stack_t stack{alternate_stack, 0, sizeof alternate_stack};
-  ::sigaltstack(&stack, nullptr);
-  struct sigaction action{};
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-  action.sa_sigaction = on_start;
-  ::sigaction(SIGUSR1, &action, nullptr);
-  action.sa_sigaction = on_end;
-  for (const int signal : {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE}) ::sigaction(signal, &action, &previous[signal]);
+std::unique_ptr<Side> make_native_side() { return std::make_unique<NativeSide>(); }
+
+void on_timeout(void (*call)(void*), void* argument) {
+  timeout_argument = argument;
+  timeout_call = call;
 }
 
-Outcome run_native(const Case& test) {
-  Outcome result;
-  const auto memory = initial_memory(test.data_seed, kDataSize + kPage + kStackSize);
-  ::mprotect(reinterpret_cast<void*>(kReadOnly), kPage, PROT_READ | PROT_WRITE);
-  std::memcpy(reinterpret_cast<void*>(kData), memory.data(), kDataSize + kPage);
-  ::mprotect(reinterpret_cast<void*>(kReadOnly), kPage, PROT_READ);
-  std::memcpy(reinterpret_cast<void*>(kStack), memory.data() + kDataSize + kPage, kStackSize);
-  std::memcpy(reinterpret_cast<void*>(kCode), test.code.data(), test.code.size());
-  outcome = &result;
-  current = &test;
-  ::raise(SIGUSR1);
-  result.memory.resize(kDataSize + kStackSize);
-  std::memcpy(result.memory.data(), reinterpret_cast<void*>(kData), kDataSize);
-  std::memcpy(result.memory.data() + kDataSize, reinterpret_cast<void*>(kStack), kStackSize);
-  return result;
-}
-
-}  // namespace skerry::insn_fuzz
+}  // namespace skerry::fuzz

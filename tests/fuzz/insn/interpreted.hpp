@@ -1,0 +1,15 @@
+// Executes a sequence in the interpreter, at CPL 3 under page tables that map what this process has at those addresses.
+#pragma once
+
+#include <memory>
+
+#include "sequence.hpp"
+
+namespace skerry::fuzz {
+
+std::unique_ptr<Side> make_interpreted_side();
+
+// Whether the guest's processor has the instruction, and this one too.
+bool both_have(const x86::Decoded& decoded);
+
+}  // namespace skerry::fuzz
