@@ -108,7 +108,7 @@ class Rig {
   void protected_mode(unsigned cpl = 0) {
     s.reset(0, false);
     s.cr0 = cr0::kPe | cr0::kEt | cr0::kNe;
-    fill_gdt(false);
+    fill_gdt();
     for (unsigned n = 0; n < 256; ++n)
       put<uint64_t>(kIdt + 8 * n, gate(kCode0, handler(n), kPresent | kRing3 | kInterruptGate32));
     s.idtr = {kIdt, 0x7ff};
@@ -135,7 +135,7 @@ class Rig {
     s.efer = efer::kLme | efer::kLma | efer::kNxe | efer::kSce;
     put<uint64_t>(kPml4, (kPml4 + 0x1000) | 7);
     put<uint64_t>(kPml4 + 0x1000, 0x87);  // the first GiB, for all
-    fill_gdt(true);
+    fill_gdt();
     for (unsigned n = 0; n < 256; ++n) {
       put<uint64_t>(kIdt + 16 * n, gate(kCode64, handler(n), kPresent | kRing3 | kInterruptGate32));
       put<uint64_t>(kIdt + 16 * n + 8, 0);
@@ -188,7 +188,7 @@ class Rig {
     if (!v86) s.seg[kCs].type |= segment_type::kCode;
   }
 
-  void fill_gdt(bool wide) {
+  void fill_gdt() {
     put_descriptor(0, 0);
     put_descriptor(kCode0, descriptor(0, 0xfffff, kPresent | kNonSystem | 0xb, 0xc));
     put_descriptor(kData0, descriptor(0, 0xfffff, kPresent | kNonSystem | 3, 0xc));
@@ -203,7 +203,6 @@ class Rig {
     s.gdtr = {kGdt, kGdtEntries * 8 - 1};
     s.tr = make_segment(kTssSelector, {get_descriptor(kTssSelector)});
     s.ldtr = make_null_segment(0, 0);
-    (void)wide;
   }
 
   void load_flat(uint16_t code_selector, uint16_t data_selector) {
