@@ -1,5 +1,6 @@
 #include "machine/accelerators.hpp"
 
+#include "accel/bt/bt_accelerator.hpp"
 #include "accel/interpreter/interpreter_accelerator.hpp"
 #include "base/log.hpp"
 
@@ -11,8 +12,8 @@ Result<std::unique_ptr<accel::Accelerator>> make_accelerator(std::string_view na
     log::debug(log::Category::kVm, "accelerator auto: interpreter, the only one in this version");
     return accel::make_interpreter_accelerator(parts);
   }
-  if (name == "bt" || name == "kvm")
-    return error("accelerator '{}' is not in this version of Skerry; use --accel interpreter", name);
+  if (name == "bt") return accel::make_bt_accelerator(parts);
+  if (name == "kvm") return error("accelerator 'kvm' is not in this version of Skerry; use --accel bt");
   return error("unknown accelerator '{}'; there are: auto, bt, interpreter", name);
 }
 
