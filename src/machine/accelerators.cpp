@@ -9,7 +9,9 @@ namespace skerry::machine {
 Result<std::unique_ptr<accel::Accelerator>> make_accelerator(std::string_view name, accel::AcceleratorParts parts) {
   if (name == "interpreter") return accel::make_interpreter_accelerator(parts);
   if (name == "auto") {
-    log::debug(log::Category::kVm, "accelerator auto: interpreter, the only one in this version");
+    auto made = accel::make_bt_accelerator(parts);
+    if (made) return made;
+    log::warn("{}; the guest is interpreted, which is slow", made.error().message());
     return accel::make_interpreter_accelerator(parts);
   }
   if (name == "bt") return accel::make_bt_accelerator(parts);
