@@ -2,7 +2,7 @@
 
 #include "accel/bt/engine.hpp"
 #include "accel/bt/vcpu.hpp"
-#include "accel/interpreter/interpreted_vcpu.hpp"
+#include "accel/interpreted_vcpu.hpp"
 
 namespace skerry::accel {
 

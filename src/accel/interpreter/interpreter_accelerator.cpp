@@ -1,6 +1,6 @@
 #include "accel/interpreter/interpreter_accelerator.hpp"
 
-#include "accel/interpreter/interpreted_vcpu.hpp"
+#include "accel/interpreted_vcpu.hpp"
 
 namespace skerry::accel {
 

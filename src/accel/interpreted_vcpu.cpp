@@ -1,4 +1,4 @@
-#include "accel/interpreter/interpreted_vcpu.hpp"
+#include "accel/interpreted_vcpu.hpp"
 
 #include <algorithm>
 
