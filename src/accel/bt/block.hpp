@@ -20,6 +20,7 @@ class Mode {
 
   bool code64() const { return bits_ & kCode64; }
   x86::CodeSize code_size() const { return code64() ? x86::CodeSize::k64 : x86::CodeSize::k32; }
+  bool user() const { return bits_ & kUser; }
   unsigned tlb() const { return bits_ >> kTlbShift & 3; }
   bool sse() const { return bits_ & kSse; }
   bool avx() const { return bits_ & kAvx; }
@@ -56,7 +57,9 @@ struct Block {
   bool dead = false;  // its page has been written to
   Mode mode;
   uint16_t length;        // guest bytes
-  uint16_t instructions;
+  uint16_t instructions;  // translated; one more may be left to the interpreter
+  bool vectors = false;   // it has vector instructions
+  uint64_t undefined_flags = 0;  // at its end
   const uint8_t* code;    // executable
   uint32_t code_size;
   std::atomic<Block*> next{nullptr};  // in its bucket

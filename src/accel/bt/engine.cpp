@@ -1,6 +1,10 @@
 #include "accel/bt/engine.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.hpp"
 
@@ -18,21 +22,29 @@ uint64_t lines_of(uint64_t first, uint64_t last) {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts) {
-  auto cache = CodeCache::create(kCacheSize);
+Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts, size_t cache_size) {
+  auto cache = CodeCache::create(cache_size);
   if (!cache) return std::move(cache).error().in("accelerator bt");
-  return std::unique_ptr<Engine>(new Engine(parts, std::move(*cache)));
+  std::unique_ptr<Engine> engine(new Engine(parts, std::move(*cache)));
+  if (!parts.options.perf_map) return engine;
+  const std::string path = fmt::format("/tmp/perf-{}.map", ::getpid());
+  engine->perf_map_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!engine->perf_map_) return errno_error(errno, fmt::format("bt-perf-map: cannot make {}", path));
+  return engine;
 }
 
 Engine::Engine(AcceleratorParts parts, std::unique_ptr<CodeCache> cache)
-    : parts_(parts), cache_(std::move(cache)), buckets_(new std::atomic<Block*>[kBuckets]()) {
+    : parts_(parts),
+      cache_(std::move(cache)),
+      buckets_(new std::atomic<Block*>[kBuckets]()),
+      random_(parts.options.stress.value_or(0)) {
   parts_.memory.set_watcher(this);
 }
 
 Engine::~Engine() { parts_.memory.set_watcher(nullptr); }
 
 void Engine::add(Context& context) {
-  if (!translator_) translator_ = std::make_unique<Translator>(*cache_, Offsets(context), parts_.model);
+  if (!translator_) translator_ = std::make_unique<Translator>(*cache_, Offsets(context), parts_.model, parts_.options);
   std::lock_guard guard(lock_);
   contexts_.push_back(&context);
 }
@@ -80,6 +92,11 @@ Block* Engine::block(Context& context, const std::byte* page, memory::Gpa gpa, u
     block.entry = entry;
     block.mode = mode;
     translator_->translate(block, {reinterpret_cast<const uint8_t*>(page), kPageSize}, slot, edges_);
+    if (perf_map_) {
+      const std::string line = fmt::format("{:x} {:x} guest {:#x} {}\n", reinterpret_cast<uintptr_t>(block.code),
+                                           block.code_size, gpa + offset, mode.user() ? "user" : "kernel");
+      [[maybe_unused]] const ssize_t written = ::write(perf_map_.get(), line.data(), line.size());
+    }
     Page& record = pages_[gpa];
     block.next_in_page = record.blocks;
     record.blocks = &block;
@@ -101,13 +118,20 @@ void Engine::protect(Context& context, const std::byte* page, memory::Gpa gpa) {
 }
 
 void Engine::link(Edge& edge, const Block& to, uint64_t generation) {
+  if (!parts_.options.links) return;
   std::lock_guard guard(lock_);
+  if (parts_.options.stress && random_() % 2) return;
   if (generation != generation_.load(std::memory_order_relaxed) || edge.from->dead || to.dead) return;
   const auto distance = static_cast<int32_t>(to.code - cache_->executable(edge.patch + 4));
   __atomic_store_n(reinterpret_cast<int32_t*>(edge.patch), distance, __ATOMIC_RELEASE);
 }
 
-// The cache is full, or there are more modes than tables of jumps: all goes, while no vCPU is in it.
+Engine::Counts Engine::counts() {
+  std::lock_guard guard(lock_);
+  return {blocks_.size(), pages_.size(), translator_ ? translator_->getSize() : 0, generation() - 1};
+}
+
+// When the cache is full, or there are more modes than tables of jumps.
 void Engine::discard_all(Context& context, uint64_t generation) {
   context.interpreter.env.exclusive([&] {
     std::lock_guard guard(lock_);

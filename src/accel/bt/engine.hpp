@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <unordered_map>
 #include <vector>
 
@@ -14,13 +15,16 @@
 #include "accel/bt/code_cache.hpp"
 #include "accel/bt/context.hpp"
 #include "accel/bt/translator.hpp"
+#include "base/fd.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::accel::bt {
 
 class Engine final : public memory::WriteWatcher {
  public:
-  static Result<std::unique_ptr<Engine>> create(AcceleratorParts parts);
+  static constexpr size_t kCacheSize = 128 << 20;
+  // `cache_size` is in bytes; a smaller cache than usual is for tests.
+  static Result<std::unique_ptr<Engine>> create(AcceleratorParts parts, size_t cache_size = kCacheSize);
   ~Engine() override;
 
   const AcceleratorParts& parts() const { return parts_; }
@@ -42,6 +46,13 @@ class Engine final : public memory::WriteWatcher {
 
   void written(memory::Gpa gpa, uint64_t size) override;
 
+  // All goes, while no vCPU is in translated code; unless it has gone since `generation`.
+  void discard_all(Context& context, uint64_t generation);
+  struct Counts {
+    uint64_t blocks, pages, bytes, discards;
+  };
+  Counts counts();
+
  private:
   // Whose code has been translated.
   struct Page {
@@ -53,11 +64,9 @@ class Engine final : public memory::WriteWatcher {
   std::atomic<Block*>& bucket(const std::byte* page, unsigned offset, Mode mode, Entry entry);
   Block* find(const std::byte* page, unsigned offset, Mode mode, Entry entry);
   void protect(Context& context, const std::byte* page, memory::Gpa gpa);
-  void discard_all(Context& context, uint64_t generation);
   void drop_page(memory::Gpa gpa, Page& page);
   void forget_jumps();
 
-  static constexpr size_t kCacheSize = 128 << 20;
   static constexpr unsigned kBuckets = 1 << 16;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;
@@ -71,6 +80,8 @@ class Engine final : public memory::WriteWatcher {
   std::unordered_map<memory::Gpa, Page> pages_;
   std::deque<Block> blocks_;
   std::deque<Edge> edges_;
+  UniqueFd perf_map_;
+  std::minstd_rand random_;  // stress
 };
 
 }  // namespace skerry::accel::bt

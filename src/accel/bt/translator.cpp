@@ -67,7 +67,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> page, unsigned
   edges_ = &edges;
   jump_table_ = static_cast<unsigned>(at_.jumps) + jump_slot * kJumpCount * static_cast<unsigned>(sizeof(JumpEntry));
   flags_ = block.entry == Entry::kFlagsLive ? Flags::kHost : Flags::kSaved;
-  vectors_ensured_ = false;
+  vectors_ensured_ = ends_interpreted_ = false;
   slow_.clear();
   align(16);
   uint8_t* start = const_cast<uint8_t*>(getCurr());
@@ -79,7 +79,8 @@ void Translator::translate(Block& block, std::span<const uint8_t> page, unsigned
   }
   bool open = true;
   unsigned count = 0;
-  for (; open && count < kMostInstructions && next_ < kPageBytes; ++count) {
+  const unsigned most = options_.stress ? 1 + random_() % kMostInstructions : kMostInstructions;
+  for (; open && count < most && next_ < kPageBytes; ++count) {
     offset_ = next_;
     Decoded decoded;
     const std::span<const uint8_t> bytes = page.subspan(offset_, std::min<size_t>(15, kPageBytes - offset_));
@@ -89,17 +90,20 @@ void Translator::translate(Block& block, std::span<const uint8_t> page, unsigned
       interpret_last();
       next_ = std::min<uint32_t>(offset_ + 15, kPageBytes);
       open = false;
-      break;
+      continue;
     }
     next_ = offset_ + decoded.instruction.length;
     decoded_ = &decoded;
     open = one(decoded, bytes.first(decoded.instruction.length));
+    if (const ZydisAccessedFlags* changed = decoded.instruction.cpu_flags)
+      block.undefined_flags = (block.undefined_flags & ~(changed->modified | changed->set_0 | changed->set_1)) | changed->undefined;
   }
   if (open) go_to(next_);
   write_slow();
   check_library();
   block.length = static_cast<uint16_t>(next_ - block.offset);
-  block.instructions = static_cast<uint16_t>(count);
+  block.instructions = static_cast<uint16_t>(count - ends_interpreted_);
+  block.vectors = vectors_ensured_;
   block.code = cache_.executable(start);
   block.code_size = static_cast<uint32_t>(getCurr() - start);
 }
@@ -108,8 +112,8 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
   switch (kind_of(decoded)) {
     case Kind::kPlain: return plain(bytes);
     case Kind::kNothing: return true;
-    case Kind::kLea: return lea_(), true;
-    case Kind::kMoveOffset: return move_offset(), true;
+    case Kind::kLea: return lea_();
+    case Kind::kMoveOffset: return move_offset();
     case Kind::kPush: return push_(), true;
     case Kind::kPop: return pop_(), true;
     case Kind::kLeave: return leave_frame(), true;
@@ -131,6 +135,7 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
 bool Translator::plain(std::span<const uint8_t> bytes) {
   const Decoded& decoded = *decoded_;
   const bool vector = is_vector(decoded);
+  if ((vector && !options_.vectors) || (kind_of(decoded) == Kind::kDivide && !options_.division)) return interpret();
   if (vector) {
     const bool vex = decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
     if (!(vex ? block_->mode.avx() : block_->mode.sse())) return interpret();
@@ -218,12 +223,11 @@ void Translator::load_guest(const Reg64& to, unsigned guest) {
   else mov(to, Reg64(static_cast<int>(host_register(guest))));
 }
 
-void Translator::lea_() {
+bool Translator::lea_() {
   const ZydisDecodedOperand& memory = decoded_->operands[1];
   const ZydisDecodedOperand& target = decoded_->operands[0];
   if (is_rip(memory) && decoded_->instruction.address_width != 64) {
-    interpret();
-    return;
+    return interpret();
   }
   const unsigned guest = id_of(target.reg.value);
   const bool direct = !is_homed(guest) && target.size >= 32 && !is_rip(memory) && memory.mem.base != ZYDIS_REGISTER_NONE &&
@@ -237,7 +241,7 @@ void Translator::lea_() {
     const unsigned size = decoded_->instruction.address_width == 32 ? 4 : target.size / 8u;
     if (size == 8) lea(Reg64(static_cast<int>(host_register(guest))), ptr[place]);
     else lea(Reg32(static_cast<int>(host_register(guest))), ptr[place]);
-    return;
+    return true;
   }
   if (is_rip(memory)) {
     in_context().mov(first_, field(at_.page_base));
@@ -265,16 +269,14 @@ void Translator::lea_() {
   } else {
     mov(Reg64(static_cast<int>(host_register(guest))), first_);
   }
+  return true;
 }
 
-void Translator::move_offset() {
+bool Translator::move_offset() {
   const bool store = decoded_->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
   const ZydisDecodedOperand& memory = decoded_->operands[store ? 0 : 1];
   const unsigned size = memory.size / 8u;
-  if (!can_address(memory)) {
-    interpret();
-    return;
-  }
+  if (!can_address(memory)) return interpret();
   check(memory, size, store);
   switch (size) {
     case 1: store ? mov(byte[first_], al) : mov(al, byte[first_]); break;
@@ -282,6 +284,7 @@ void Translator::move_offset() {
     case 4: store ? mov(dword[first_], eax) : mov(eax, dword[first_]); break;
     default: store ? mov(qword[first_], rax) : mov(rax, qword[first_]); break;
   }
+  return true;
 }
 
 // Stack ----------------------------------------------------------------------------------------------------------------------
@@ -456,6 +459,7 @@ void Translator::ensure_vectors() {
 // The interpreter ------------------------------------------------------------------------------------------------------------
 
 bool Translator::interpret() {
+  if (options_.lockstep) return interpret_last(), false;  // a block is then all translated
   spare_flags();
   in_context().mov(field32(at_.insn), access_info(offset_, next_ - offset_, false));
   call(interpret_);
@@ -463,6 +467,7 @@ bool Translator::interpret() {
 }
 
 void Translator::interpret_last() {
+  ends_interpreted_ = true;
   spare_flags();
   leave_with(Exit::kInterpret, offset_);
 }
@@ -495,7 +500,7 @@ void Translator::leave_with(Exit exit, uint32_t insn) {
 
 // Loops come back with the flags saved, because only such blocks look for requests.
 void Translator::edge(uint32_t target) {
-  if (target <= offset_) spare_flags();
+  if (target <= offset_ || !options_.live_flags) spare_flags();
   const Entry entry = flags_ == Flags::kSaved ? Entry::kFlagsSaved : Entry::kFlagsLive;
   align_displacement(1);
   db(0xe9);
@@ -524,6 +529,11 @@ void Translator::go_to(uint32_t target) {
 }
 
 void Translator::look_up_jump(uint32_t undo) {
+  if (!options_.jumps || options_.lockstep) {
+    in_context().mov(field(at_.argument), first_);
+    in_context().mov(field32(at_.undo), undo);
+    return leave_with(Exit::kLookup, offset_);
+  }
   const int table = static_cast<int>(jump_table_);
   mov(second_, first_);
   shr(second_, 9);

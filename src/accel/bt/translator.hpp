@@ -2,20 +2,22 @@
 #pragma once
 
 #include <deque>
+#include <random>
 #include <span>
 #include <vector>
 
 #include "accel/bt/block.hpp"
 #include "accel/bt/emitter.hpp"
 #include "accel/bt/kinds.hpp"
+#include "accel/debug_options.hpp"
 #include "x86/cpu_model.hpp"
 
 namespace skerry::accel::bt {
 
 class Translator : public Emitter {
  public:
-  Translator(CodeCache& cache, const Offsets& offsets, const x86::CpuModel& model)
-      : Emitter(cache, offsets), model_(model) {}
+  Translator(CodeCache& cache, const Offsets& offsets, const x86::CpuModel& model, const DebugOptions& options)
+      : Emitter(cache, offsets), model_(model), options_(options), random_(options.stress.value_or(0)) {}
 
   // Fills `block`, whose page, offset, entry and mode are set, from `page` of guest code. `jumps` is the place of the
   // mode's table in Context::jumps. The edges to other blocks of the page are appended to `edges`.
@@ -37,8 +39,8 @@ class Translator : public Emitter {
   bool plain(std::span<const uint8_t> bytes);
   bool interpret();
   void interpret_last();
-  void lea_();
-  void move_offset();
+  bool lea_();
+  bool move_offset();
   void push_();
   void pop_();
   void leave_frame();
@@ -82,6 +84,8 @@ class Translator : public Emitter {
   Xbyak::Reg sized(unsigned host, unsigned size) const;
 
   const x86::CpuModel& model_;
+  const DebugOptions options_;
+  std::minstd_rand random_;  // stress
   Block* block_ = nullptr;
   std::deque<Edge>* edges_ = nullptr;
   unsigned jump_table_ = 0;
@@ -89,6 +93,7 @@ class Translator : public Emitter {
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;
   bool vectors_ensured_ = false;
+  bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;
 };
 

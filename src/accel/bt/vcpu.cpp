@@ -17,6 +17,7 @@ using namespace x86;
 namespace {
 
 constexpr unsigned kJumpKeyShift = 48;
+constexpr int kInternalError = 6;  // the exit status of skerry-vm for its own errors
 
 // The GS base is nobody's in a 64-bit program: threads have FS.
 void set_gs(const void* base) {
@@ -31,7 +32,9 @@ void set_gs(const void* base) {
 Runner::Runner(unsigned index, Environment& environment, Engine& engine)
     : engine_(engine),
       context_(std::make_unique<Context>(index, engine.parts().memory, environment, engine.parts().model)),
-      state_(context_->interpreter.state) {
+      state_(context_->interpreter.state),
+      random_(static_cast<uint32_t>(engine.parts().options.stress.value_or(0) + index)) {
+  if (engine.parts().options.lockstep) lockstep_ = std::make_unique<Lockstep>(context_->interpreter);
   context_->owner = this;
   context_->fill = [](Context* context) { return static_cast<Runner*>(context->owner)->fill(); };
   context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
@@ -39,10 +42,36 @@ Runner::Runner(unsigned index, Environment& environment, Engine& engine)
   engine_.add(*context_);
 }
 
+Runner::~Runner() {
+  if (!engine_.parts().options.stats) return;
+  const Engine::Counts all = engine_.counts();
+  log::info("bt: vCPU {}: left translated code for a lookup {}, a link {}, the interpreter {}, a request {}, on a change {}; "
+            "TLB fills {}, instructions interpreted inside blocks {}, lookups by page tables {}; "
+            "{} blocks of {} pages, {} bytes of code, discarded {} times",
+            context_->interpreter.index, counts_.exits[0], counts_.exits[1], counts_.exits[2], counts_.exits[3],
+            counts_.exits[4], counts_.fills, counts_.interpreted, counts_.lookups, all.blocks, all.pages, all.bytes,
+            all.discards);
+}
+
+// What may happen at any moment, happens often.
+void Runner::stress() {
+  switch (random_() % 64) {
+    case 0: return forget_jumps();
+    case 1: return context_->interpreter.flush_tlb();
+    case 2:
+    case 3: return context_->interpreter.set_request(request::kForgetCode);
+    case 4:
+      if (random_() % 16 == 0) engine_.discard_all(*context_, engine_.generation());
+      return;
+    default: return;
+  }
+}
+
 StopReason Runner::run() {
   Interpreter& in = context_->interpreter;
   set_gs(context_.get());
   for (;;) {
+    if (engine_.parts().options.stress) stress();
     if (const auto stop = in.boundary()) return *stop;
     if (in.requests() & request::kForgetCode) {
       in.clear_request(request::kForgetCode);
@@ -53,7 +82,8 @@ StopReason Runner::run() {
       continue;
     }
     const std::optional<Mode> mode = Mode::of(in);
-    if (!mode || !run_translated(*mode)) in.run_some();
+    const bool done = mode && (lockstep_ ? run_in_lockstep(*mode) : run_translated(*mode));
+    if (!done) in.run_some();
   }
 }
 
@@ -79,6 +109,7 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   }
   JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
   if (entry.tag == (rip ^ context_->jump_key)) return reinterpret_cast<const uint8_t*>(entry.code);
+  ++counts_.lookups;
   uint64_t gpa = 0;
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
@@ -115,6 +146,7 @@ bool Runner::run_translated(Mode mode) {
   after_interpreter();
   while (code) {
     const Exit exit = engine_.enter()(context_.get(), code);
+    ++counts_.exits[static_cast<unsigned>(exit)];
     code = nullptr;
     if (!left(exit, code)) break;
   }
@@ -123,6 +155,37 @@ bool Runner::run_translated(Mode mode) {
     context_->interpret_next = false;
     context_->interpreter.execute();
   }
+  return true;
+}
+
+bool Runner::run_in_lockstep(Mode mode) {
+  Interpreter& in = context_->interpreter;
+  mode_ = mode;
+  uint64_t gpa = 0;
+  const std::byte* page = nullptr;
+  if (mode.code64() && !Interpreter::canonical(state_.rip)) return false;
+  if (!in.fetch_page(state_.rip, gpa, page) || !page) return false;
+  const unsigned offset = static_cast<unsigned>(state_.rip & memory::kPageMask);
+  const Block& block = *engine_.block(*context_, page, gpa, offset, mode, Entry::kFlagsSaved);
+  if (block.instructions == 0 || !lockstep_->expect(block)) {
+    in.execute();
+    return true;
+  }
+  context_->page_base = state_.rip & ~memory::kPageMask;
+  after_interpreter();
+  const uint8_t* none = nullptr;
+  const Exit exit = engine_.enter()(context_.get(), block.code);
+  ++counts_.exits[static_cast<unsigned>(exit)];
+  left(exit, none);
+  before_interpreter();
+  context_->interpret_next = false;
+  if (exit == Exit::kPoll) return true;
+  // An access that crosses a page, and the like: the interpreter takes it from there.
+  if (exit == Exit::kInterpret)
+    for (unsigned left = lockstep_->left_to_do(block); left > 0; --left)
+      while (in.execute() == Flow::kRepeat) {
+      }
+  if (!lockstep_->compare(block, block.code)) ::_exit(kInternalError);
   return true;
 }
 
@@ -140,12 +203,16 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
         return false;
       }
       state_.rip = rip;
-      if (in.event_waiting()) return false;
+      if (in.event_waiting() || lockstep_ || engine_.parts().options.stress) return false;
       code = code_at(rip, mode_);
       context_->page_base = rip & ~memory::kPageMask;
       return code != nullptr;
     }
     case Exit::kLink: {
+      if (lockstep_) {
+        state_.rip = address_of(reinterpret_cast<const Edge*>(context_->argument)->target);
+        return false;
+      }
       Edge& edge = *reinterpret_cast<Edge*>(context_->argument);
       state_.rip = address_of(edge.target);
       if (in.requests() & request::kForgetCode) return false;  // the edge may be gone
@@ -164,6 +231,7 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
 
 // Called from translated code: an access missed the TLB.
 bool Runner::fill() {
+  ++counts_.fills;
   const uint64_t linear = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
   const unsigned size = context_->insn >> 16 & 0xff;
   if ((linear & memory::kPageMask) + size > memory::kPageSize) return false;
@@ -173,6 +241,7 @@ bool Runner::fill() {
 // Called from translated code: one instruction by the interpreter. Whether the block goes on behind it.
 bool Runner::interpret() {
   Interpreter& in = context_->interpreter;
+  ++counts_.interpreted;
   const uint32_t offset = context_->insn & 0xffff, length = context_->insn >> 16 & 0xff;
   state_.rip = address_of(offset);
   before_interpreter();

@@ -286,6 +286,16 @@ void Interpreter::run_fast() {
   }
 }
 
+Flow Interpreter::try_one() {
+  insn_start_ = state.rip;
+  const Insn* insn = fetch();
+  if (!insn) return Flow::kFault;
+  state.rip += insn->length;
+  const Flow flow = insn->handler(*this, *insn);
+  if (flow != Flow::kNext) state.rip = insn_start_;
+  return flow;
+}
+
 Flow Interpreter::execute() {
   insn_start_ = state.rip;
   const Insn* insn = fetch();

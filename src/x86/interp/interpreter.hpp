@@ -37,6 +37,18 @@ struct WatchRange {
   bool on_read, on_write;
 };
 
+// Instructions executed to be taken back: the pages that they write to, as they were before. See Interpreter::begin_trial.
+struct Trial {
+  struct Page {
+    std::byte* host;
+    std::array<std::byte, memory::kPageSize> content;
+  };
+  std::vector<Page> pages;
+  bool impossible = false;  // an instruction goes where nothing can be taken back: devices, watched pages
+
+  void save(std::byte* address);
+};
+
 class Interpreter {
  public:
   Interpreter(unsigned index, memory::GuestMemory& memory, Environment& environment, const CpuModel& model);
@@ -266,6 +278,17 @@ class Interpreter {
   void revoke_writes(const std::byte* page) {
     for (Tlb& tlb : tlbs_) tlb.revoke_writes(page);
   }
+  // From begin_trial() to end_trial() try_one() executes instructions whose effect on memory is noted in `trial`, so that
+  // it can be taken back. It delivers no exceptions: Flow::kFault is all that tells of one.
+  void begin_trial(Trial& trial) {
+    trial_ = &trial;
+    tlb_ = &never_;
+  }
+  Flow try_one();
+  void end_trial() {
+    trial_ = nullptr;
+    mode_changed();
+  }
   // Where translated code finds what it uses, in bytes from this object.
   struct Layout {
     size_t state, requests, interest, tlbs;
@@ -339,6 +362,7 @@ class Interpreter {
   std::vector<WatchRange> watchpoints_;
   uint64_t watch_hit_ = 0;
   bool watch_stop_ = false;
+  Trial* trial_ = nullptr;
   bool skip_breakpoint_ = false;  // the debugger's breakpoint here was reported already
   struct {
     uint64_t cr0 = 0, cr4 = 0, efer = 0;

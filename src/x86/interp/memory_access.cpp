@@ -96,6 +96,10 @@ bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64
   }
   gpa = translation.gpa;
   const memory::Page page = memory.page(gpa);
+  if (trial_ && (!page.host || (access.write && (!page.writable || memory.watched(gpa))))) {
+    trial_->impossible = true;
+    return false;
+  }
   if (!page.host || (access.write && !page.writable)) {
     host = nullptr;
     return true;
@@ -185,6 +189,7 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
       piece.host = entry.host(linear);
     else if (!translate(linear, access, tlb, piece.gpa, piece.host, &piece.quiet))
       return false;
+    if (trial_) trial_->save(piece.host);
     linear = (linear + piece.size) & (state.long_mode_active() ? ~uint64_t{0} : 0xffffffff);
     left -= piece.size;
   }
@@ -246,6 +251,7 @@ bool Interpreter::writable_target(uint64_t linear, unsigned size, std::byte*& ho
     if (!translate(next, data_access(true), data_tlb(), gpa, second)) return false;
     host = nullptr;
   }
+  if (host && trial_) trial_->save(host);
   if (host) watch_data(linear, size, true);  // else load_slow and store_slow do
   return true;
 }
@@ -354,6 +360,13 @@ bool Interpreter::pop(unsigned size, uint64_t& value) {
     default: loaded = load<uint64_t>(kSs, from, value); break;
   }
   return loaded;
+}
+
+void Trial::save(std::byte* address) {
+  auto* page = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(address) & ~kPageMask);
+  for (const Page& one : pages)
+    if (one.host == page) return;
+  std::memcpy(pages.emplace_back(Page{page, {}}).content.data(), page, memory::kPageSize);
 }
 
 // For translated code -----------------------------------------------------------------------------------------------------
