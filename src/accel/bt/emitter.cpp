@@ -91,7 +91,7 @@ void Emitter::load_vectors() {
 // rdi: the context; rsi: the code.
 void Emitter::make_enter() {
   align(16);
-  enter_ = reinterpret_cast<Enter>(cache_.executable(getCurr()));
+  enter_ = reinterpret_cast<Enter>(const_cast<uint8_t*>(cache_.executable(getCurr())));
   for (const auto& reg : {rbx, rbp, r12, r13, r14, r15}) push(reg);
   sub(rsp, 8);
   in_context().mov(field(at_.host_stack), rsp);

@@ -137,7 +137,7 @@ bool Interpreter::load_range(uint64_t linear, void* to, unsigned size, PageAcces
     if (host) {
       // Sized accesses: what is aligned is single-copy atomic on a processor.
       switch (part) {
-        case 1: *bytes = static_cast<uint8_t>(__atomic_load_n(host, __ATOMIC_RELAXED)); break;
+        case 1: *bytes = __atomic_load_n(reinterpret_cast<uint8_t*>(host), __ATOMIC_RELAXED); break;
         case 2: {
           const auto v = __atomic_load_n(reinterpret_cast<uint16_t*>(host), __ATOMIC_RELAXED);
           std::memcpy(bytes, &v, 2);
@@ -200,7 +200,7 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
       uint64_t value = 0;
       if (piece.size <= 8) std::memcpy(&value, bytes, piece.size);
       switch (piece.size) {
-        case 1: __atomic_store_n(piece.host, static_cast<std::byte>(value), __ATOMIC_RELAXED); break;
+        case 1: __atomic_store_n(reinterpret_cast<uint8_t*>(piece.host), static_cast<uint8_t>(value), __ATOMIC_RELAXED); break;
         case 2: __atomic_store_n(reinterpret_cast<uint16_t*>(piece.host), static_cast<uint16_t>(value), __ATOMIC_RELAXED); break;
         case 4: __atomic_store_n(reinterpret_cast<uint32_t*>(piece.host), static_cast<uint32_t>(value), __ATOMIC_RELAXED); break;
         case 8: __atomic_store_n(reinterpret_cast<uint64_t*>(piece.host), value, __ATOMIC_RELAXED); break;
