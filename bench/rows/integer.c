@@ -94,10 +94,10 @@ enum { TARGETS = 16, INDIRECT_CALLS = 1 << 16 };
   static __attribute__((noinline)) uint32_t target_##number(uint32_t value) { return value * (2 * number + 3) + number; }
 TARGET(0) TARGET(1) TARGET(2) TARGET(3) TARGET(4) TARGET(5) TARGET(6) TARGET(7)
 TARGET(8) TARGET(9) TARGET(10) TARGET(11) TARGET(12) TARGET(13) TARGET(14) TARGET(15)
-// clang-format on
 static uint32_t (*const targets[TARGETS])(uint32_t) = {
     target_0, target_1, target_2,  target_3,  target_4,  target_5,  target_6,  target_7,
     target_8, target_9, target_10, target_11, target_12, target_13, target_14, target_15};
+// clang-format on
 // Long enough that no branch predictor learns it by heart
 static uint8_t call_order[INDIRECT_CALLS];
 
