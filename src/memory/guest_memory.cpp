@@ -81,6 +81,12 @@ Page GuestMemory::page(Gpa gpa) const {
   return {region->host + ((gpa - region->base) & ~kPageMask), region->writable};
 }
 
+Gpa GuestMemory::gpa_of(const std::byte* host) const {
+  for (const auto& region : regions_)
+    if (const auto offset = static_cast<uint64_t>(host - region->host); offset < region->size) return region->base + offset;
+  return ~Gpa{0};
+}
+
 bool GuestMemory::contains(Gpa gpa, uint64_t size, bool for_write) const {
   if (gpa + size < gpa) return false;
   while (size > 0) {

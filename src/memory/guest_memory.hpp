@@ -90,6 +90,8 @@ class GuestMemory {
   // For what executes guest instructions: the page that holds `gpa`. Before it lets the guest write through
   // Page::host it calls mark_dirty() for that page.
   Page page(Gpa gpa) const;
+  // Where a Page::host is in the guest.
+  Gpa gpa_of(const std::byte* host) const;
   // Changes whenever a Page given out before may be wrong, or a page must be marked dirty anew.
   uint64_t map_generation() const { return generation_.load(std::memory_order_acquire); }
 

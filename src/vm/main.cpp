@@ -1,5 +1,6 @@
 // skerry-vm: is one VM, as a description on a file descriptor says. Started by `skerry run`.
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -126,6 +127,8 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   if (options.exit) return *options.exit;
+  // Arenas of threads ask a file in /proc whether they may shrink, which the sandbox forbids.
+  ::mallopt(M_ARENA_MAX, 1);
   try {
     return run(options);
   } catch (const std::exception& failure) {  // memory, threads: what the standard library throws

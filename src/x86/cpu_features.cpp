@@ -61,6 +61,7 @@ constexpr std::array kFeatures = {
     Feature{"smap", ebx7(20), 1, kAlways},
     Feature{"umip", ecx7(2), 1, kAlways},
     Feature{"fsrm", edx7(4), 1, kAlways},
+    Feature{"arch_capabilities", edx7(29), 1, kAlways},
     Feature{"lahf_lm", ecx8(0), 1, kAlways},
     Feature{"3dnowprefetch", ecx8(8), 1, kAlways},
     Feature{"xsave", ecx1(26), 1, kByHost},

@@ -62,8 +62,9 @@ Block* Engine::find(const std::byte* page, unsigned offset, Mode mode, Entry ent
   return nullptr;
 }
 
-Block* Engine::block(Context& context, const std::byte* page, memory::Gpa gpa, unsigned offset, Mode mode, Entry entry) {
+Block* Engine::block(Context& context, const std::byte* page, unsigned offset, Mode mode, Entry entry) {
   if (Block* block = find(page, offset, mode, entry)) return block;
+  const memory::Gpa gpa = parts_.memory.gpa_of(page);
   bool prepared = false;
   for (;;) {
     const unsigned slot = jump_slot(context, mode);
@@ -173,8 +174,8 @@ void Engine::drop_page(memory::Gpa gpa, Page& page) {
     link->store(block->next.load(std::memory_order_relaxed), std::memory_order_release);
   }
   pages_.erase(gpa);
-  parts_.memory.unwatch(gpa);
   forget_jumps();
+  parts_.memory.unwatch(gpa);  // last: who finds the page unwatched has been told to forget
 }
 
 unsigned Engine::jump_slot(Context& context, Mode mode) {

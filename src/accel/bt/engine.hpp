@@ -35,7 +35,7 @@ class Engine final : public memory::WriteWatcher {
 
   // The block that begins at `offset` of the host page `page`, made if there is none. On the vCPU's thread, outside of
   // translated code.
-  Block* block(Context& context, const std::byte* page, memory::Gpa gpa, unsigned offset, Mode mode, Entry entry);
+  Block* block(Context& context, const std::byte* page, unsigned offset, Mode mode, Entry entry);
   // Makes an edge's jump go straight to `to`, if both are still there.
   void link(Edge& edge, const Block& to, uint64_t generation);
   // Changes when all blocks and edges have been thrown away.

@@ -62,7 +62,11 @@ HomedUse homed_use(const Decoded& decoded) {
 
 // The block ------------------------------------------------------------------------------------------------------------------
 
-void Translator::translate(Block& block, std::span<const uint8_t> page, unsigned jump_slot, std::deque<Edge>& edges) {
+void Translator::translate(Block& block, std::span<const uint8_t> guest_page, unsigned jump_slot, std::deque<Edge>& edges) {
+  // Another vCPU may be changing the bytes: what was decoded has to be what is copied.
+  const size_t size = std::min<size_t>(kMostInstructions * 15, kPageBytes - block.offset);
+  std::memcpy(code_copy_.data() + block.offset, guest_page.data() + block.offset, size);
+  const std::span<const uint8_t> page(code_copy_);
   block_ = &block;
   edges_ = &edges;
   jump_table_ = static_cast<unsigned>(at_.jumps) + jump_slot * kJumpCount * static_cast<unsigned>(sizeof(JumpEntry));

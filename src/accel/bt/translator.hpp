@@ -1,6 +1,7 @@
 // Makes a block of host code of a basic block of guest code. One per VM, used under the engine's lock.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <random>
 #include <span>
@@ -95,6 +96,7 @@ class Translator : public Emitter {
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;
+  std::array<uint8_t, memory::kPageSize> code_copy_{};
 };
 
 }  // namespace skerry::accel::bt

@@ -46,10 +46,10 @@ Runner::~Runner() {
   if (!engine_.parts().options.stats) return;
   const Engine::Counts all = engine_.counts();
   log::info("bt: vCPU {}: left translated code for a lookup {}, a link {}, the interpreter {}, a request {}, on a change {}; "
-            "TLB fills {}, instructions interpreted inside blocks {}, lookups by page tables {}; "
+            "TLB fills {}, instructions interpreted inside blocks {}, lookups of blocks {}, jumps forgotten {} times; "
             "{} blocks of {} pages, {} bytes of code, discarded {} times",
             context_->interpreter.index, counts_.exits[0], counts_.exits[1], counts_.exits[2], counts_.exits[3],
-            counts_.exits[4], counts_.fills, counts_.interpreted, counts_.lookups, all.blocks, all.pages, all.bytes,
+            counts_.exits[4], counts_.fills, counts_.interpreted, counts_.lookups, counts_.forgotten, all.blocks, all.pages, all.bytes,
             all.discards);
 }
 
@@ -94,6 +94,7 @@ uint64_t Runner::address_of(uint32_t offset) const {
 
 // A new key is what makes every entry old.
 void Runner::forget_jumps() {
+  ++counts_.forgotten;
   context_->jump_key += uint64_t{1} << kJumpKeyShift;
   if (context_->jump_key != 0) return;
   std::memset(context_->jumps, 0, sizeof context_->jumps);
@@ -110,12 +111,11 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
   if (entry.tag == (rip ^ context_->jump_key)) return reinterpret_cast<const uint8_t*>(entry.code);
   ++counts_.lookups;
-  uint64_t gpa = 0;
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
-  if (!in.fetch_page(rip, gpa, page) || !page) return nullptr;
+  if (!in.fetch_page(rip, page) || !page) return nullptr;
   const Block* block =
-      engine_.block(*context_, page, gpa, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
+      engine_.block(*context_, page, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
   // The table may have been given to another mode meanwhile.
   context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)] = {
       rip ^ context_->jump_key, reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
@@ -127,10 +127,9 @@ const uint8_t* Runner::follow(Edge& edge) {
   const Edge wanted = edge;
   const uint64_t rip = address_of(wanted.target);
   state_.rip = rip;
-  uint64_t gpa = 0;
   const std::byte* page = nullptr;
-  if (!context_->interpreter.fetch_page(rip, gpa, page) || !page) return nullptr;
-  const Block* to = engine_.block(*context_, page, gpa, wanted.target, mode_, wanted.entry);
+  if (!context_->interpreter.fetch_page(rip, page) || !page) return nullptr;
+  const Block* to = engine_.block(*context_, page, wanted.target, mode_, wanted.entry);
   if (page == wanted.from_page) engine_.link(edge, *to, generation);
   return to->code;
 }
@@ -161,12 +160,11 @@ bool Runner::run_translated(Mode mode) {
 bool Runner::run_in_lockstep(Mode mode) {
   Interpreter& in = context_->interpreter;
   mode_ = mode;
-  uint64_t gpa = 0;
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(state_.rip)) return false;
-  if (!in.fetch_page(state_.rip, gpa, page) || !page) return false;
+  if (!in.fetch_page(state_.rip, page) || !page) return false;
   const unsigned offset = static_cast<unsigned>(state_.rip & memory::kPageMask);
-  const Block& block = *engine_.block(*context_, page, gpa, offset, mode, Entry::kFlagsSaved);
+  const Block& block = *engine_.block(*context_, page, offset, mode, Entry::kFlagsSaved);
   if (block.instructions == 0 || !lockstep_->expect(block)) {
     in.execute();
     return true;

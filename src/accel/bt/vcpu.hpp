@@ -41,7 +41,7 @@ class Runner {
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
   struct {
-    uint64_t exits[5], fills, interpreted, lookups;
+    uint64_t exits[5], fills, interpreted, lookups, forgotten;
   } counts_ = {};
 };
 

@@ -270,7 +270,7 @@ class Interpreter {
   // Whether an access of a byte there can go straight to host memory; its TLB entry is made then. Raises nothing.
   bool fill(uint64_t linear, bool write);
   // The host page that code at `linear` comes from; null if it is no memory. False: an exception has been raised.
-  bool fetch_page(uint64_t linear, uint64_t& gpa, const std::byte*& page);
+  bool fetch_page(uint64_t linear, const std::byte*& page);
   // Changes with every change of the mapping from linear to physical addresses that the guest has told of.
   uint64_t mapping_epoch() const { return mapping_epoch_; }
   unsigned tlb_index() const { return static_cast<unsigned>(&data_tlb() - tlbs_.data()); }

@@ -384,14 +384,19 @@ bool Interpreter::fill(uint64_t linear, bool write) {
   return (write ? entry.write_tag : entry.read_tag) == (linear & ~kPageMask);
 }
 
-bool Interpreter::fetch_page(uint64_t linear, uint64_t& gpa, const std::byte*& page) {
+bool Interpreter::fetch_page(uint64_t linear, const std::byte*& page) {
+  Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
+  if (const TlbEntry& entry = tlb.at(linear); entry.fetch_tag == (linear & ~kPageMask)) {
+    page = reinterpret_cast<const std::byte*>(entry.host_page);
+    return true;
+  }
   PageAccess access;
   access.fetch = true;
   access.user = cpl_ == 3;
+  uint64_t gpa = 0;
   std::byte* host = nullptr;
-  if (!translate(linear, access, tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb], gpa, host)) return false;
+  if (!translate(linear, access, tlb, gpa, host)) return false;
   page = host ? host - (linear & kPageMask) : nullptr;
-  gpa &= ~kPageMask;
   return true;
 }
 

@@ -12,7 +12,7 @@ namespace {
 enum Msr : uint32_t {
   kP5McAddr = 0x0, kP5McType = 0x1, kTsc = 0x10, kPlatformId = 0x17, kEblCrPoweron = 0x2a, kEbcFrequencyId = 0x2c,
   kFeatureControl = 0x3a, kTscAdjust = 0x3b, kBiosUpdateTrigger = 0x79, kBiosSignId = 0x8b, kFsbFreq = 0xcd,
-  kPlatformInfo = 0xce, kMtrrCap = 0xfe, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
+  kPlatformInfo = 0xce, kMtrrCap = 0xfe, kArchCapabilities = 0x10a, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
   kSysenterCs = 0x174, kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179, kMcgStatus = 0x17a, kMcgCtl = 0x17b,
   kPerfStatus = 0x198, kPerfCtl = 0x199, kMiscEnable = 0x1a0, kDebugctl = 0x1d9, kLbrFromIp = 0x1db, kLbrIntToIp = 0x1de,
   kMtrrPhysBase0 = 0x200, kMtrrFix64k00000 = 0x250, kMtrrFix16k80000 = 0x258, kMtrrFix16kA0000 = 0x259,
@@ -52,6 +52,11 @@ const AmdMsr* amd_msr(const CpuModel& model, uint32_t index) {
     if (msr.index == index) return &msr;
   return nullptr;
 }
+
+// What a guest has nothing to defend against by its page tables or by clearing buffers: no access of it reaches the
+// processor before a check in software has allowed it. RDCL_NO, SKIP_L1DFL_VMENTRY, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO,
+// SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, GDS_NO, RFDS_NO. Intel SDM vol. 4, table 2-2.
+constexpr uint64_t kNotAffected = bit(0) | bit(3) | bit(5) | bit(6) | bit(8) | bit(13) | bit(14) | bit(15) | bit(26) | bit(27);
 
 constexpr unsigned kBanks = 4;  // of machine-check registers, four each
 
@@ -132,6 +137,7 @@ bool read_msr(Interpreter& in, uint32_t index, uint64_t& value) {
     case kFsBase: value = s.seg[kFs].base; return true;
     case kGsBase: value = s.seg[kGs].base; return true;
     case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
+    case kArchCapabilities: value = kNotAffected; return true;
     case kFeatureControl: value = 1; return true;        // locked, nothing enabled
     case kBiosSignId: value = uint64_t{1} << 32; return true;
     case kPlatformInfo: value = (in.model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
