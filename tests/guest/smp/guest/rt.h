@@ -160,7 +160,7 @@ void run_probe(struct probe *p, const void *code);
 // The usual form of code under test: `int DONE` behind it
 #define SNIPPET(name, text) \
   extern const u8 name[];   \
-  asm(".pushsection .text.snippets\n .globl " #name "\n" #name ":\n" text "\n int $0x70\n .popsection")
+  asm(".pushsection .text.snippets\n" #name ":\n" text "\n int $0x70\n .popsection")
 
 // ---------------------------------------------------------------------------------------------
 // Paging. Memory below 4 GiB is mapped one to one for all rings. In the window, cases map what they like.
