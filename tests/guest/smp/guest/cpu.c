@@ -97,6 +97,7 @@ void run_probe(struct probe *p, const void *code) {
   t.ss = p->ss ? p->ss : t.cs & 3 ? USER_DATA : DATA;
   t.rflags = p->rflags | FL_1;
   p->events = 0;
+  if (t.cs & 3) asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DATA));  // IRET would make others null
   cpu->probe = p;
   enter_trap(&t, &cpu->scratch[0]);
   if (flags & FL_IF) sti();

@@ -248,7 +248,7 @@ start_info:
 
         .bss
         .align  4096
-        .globl  pml4, idt
+        .globl  pml4, pds, idt
 pml4:   .skip   4096
 pdpt:   .skip   4096
 pds:    .skip   4 * 4096
