@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "accel/debug_options.hpp"
 #include "base/result.hpp"
 #include "x86/cpu_state.hpp"
 #include "x86/environment.hpp"
@@ -96,6 +97,7 @@ class Accelerator {
 struct AcceleratorParts {
   memory::GuestMemory& memory;
   const x86::CpuModel& model;
+  DebugOptions options = {};
 };
 
 }  // namespace skerry::accel

@@ -56,7 +56,7 @@ void add_host_options(CLI::App& app, RunOptions& o) {
                  "Debugger: tcp::PORT (on 127.0.0.1), tcp:HOST:PORT or unix:PATH; with ',wait' behind it the guest "
                  "does not start before gdb lets it")
       ->type_name("ADDR");
-  app.add_option("--debug", o.debug, fmt::format("Log of: {}", fmt::join(debug_choices(), ", ")))
+  app.add_option("--debug", o.debug, fmt::format("Log of a category, or a means to find errors: {}", fmt::join(debug_choices(), ", ")))
       ->type_name("CATEGORY,...");
 }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "accel/debug_options.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
 
@@ -119,6 +120,7 @@ std::vector<std::string> accelerator_choices() {
   std::vector<std::string> all;
   for (const std::string_view name : config::accelerators())
     if (name != "kvm") all.emplace_back(name);
+  for (const std::string_view name : accel::debug_option_names()) all.emplace_back(name);
   return all;
 }
 

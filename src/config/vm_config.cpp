@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "accel/debug_options.hpp"
 #include "base/log.hpp"
 
 namespace skerry::config {
@@ -139,10 +140,17 @@ Result<void> validate(const VmConfig& config) {
     if (auto good = check_gdb(*config.gdb); !good) return good;
   std::vector<std::string_view> categories = log::category_names();
   categories.push_back("all");
+  const std::vector<std::string_view> options = accel::debug_option_names();
+  categories.insert(categories.end(), options.begin(), options.end());
   if (config.debug.size() > categories.size())
     return error("debug: has {} entries; name each category once", config.debug.size());
-  for (const std::string& category : config.debug)
-    if (auto good = check_choice("debug", category, categories); !good) return good;
+  for (const std::string& word : config.debug) {
+    accel::DebugOptions ignored;
+    auto known = accel::apply(word, ignored);
+    if (!known) return std::move(known).error().in("debug");
+    if (*known) continue;
+    if (auto good = check_choice("debug", word, categories); !good) return good;
+  }
   return ok();
 }
 

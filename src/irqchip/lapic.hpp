@@ -95,7 +95,7 @@ class Lapic final : public bus::Device {
   static const std::array<uint32_t, kLvtCount> kLvtWritable;
 
   // What other threads need to know for routing, in one atomic.
-  struct Routing {
+  struct alignas(8) Routing {
     uint32_t ldr = 0;
     uint8_t priority = 0;  // PPR
     Mode mode = Mode::kDisabled;

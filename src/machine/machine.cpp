@@ -44,7 +44,10 @@ Result<void> Machine::build() {
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_});
+  accel::DebugOptions options;
+  for (const std::string& word : config_.debug) (void)accel::apply(word, options);
+  if (options.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, options});
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(*accelerator);
   kvm_clock_ = std::make_unique<devices::KvmClock>(loop_.clock(), memory_, config_.vcpus, tsc_.hz(),

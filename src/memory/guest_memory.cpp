@@ -38,6 +38,7 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
   region->name = std::move(name);
   region->backing = std::move(backing);
   region->dirty = std::make_unique<std::atomic<uint64_t>[]>((size / kPageSize + 63) / 64);
+  region->marks = std::make_unique<std::atomic<uint8_t>[]>(size / kPageSize);
   log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, writable ? "RAM" : "ROM",
              region->name);
   Region* raw = region.get();
@@ -106,28 +107,36 @@ bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
 
 bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) {
   if (!contains(gpa, from.size(), true)) return false;
-  mark_dirty(gpa, from.size());
-  while (!from.empty()) {
-    const Region* region = find(gpa);
-    const uint64_t here = std::min<uint64_t>(from.size(), region->base + region->size - gpa);
-    std::memcpy(region->host + (gpa - region->base), from.data(), here);
+  const uint64_t size = from.size();
+  for (Gpa at = gpa; !from.empty();) {
+    const Region* region = find(at);
+    const uint64_t here = std::min<uint64_t>(from.size(), region->base + region->size - at);
+    std::memcpy(region->host + (at - region->base), from.data(), here);
     from = from.subspan(here);
-    gpa += here;
+    at += here;
   }
+  written(gpa, size);
   return true;
 }
 
 bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
   if (!contains(gpa, size, true)) return false;
-  mark_dirty(gpa, size);
-  while (size > 0) {
-    const Region* region = find(gpa);
-    const uint64_t here = std::min(size, region->base + region->size - gpa);
-    std::memset(region->host + (gpa - region->base), value, here);
-    size -= here;
-    gpa += here;
+  for (uint64_t done = 0; done < size;) {
+    const Region* region = find(gpa + done);
+    const uint64_t here = std::min(size - done, region->base + region->size - (gpa + done));
+    std::memset(region->host + (gpa + done - region->base), value, here);
+    done += here;
   }
+  written(gpa, size);
   return true;
+}
+
+void GuestMemory::written(Gpa gpa, uint64_t size) {
+  if (size == 0) return;
+  mark_dirty(gpa, size);
+  if (!watcher_) return;
+  for (Gpa at = gpa & ~kPageMask; at <= gpa + size - 1; at += kPageSize)
+    if (find(at) && watched(at)) return watcher_->written(gpa, size);
 }
 
 void GuestMemory::mark_dirty(Gpa gpa, uint64_t size) {

@@ -32,6 +32,13 @@ struct Page {
   bool writable = false;  // false: ROM; writes are dropped
 };
 
+// Told of writes to watched pages, after the write, on the writer's thread: what was derived from the old content goes.
+class WriteWatcher {
+ public:
+  virtual ~WriteWatcher() = default;
+  virtual void written(Gpa gpa, uint64_t size) = 0;
+};
+
 class GuestMemory {
  public:
   GuestMemory() = default;
@@ -65,7 +72,7 @@ class GuestMemory {
     const Page at = aligned<T>(gpa);
     if (!at.host || !at.writable) return false;
     __atomic_store_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), value, __ATOMIC_RELEASE);
-    mark_dirty(gpa, sizeof(T));
+    written(gpa, sizeof(T));
     return true;
   }
   // Replaces `expected` by `desired` atomically; false if the memory held something else or is not writable.
@@ -76,7 +83,7 @@ class GuestMemory {
     if (!__atomic_compare_exchange_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), &expected, desired, false,
                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
       return false;
-    mark_dirty(gpa, sizeof(T));
+    written(gpa, sizeof(T));
     return true;
   }
 
@@ -92,7 +99,27 @@ class GuestMemory {
   bool dirty(Gpa gpa) const;
   void clear_dirty();
 
+  // Watched pages: how a translator learns that code has changed. A write through read(), write(), load(), store() tells
+  // the watcher by itself. What lets the guest write through Page::host claims the page first.
+  void set_watcher(WriteWatcher* watcher) { watcher_ = watcher; }  // while no vCPU runs
+  // Whether the guest may write through Page::host without telling anybody. False: the page is watched; written() has to
+  // be called after each write.
+  bool claim(Gpa gpa) { return !(mark(gpa).fetch_or(kClaimed) & kWatched); }
+  // Watches the page from now on. True if it may be claimed: then every vCPU has to give it up, and unclaim() be called,
+  // before its content can be relied on.
+  bool watch(Gpa gpa) { return mark(gpa).fetch_or(kWatched) & kClaimed; }
+  void unclaim(Gpa gpa) { mark(gpa).fetch_and(static_cast<uint8_t>(~kClaimed)); }
+  void unwatch(Gpa gpa) { mark(gpa).fetch_and(static_cast<uint8_t>(~kWatched)); }
+  bool watched(Gpa gpa) const { return mark(gpa).load() & kWatched; }
+  void written(Gpa gpa, uint64_t size);
+
  private:
+  static constexpr uint8_t kClaimed = 1, kWatched = 2;
+  std::atomic<uint8_t>& mark(Gpa gpa) const {
+    const Region* region = find(gpa);  // the caller has a Page of it
+    return region->marks[(gpa - region->base) / kPageSize];
+  }
+
   struct Region {
     Gpa base;
     uint64_t size;
@@ -101,6 +128,7 @@ class GuestMemory {
     std::string name;
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
+    std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
   };
   template <typename T>
   Page aligned(Gpa gpa) const {
@@ -114,6 +142,7 @@ class GuestMemory {
 
   std::vector<std::unique_ptr<Region>> regions_;  // sorted by base
   std::atomic<uint64_t> generation_{1};
+  WriteWatcher* watcher_ = nullptr;
 };
 
 }  // namespace skerry::memory

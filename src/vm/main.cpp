@@ -100,7 +100,7 @@ Result<void> close_sandbox(vm::Vm& vm) {
 int run(const Options& options) {
   auto config = read_config(options.config_fd);
   if (!config) return fail(config.error(), vm::kExitBadInput);
-  for (const std::string& category : config->debug) (void)log::enable(category);
+  for (const std::string& word : config->debug) (void)log::enable(word);  // those that are none are the accelerator's
   auto signals = catch_signals();
   if (!signals) return fail(signals.error(), vm::kExitInternal);
 

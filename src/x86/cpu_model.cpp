@@ -29,7 +29,7 @@ constexpr std::array kLevels = {Level{"x86-64-v1", 1}, Level{"x86-64-v2", 2}, Le
 
 CpuidResult host_cpuid(uint32_t leaf, uint32_t subleaf) {
   CpuidResult r;
-  if (leaf >= 0x80000000 ? __get_cpuid_max(0x80000000, nullptr) < leaf : __get_cpuid_max(0, nullptr) < leaf) return r;
+  if (static_cast<uint32_t>(__get_cpuid_max(leaf & 0x80000000, nullptr)) < leaf) return r;
   __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
   return r;
 }

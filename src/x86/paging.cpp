@@ -170,6 +170,7 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
     translation.writable = may_write && (access.write || (leaf & pte::kD));
     translation.executable = may_fetch;
     translation.readable = may_read;
+    translation.large = offset_mask > memory::kPageMask;
     return WalkStatus::kOk;
   }
 }

@@ -20,6 +20,7 @@ struct Translation {
   bool writable = false;   // a write with the same privilege would be allowed and the dirty flag is set already
   bool executable = false; // a fetch with the same privilege would be allowed
   bool readable = true;    // a read with the same privilege would be allowed
+  bool large = false;      // mapped by a page of more than 4 KiB
 };
 
 enum class WalkStatus : uint8_t { kOk, kPageFault };

@@ -41,7 +41,6 @@ Interpreter::Interpreter(unsigned vcpu_index, memory::GuestMemory& guest_memory,
       env(environment),
       model(cpu_model),
       index(vcpu_index),
-      tlbs_(new Tlb[3]),
       memo_(map_memo()),
       thunks_(std::make_unique<HostThunks>()) {
   tlb_ = &tlbs_[0];
@@ -90,7 +89,7 @@ void Interpreter::mode_changed() {
   code_base_ = code64_ ? 0 : cs.base;
   code_mask_ = code64_ ? ~uint64_t{0} : 0xffffffff;
   fetch_limit_ = code64_ ? ~uint64_t{0} : cs.limit;
-  fetch_page_ = TlbEntry::kNoPage;
+  fetch_page_ = kNoPage;
 
   alignment_check_ = cpl_ == 3 && (state.cr0 & cr0::kAm) && (state.rflags & flags::kAc);
   data_breakpoints_ = !watchpoints_.empty();
@@ -102,21 +101,22 @@ void Interpreter::mode_changed() {
   }
   tlb_ = alignment_check_ || data_breakpoints_ ? &never_ : &data_tlb();
 
-  interest_ = request::kKick | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
+  interest_ = request::kKick | request::kForgetCode | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
               (state.nmi_blocked ? 0 : request::kNmi);
   careful_ = any_breakpoint || state.sti_shadow || state.mov_ss_shadow || (state.rflags & (flags::kTf | flags::kRf));
 }
 
 void Interpreter::flush_tlb() {
-  for (unsigned i = 0; i < 3; ++i) tlbs_[i].clear();
-  fetch_page_ = TlbEntry::kNoPage;
+  for (Tlb& tlb : tlbs_) tlb.clear();
+  ++mapping_epoch_;
+  fetch_page_ = kNoPage;
   map_generation_ = memory.map_generation();
 }
 
 void Interpreter::flush_page(uint64_t linear) {
-  // Large pages are cached by 4 KiB; INVLPG must drop all of one, and its size is no longer known here.
-  (void)linear;
-  flush_tlb();
+  for (Tlb& tlb : tlbs_) tlb.drop_page(linear);
+  fetch_page_ = kNoPage;
+  ++mapping_epoch_;
 }
 
 uint64_t Interpreter::gpr_sized(unsigned number, unsigned size) const {
@@ -286,6 +286,30 @@ void Interpreter::run_fast() {
   }
 }
 
+Flow Interpreter::try_one() {
+  insn_start_ = state.rip;
+  const Insn* insn = fetch();
+  if (!insn) return Flow::kFault;
+  state.rip += insn->length;
+  const Flow flow = insn->handler(*this, *insn);
+  if (flow != Flow::kNext) state.rip = insn_start_;
+  return flow;
+}
+
+Flow Interpreter::execute() {
+  insn_start_ = state.rip;
+  const Insn* insn = fetch();
+  if (!insn) {
+    finish(Flow::kFault);
+    return Flow::kFault;
+  }
+  record(*insn);
+  state.rip += insn->length;
+  const Flow flow = insn->handler(*this, *insn);
+  finish(flow);
+  return flow;
+}
+
 // One instruction with everything that may come before and after it.
 std::optional<StopReason> Interpreter::careful_step() {
   const uint64_t linear = (state.rip + code_base_) & code_mask_;
@@ -355,7 +379,7 @@ bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
   Tlb& tlb = tlbs_[cpl_ == 3 ? 0 : 1];
   const TlbEntry& entry = tlb.at(linear);
   if (entry.fetch_tag == (linear & ~memory::kPageMask))
-    host = reinterpret_cast<std::byte*>(entry.host_bias + linear);
+    host = entry.host(linear);
   else if (!translate(linear, access, tlb, gpa, host))
     return false;
   if (!host) {

@@ -27,6 +27,7 @@ class HostThunks;
 // Requests from other threads, looked at between instructions.
 namespace request {
 constexpr uint32_t kKick = 1, kInterrupt = 2, kNmi = 4;
+constexpr uint32_t kForgetCode = 8;  // to a translator: blocks are gone
 }
 
 enum class StopReason : uint8_t { kKicked, kHalted, kTripleFault, kBreakpoint, kWatchpoint, kStepped };
@@ -34,6 +35,18 @@ enum class StopReason : uint8_t { kKicked, kHalted, kTripleFault, kBreakpoint, k
 struct WatchRange {
   uint64_t address, length;
   bool on_read, on_write;
+};
+
+// Instructions executed to be taken back: the pages that they write to, as they were before. See Interpreter::begin_trial.
+struct Trial {
+  struct Page {
+    std::byte* host;
+    std::array<std::byte, memory::kPageSize> content;
+  };
+  std::vector<Page> pages;
+  bool impossible = false;  // an instruction goes where nothing can be taken back: devices, watched pages
+
+  void save(std::byte* address);
 };
 
 class Interpreter {
@@ -136,7 +149,7 @@ class Interpreter {
   [[nodiscard]] bool load_linear(uint64_t linear, T& value) {
     const TlbEntry& entry = tlb_->at(linear);
     if (entry.read_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
-      value = __atomic_load_n(reinterpret_cast<const T*>(entry.host_bias + linear), __ATOMIC_RELAXED);
+      value = __atomic_load_n(reinterpret_cast<const T*>(entry.host(linear)), __ATOMIC_RELAXED);
       return true;
     }
     uint64_t wide = 0;
@@ -148,7 +161,7 @@ class Interpreter {
   [[nodiscard]] bool store_linear(uint64_t linear, T value) {
     const TlbEntry& entry = tlb_->at(linear);
     if (entry.write_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
-      __atomic_store_n(reinterpret_cast<T*>(entry.host_bias + linear), value, __ATOMIC_RELAXED);
+      __atomic_store_n(reinterpret_cast<T*>(entry.host(linear)), value, __ATOMIC_RELAXED);
       return true;
     }
     return store_slow(linear, sizeof(T), value);
@@ -157,13 +170,11 @@ class Interpreter {
   // instructions, which then work up to the end of the page.
   const std::byte* ready_to_read(uint64_t linear) const {
     const TlbEntry& entry = tlb_->at(linear);
-    return entry.read_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<const std::byte*>(entry.host_bias + linear)
-                                                           : nullptr;
+    return entry.read_tag == (linear & ~memory::kPageMask) ? entry.host(linear) : nullptr;
   }
   std::byte* ready_to_write(uint64_t linear) const {
     const TlbEntry& entry = tlb_->at(linear);
-    return entry.write_tag == (linear & ~memory::kPageMask) ? reinterpret_cast<std::byte*>(entry.host_bias + linear)
-                                                            : nullptr;
+    return entry.write_tag == (linear & ~memory::kPageMask) ? entry.host(linear) : nullptr;
   }
 
   // Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM vol. 3, 4.6.1).
@@ -245,11 +256,48 @@ class Interpreter {
   // Delivers an exception, interrupt or trap through the IDT by the current mode (SDM vol. 3, chapter 6).
   [[nodiscard]] bool deliver(PendingEvent event, bool external);
 
+  // For a translator, which runs guest code with this object's state and TLB, and leaves everything rare to it ----------
+
+  // What comes before the next instruction: requests, events. A reason to stop, if there is one.
+  std::optional<StopReason> boundary();
+  // Whether instructions have to be taken one by one, with careful_step().
+  bool careful() const { return careful_; }
+  std::optional<StopReason> careful_step();
+  // One instruction, with the delivery of what it raises. Flow::kNext: it did nothing to the mode.
+  Flow execute();
+  // Instructions until a request comes or the mode changes.
+  void run_some() { run_fast(); }
+  // Whether an access of a byte there can go straight to host memory; its TLB entry is made then. Raises nothing.
+  bool fill(uint64_t linear, bool write);
+  // The host page that code at `linear` comes from; null if it is no memory. False: an exception has been raised.
+  bool fetch_page(uint64_t linear, uint64_t& gpa, const std::byte*& page);
+  // Changes with every change of the mapping from linear to physical addresses that the guest has told of.
+  uint64_t mapping_epoch() const { return mapping_epoch_; }
+  unsigned tlb_index() const { return static_cast<unsigned>(&data_tlb() - tlbs_.data()); }
+  CodeSize code_size() const { return code_size_; }
+  void revoke_writes(const std::byte* page) {
+    for (Tlb& tlb : tlbs_) tlb.revoke_writes(page);
+  }
+  // From begin_trial() to end_trial() try_one() executes instructions whose effect on memory is noted in `trial`, so that
+  // it can be taken back. It delivers no exceptions: Flow::kFault is all that tells of one.
+  void begin_trial(Trial& trial) {
+    trial_ = &trial;
+    tlb_ = &never_;
+  }
+  Flow try_one();
+  void end_trial() {
+    trial_ = nullptr;
+    mode_changed();
+  }
+  // Where translated code finds what it uses, in bytes from this object.
+  struct Layout {
+    size_t state, requests, interest, tlbs;
+  };
+  Layout layout() const;
+
  private:
   friend class InterpreterTest;
 
-  std::optional<StopReason> boundary();
-  std::optional<StopReason> careful_step();
   void run_fast();
   void finish(Flow flow);
   void deliver_exception(Exception exception);
@@ -272,7 +320,7 @@ class Interpreter {
   bool load_slow(uint64_t linear, unsigned size, uint64_t& value);
   bool store_slow(uint64_t linear, unsigned size, uint64_t value);
   bool writable_target(uint64_t linear, unsigned size, std::byte*& host);
-  bool translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64_t& gpa, std::byte*& host);
+  bool translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64_t& gpa, std::byte*& host, bool* quiet = nullptr);
   bool load_range(uint64_t linear, void* to, unsigned size, PageAccess access, Tlb& tlb);
   bool store_range(uint64_t linear, const void* from, unsigned size, PageAccess access, Tlb& tlb);
   bool misaligned(uint64_t linear, unsigned size);
@@ -280,6 +328,7 @@ class Interpreter {
   PageAccess data_access(bool write) const;
   PageAccess system_access(bool write) const;
   Tlb& data_tlb();
+  const Tlb& data_tlb() const { return const_cast<Interpreter*>(this)->data_tlb(); }
   Tlb& system_tlb();
 
   std::atomic<uint32_t> requests_{0};
@@ -294,15 +343,17 @@ class Interpreter {
   // Code: linear = (rip + code_base_) & code_mask_.
   uint64_t code_base_ = 0, code_mask_ = 0, fetch_limit_ = 0;
   CodeSize code_size_ = CodeSize::k16;
-  uint64_t fetch_page_ = TlbEntry::kNoPage;  // linear page that code comes from
+  uint64_t fetch_page_ = kNoPage;  // linear page that code comes from
   const uint8_t* fetch_host_ = nullptr;
   Exception fault_;
   uint64_t pending_debug_ = 0;  // DR6 bits of traps to deliver
   bool step_trap_ = false;
   uint64_t executed_ = 0;
   uint64_t map_generation_ = 0;
+  uint64_t mapping_epoch_ = 0;
+  static constexpr uint64_t kNoPage = 1;
 
-  std::unique_ptr<Tlb[]> tlbs_;  // user, supervisor, supervisor under SMAP
+  std::array<Tlb, 3> tlbs_;  // user, supervisor, supervisor under SMAP
   Tlb never_;
   std::span<Insn> memo_;  // mapped in huge pages where the host has them
   std::unique_ptr<HostThunks> thunks_;
@@ -311,6 +362,7 @@ class Interpreter {
   std::vector<WatchRange> watchpoints_;
   uint64_t watch_hit_ = 0;
   bool watch_stop_ = false;
+  Trial* trial_ = nullptr;
   bool skip_breakpoint_ = false;  // the debugger's breakpoint here was reported already
   struct {
     uint64_t cr0 = 0, cr4 = 0, efer = 0;
@@ -333,7 +385,7 @@ bool Interpreter::modify(unsigned segment, uint64_t offset, bool locked, Change 
   const TlbEntry& entry = tlb_->at(linear);
   std::byte* host = nullptr;
   if (entry.write_tag == ((linear + (sizeof(T) - 1)) & ~memory::kPageMask)) [[likely]] {
-    host = reinterpret_cast<std::byte*>(entry.host_bias + linear);
+    host = entry.host(linear);
   } else if (!writable_target(linear, sizeof(T), host)) {
     return false;
   }

@@ -86,7 +86,8 @@ void Interpreter::watch_data(uint64_t linear, unsigned size, bool write) {
 
 // The one way from a linear address to memory: walks the page tables and remembers the result in `tlb`. `host` is null
 // for devices, and for writes to ROM.
-bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64_t& gpa, std::byte*& host) {
+// `quiet` is false where a write has to be told of: see written().
+bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64_t& gpa, std::byte*& host, bool* quiet) {
   Translation translation;
   uint32_t error_code = 0;
   if (walk(memory, state, model.physical_address_bits(), linear, access, translation, error_code) != WalkStatus::kOk) {
@@ -95,22 +96,30 @@ bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64
   }
   gpa = translation.gpa;
   const memory::Page page = memory.page(gpa);
+  if (trial_ && (!page.host || (access.write && (!page.writable || memory.watched(gpa))))) {
+    trial_->impossible = true;
+    return false;
+  }
   if (!page.host || (access.write && !page.writable)) {
     host = nullptr;
     return true;
   }
   host = page.host + (gpa & kPageMask);
-  if (access.write) memory.mark_dirty(gpa, 1);
   TlbEntry& entry = tlb.at(linear);
   const uint64_t tag = linear & ~kPageMask;
-  const uintptr_t bias = reinterpret_cast<uintptr_t>(host) - linear;
-  if (entry.host_bias != bias || (entry.read_tag != tag && entry.fetch_tag != tag && entry.write_tag != tag)) {
-    entry = {};
-    entry.host_bias = bias;
+  const uintptr_t host_page = reinterpret_cast<uintptr_t>(host) & ~kPageMask;
+  if (entry.host_page != host_page || (entry.read_tag != tag && entry.fetch_tag != tag && entry.write_tag != tag)) {
+    tlb.drop(linear);
+    entry.host_page = host_page;
   }
+  if (translation.large) tlb.note_large(linear);
   if (translation.readable) entry.read_tag = tag;
   if (translation.executable) entry.fetch_tag = tag;
-  if (access.write && translation.writable) entry.write_tag = tag;
+  if (!access.write) return true;
+  memory.mark_dirty(gpa, 1);
+  const bool claimed = memory.claim(gpa);
+  if (claimed && translation.writable) entry.write_tag = tag;
+  if (quiet) *quiet = claimed;
   return true;
 }
 
@@ -122,13 +131,13 @@ bool Interpreter::load_range(uint64_t linear, void* to, unsigned size, PageAcces
     std::byte* host = nullptr;
     const TlbEntry& entry = tlb.at(linear);
     if (entry.read_tag == (linear & ~kPageMask))
-      host = reinterpret_cast<std::byte*>(entry.host_bias + linear);
+      host = entry.host(linear);
     else if (!translate(linear, access, tlb, gpa, host))
       return false;
     if (host) {
       // Sized accesses: what is aligned is single-copy atomic on a processor.
       switch (part) {
-        case 1: *bytes = static_cast<uint8_t>(__atomic_load_n(host, __ATOMIC_RELAXED)); break;
+        case 1: *bytes = __atomic_load_n(reinterpret_cast<uint8_t*>(host), __ATOMIC_RELAXED); break;
         case 2: {
           const auto v = __atomic_load_n(reinterpret_cast<uint16_t*>(host), __ATOMIC_RELAXED);
           std::memcpy(bytes, &v, 2);
@@ -168,6 +177,7 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
     unsigned size;
     uint64_t gpa;
     std::byte* host;
+    bool quiet = true;
   };
   std::array<Piece, 2> pieces{};
   unsigned count = 0;
@@ -176,9 +186,10 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
     piece.size = room_in_page(linear, left);
     const TlbEntry& entry = tlb.at(linear);
     if (entry.write_tag == (linear & ~kPageMask))
-      piece.host = reinterpret_cast<std::byte*>(entry.host_bias + linear);
-    else if (!translate(linear, access, tlb, piece.gpa, piece.host))
+      piece.host = entry.host(linear);
+    else if (!translate(linear, access, tlb, piece.gpa, piece.host, &piece.quiet))
       return false;
+    if (trial_) trial_->save(piece.host);
     linear = (linear + piece.size) & (state.long_mode_active() ? ~uint64_t{0} : 0xffffffff);
     left -= piece.size;
   }
@@ -189,12 +200,13 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
       uint64_t value = 0;
       if (piece.size <= 8) std::memcpy(&value, bytes, piece.size);
       switch (piece.size) {
-        case 1: __atomic_store_n(piece.host, static_cast<std::byte>(value), __ATOMIC_RELAXED); break;
+        case 1: __atomic_store_n(reinterpret_cast<uint8_t*>(piece.host), static_cast<uint8_t>(value), __ATOMIC_RELAXED); break;
         case 2: __atomic_store_n(reinterpret_cast<uint16_t*>(piece.host), static_cast<uint16_t>(value), __ATOMIC_RELAXED); break;
         case 4: __atomic_store_n(reinterpret_cast<uint32_t*>(piece.host), static_cast<uint32_t>(value), __ATOMIC_RELAXED); break;
         case 8: __atomic_store_n(reinterpret_cast<uint64_t*>(piece.host), value, __ATOMIC_RELAXED); break;
         default: std::memcpy(piece.host, bytes, piece.size); break;
       }
+      if (!piece.quiet) memory.written(piece.gpa, piece.size);
     } else {
       for (unsigned done = 0; done < piece.size;) {
         unsigned part = 8;
@@ -225,17 +237,21 @@ bool Interpreter::store_slow(uint64_t linear, unsigned size, uint64_t value) {
   return true;
 }
 
-// For modify(): checks that all of the operand can be written; `host` is set if it is in one page of RAM.
+// For modify(): checks that all of the operand can be written; `host` is set if it is in one page of RAM and nobody has to
+// be told of the write.
 bool Interpreter::writable_target(uint64_t linear, unsigned size, std::byte*& host) {
   if (misaligned(linear, size)) return false;
   uint64_t gpa = 0;
-  if (!translate(linear, data_access(true), data_tlb(), gpa, host)) return false;
+  bool quiet = true;
+  if (!translate(linear, data_access(true), data_tlb(), gpa, host, &quiet)) return false;
+  if (!quiet) host = nullptr;
   if (room_in_page(linear, size) < size) {
     std::byte* second = nullptr;
     const uint64_t next = (linear + size - 1) & ~kPageMask & (state.long_mode_active() ? ~uint64_t{0} : 0xffffffff);
     if (!translate(next, data_access(true), data_tlb(), gpa, second)) return false;
     host = nullptr;
   }
+  if (host && trial_) trial_->save(host);
   if (host) watch_data(linear, size, true);  // else load_slow and store_slow do
   return true;
 }
@@ -245,7 +261,7 @@ bool Interpreter::load_bytes(unsigned segment, uint64_t offset, void* to, unsign
   if (!linear_address(segment, offset, size, false, linear)) return false;
   const TlbEntry& entry = tlb_->at(linear);
   if (entry.read_tag == ((linear + (size - 1)) & ~kPageMask)) [[likely]] {
-    std::memcpy(to, reinterpret_cast<const void*>(entry.host_bias + linear), size);
+    std::memcpy(to, entry.host(linear), size);
     return true;
   }
   if (!load_range(linear, to, size, data_access(false), data_tlb())) return false;
@@ -258,7 +274,7 @@ bool Interpreter::store_bytes(unsigned segment, uint64_t offset, const void* fro
   if (!linear_address(segment, offset, size, true, linear)) return false;
   const TlbEntry& entry = tlb_->at(linear);
   if (entry.write_tag == ((linear + (size - 1)) & ~kPageMask)) [[likely]] {
-    std::memcpy(reinterpret_cast<void*>(entry.host_bias + linear), from, size);
+    std::memcpy(entry.host(linear), from, size);
     return true;
   }
   if (!store_range(linear, from, size, data_access(true), data_tlb())) return false;
@@ -295,16 +311,20 @@ bool Interpreter::store_user(uint64_t linear, const void* from, unsigned size) {
 bool Interpreter::or_system_byte(uint64_t linear, uint8_t set) {
   uint64_t gpa = 0;
   std::byte* host = nullptr;
-  if (!translate(linear, system_access(true), system_tlb(), gpa, host)) return false;
+  bool quiet = true;
+  if (!translate(linear, system_access(true), system_tlb(), gpa, host, &quiet)) return false;
   if (host) __atomic_fetch_or(reinterpret_cast<uint8_t*>(host), set, __ATOMIC_SEQ_CST);
+  if (host && !quiet) memory.written(gpa, 1);
   return true;
 }
 
 bool Interpreter::and_system_byte(uint64_t linear, uint8_t keep) {
   uint64_t gpa = 0;
   std::byte* host = nullptr;
-  if (!translate(linear, system_access(true), system_tlb(), gpa, host)) return false;
+  bool quiet = true;
+  if (!translate(linear, system_access(true), system_tlb(), gpa, host, &quiet)) return false;
   if (host) __atomic_fetch_and(reinterpret_cast<uint8_t*>(host), keep, __ATOMIC_SEQ_CST);
+  if (host && !quiet) memory.written(gpa, 1);
   return true;
 }
 
@@ -340,6 +360,46 @@ bool Interpreter::pop(unsigned size, uint64_t& value) {
     default: loaded = load<uint64_t>(kSs, from, value); break;
   }
   return loaded;
+}
+
+void Trial::save(std::byte* address) {
+  auto* page = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(address) & ~kPageMask);
+  for (const Page& one : pages)
+    if (one.host == page) return;
+  std::memcpy(pages.emplace_back(Page{page, {}}).content.data(), page, memory::kPageSize);
+}
+
+// For translated code -----------------------------------------------------------------------------------------------------
+
+bool Interpreter::fill(uint64_t linear, bool write) {
+  if (code64_ ? !canonical(linear) : linear >> 32 != 0) return false;
+  const Exception before = fault_;
+  uint64_t gpa = 0;
+  std::byte* host = nullptr;
+  bool quiet = true;
+  const bool there = translate(linear, data_access(write), data_tlb(), gpa, host, &quiet);
+  fault_ = before;
+  if (!there || !host || !quiet) return false;
+  const TlbEntry& entry = data_tlb().at(linear);
+  return (write ? entry.write_tag : entry.read_tag) == (linear & ~kPageMask);
+}
+
+bool Interpreter::fetch_page(uint64_t linear, uint64_t& gpa, const std::byte*& page) {
+  PageAccess access;
+  access.fetch = true;
+  access.user = cpl_ == 3;
+  std::byte* host = nullptr;
+  if (!translate(linear, access, tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb], gpa, host)) return false;
+  page = host ? host - (linear & kPageMask) : nullptr;
+  gpa &= ~kPageMask;
+  return true;
+}
+
+Interpreter::Layout Interpreter::layout() const {
+  const auto from_here = [this](const void* member) {
+    return static_cast<size_t>(static_cast<const char*>(member) - reinterpret_cast<const char*>(this));
+  };
+  return {from_here(&state), from_here(&requests_), from_here(&interest_), from_here(tlbs_.data())};
 }
 
 }  // namespace skerry::x86

@@ -1,33 +1,69 @@
-// The interpreter's software TLB: linear page to host address, per kind of access.
+// The software TLB of one vCPU: linear page to host page, per kind of access. Shared by the interpreter and by translated
+// code, which looks it up inline: the layout is part of that code (accel/bt).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "memory/guest_memory.hpp"
 #include "x86/paging.hpp"
 
 namespace skerry::x86 {
 
-// A tag is the page's linear address where that kind of access may go straight to host memory, else kNoPage. An access
-// compares its last byte's page with the tag, so that one that crosses into the next page misses.
+// A tag is the page's linear address where that kind of access may go straight to host memory. An access compares its
+// last byte's page with the tag, so that one that crosses into the next page misses. A tag that allows nothing equals no
+// page of its own place in the table, and no page's linear address either.
 struct TlbEntry {
-  static constexpr uint64_t kNoPage = 1;
-  uint64_t read_tag = kNoPage;
-  uint64_t write_tag = kNoPage;  // set only when the page is marked dirty, in the page table and for the host
-  uint64_t fetch_tag = kNoPage;
-  uintptr_t host_bias = 0;  // host address - linear address
+  uint64_t read_tag;
+  uint64_t write_tag;  // set only when the page is marked dirty, in the page table and for the host
+  uint64_t fetch_tag;
+  uintptr_t host_page;
+
+  std::byte* host(uint64_t linear) const { return reinterpret_cast<std::byte*>(host_page + (linear & memory::kPageMask)); }
 };
 
 class Tlb {
  public:
   static constexpr unsigned kSize = 512;
+  Tlb() { clear(); }
   TlbEntry& at(uint64_t linear) { return entries_[(linear >> 12) % kSize]; }
-  void clear() { entries_.fill({}); }
-  void drop(uint64_t linear) { at(linear) = {}; }
+  void clear() {
+    std::memcpy(&entries_, &kEmpty, sizeof entries_);
+    large_first_ = ~uint64_t{0};
+    large_last_ = 0;
+  }
+  void drop(uint64_t linear) { at(linear) = kEmpty[(linear >> 12) % kSize]; }
+  // For INVLPG: a large page is cached by 4 KiB, and all of them have to go.
+  void drop_page(uint64_t linear) {
+    if (linear >= large_first_ && linear <= large_last_) clear();
+    else drop(linear);
+  }
+  void note_large(uint64_t linear) {
+    constexpr uint64_t kLargest = (uint64_t{1} << 30) - 1;
+    large_first_ = std::min(large_first_, linear & ~kLargest);
+    large_last_ = std::max(large_last_, linear | kLargest);
+  }
+  // Writes to this page of the host have to be looked at again.
+  void revoke_writes(const std::byte* page) {
+    for (unsigned n = 0; n < kSize; ++n)
+      if (entries_[n].host_page == reinterpret_cast<uintptr_t>(page)) entries_[n].write_tag = no_page(n);
+  }
 
  private:
-  std::array<TlbEntry, kSize> entries_;
+  static constexpr uint64_t no_page(unsigned place) { return uint64_t{1} << 47 | uint64_t{(place + 1) % kSize} << 12 | 1; }
+  static constexpr std::array<TlbEntry, kSize> make_empty() {
+    std::array<TlbEntry, kSize> entries{};
+    for (unsigned n = 0; n < kSize; ++n) entries[n] = {no_page(n), no_page(n), no_page(n), 0};
+    return entries;
+  }
+  static constinit const std::array<TlbEntry, kSize> kEmpty;
+
+  alignas(64) std::array<TlbEntry, kSize> entries_;
+  uint64_t large_first_, large_last_;  // what large pages cover; empty if first > last
 };
+
+inline constinit const std::array<TlbEntry, Tlb::kSize> Tlb::kEmpty = Tlb::make_empty();
 
 }  // namespace skerry::x86

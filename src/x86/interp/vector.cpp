@@ -192,7 +192,7 @@ Flow mask_load(Interpreter& in, const Insn& insn) {
   for (unsigned n = 0; n < count; ++n) {
     T mask;
     std::memcpy(&mask, vector_bytes(in, insn.reg[1]) + n * sizeof(T), sizeof(T));
-    if ((mask >> (sizeof(T) * 8 - 1)) && !in.load<T>(insn.segment, start + n * sizeof(T), result[n])) return Flow::kFault;
+    if ((mask >> (sizeof(T) * 8 - 1)) && !in.load_bytes(insn.segment, start + n * sizeof(T), &result[n], sizeof(T))) return Flow::kFault;
   }
   std::memcpy(vector_bytes(in, insn.reg[0]), result, insn.aux);
   clear_above(in, insn.reg[0], insn.aux);
@@ -210,7 +210,7 @@ Flow mask_store(Interpreter& in, const Insn& insn) {
       std::memcpy(&value, vector_bytes(in, insn.reg[1]) + n * sizeof(T), sizeof(T));
       if (!(mask >> (sizeof(T) * 8 - 1))) continue;
       const uint64_t at = start + n * sizeof(T);
-      if (!(store ? in.store<T>(insn.segment, at, value) : in.probe_store(insn.segment, at, sizeof(T)))) return Flow::kFault;
+      if (!(store ? in.store_bytes(insn.segment, at, &value, sizeof(T)) : in.probe_store(insn.segment, at, sizeof(T)))) return Flow::kFault;
     }
   }
   return Flow::kNext;

@@ -1,6 +1,6 @@
 // Which instructions say the same on the processor, under Linux, and in the guest.
 #include "generator.hpp"
-#include "interpreted.hpp"
+#include "guest_side.hpp"
 
 namespace skerry::fuzz {
 

@@ -1,4 +1,4 @@
-// Compares the interpreter with the processor on generated sequences. See README.md.
+// Compares the interpreter and the translator with the processor on generated sequences. See README.md.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "generator.hpp"
-#include "interpreted.hpp"
+#include "guest_side.hpp"
 #include "native.hpp"
 #include "random.hpp"
 #include "undefined.hpp"
@@ -29,18 +29,32 @@ struct Options {
   unsigned failures = 1;  // stop after so many
   fs::path corpus;
   bool keep = true;
+  std::string only;  // one engine
 };
 
 class Comparison {
  public:
+  explicit Comparison(const std::string& only) {
+    // In this order: the interpreter installs a handler of SIGFPE, and the native side calls it for what is not its own.
+    if (only != "translator") engines_.push_back(make_interpreter_side());
+    if (only != "interpreter") engines_.push_back(make_translator_side());
+    native_ = make_native_side();
+  }
+
   std::string run(const Case& test) {
-    Outcome expected, actual;
+    Outcome expected;
     native_->run(test, expected);
     if (!expected.usable) return "";
-    engine_->run(test, actual);
-    if (!actual.usable) return "  the interpreter does not come to an end\n";
     ++vectors_[expected.vector];
-    return difference(test, expected, actual);
+    std::string text;
+    for (const auto& engine : engines_) {
+      Outcome actual;
+      engine->run(test, actual);
+      if (!actual.usable) text += fmt::format("  the {} does not come to an end\n", engine->name());
+      else if (const auto found = difference(test, expected, actual); !found.empty())
+        text += fmt::format("  {}:\n{}", engine->name(), found);
+    }
+    return text;
   }
   // Removes instructions as long as the difference stays.
   Case shrink(Case test) {
@@ -69,9 +83,8 @@ class Comparison {
     std::erase(shorter.code, kNop);
     return shorter.code.empty() || depends_on_undefined(analyse(shorter)) || run(shorter).empty() ? test : shorter;
   }
-  // In this order: the interpreter installs a handler of SIGFPE, and the native side calls it for what is not its own.
-  std::unique_ptr<Side> engine_ = make_interpreted_side();
-  std::unique_ptr<Side> native_ = make_native_side();
+  std::vector<std::unique_ptr<Side>> engines_;
+  std::unique_ptr<Side> native_;
   uint64_t vectors_[256] = {};
 };
 
@@ -134,7 +147,7 @@ bool run_sequences(Comparison& comparison, const Options& options) {
 }
 
 int usage() {
-  fmt::print(stderr, "usage: fuzz_insn [--seed N] [--sequences N | --seconds N] [--failures N] [--no-save] CORPUS\n");
+  fmt::print(stderr, "usage: fuzz_insn [--seed N] [--sequences N | --seconds N] [--failures N] [--no-save] [--interpreter | --translator] CORPUS\n");
   return 2;
 }
 
@@ -146,6 +159,8 @@ int main(int argc, char** argv) {
     const std::string_view option = argv[n];
     if (option == "--no-save") {
       options.keep = false;
+    } else if (option == "--interpreter" || option == "--translator") {
+      options.only = option.substr(2);
     } else if (option.starts_with("--")) {
       if (++n == argc) return usage();
       const uint64_t value = std::strtoull(argv[n], nullptr, 0);
@@ -159,7 +174,7 @@ int main(int argc, char** argv) {
     }
   }
   if (options.corpus.empty()) return usage();
-  Comparison comparison;
+  Comparison comparison(options.only);
   const bool corpus = replay_corpus(comparison, options);
   return run_sequences(comparison, options) && corpus ? 0 : 1;
 }

@@ -214,7 +214,6 @@ class NativeSide final : public Side {
     ::close(fd);
     // 32-bit code needs data segments; Linux keeps them for the process.
     asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(static_cast<uint32_t>(kUserData)));
-    if (::syscall(SYS_arch_prctl, ARCH_SET_GS, kGsBase) != 0) die("arch_prctl");
     install_handlers();
     forbid_system_calls();
   }
@@ -227,6 +226,8 @@ class NativeSide final : public Side {
     std::memset(code.data(), kInt3, code.size());
     std::memcpy(code.data() + (test.registers.rip - kCodeBase), test.code.data(), test.code.size());
     fill_memory(test.memory_seed, data, stack);
+    // Each time: the translator has its own use for the GS base.
+    if (::syscall(SYS_arch_prctl, ARCH_SET_GS, kGsBase) != 0) die("arch_prctl");
     current = &test;
     result = &outcome;
     phase = Phase::kEnter;

@@ -193,7 +193,7 @@ std::vector<Range> undefined_memory(const std::vector<Step>& steps, const Outcom
       case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: return {{stack - 32, 32}};
       case ZYDIS_MNEMONIC_ENTER: return {{stack - 8 * 33, 8 * 33}};
       case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FBSTP: case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE:
-      case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64:
+      case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_MOVBE:
         return {{operand_address(step, r, step.decoded.operands[0]), step.decoded.operands[0].size / 8u}};
       default: return {};
     }

@@ -76,5 +76,43 @@ TEST_F(GuestMemoryTest, ClearingDirtyPagesChangesTheGeneration) {
   EXPECT_NE(memory_.map_generation(), before);
 }
 
+class Recorder final : public WriteWatcher {
+ public:
+  void written(Gpa gpa, uint64_t size) override { writes.emplace_back(gpa, size); }
+  std::vector<std::pair<Gpa, uint64_t>> writes;
+};
+
+TEST(GuestMemory, TellsTheWatcherOfWritesToWatchedPagesOnly) {
+  GuestMemory memory;
+  ASSERT_TRUE(memory.add_ram(0, 4 * kPageSize, "ram"));
+  Recorder recorder;
+  memory.set_watcher(&recorder);
+  EXPECT_FALSE(memory.watch(kPageSize)) << "nobody has claimed it";
+  EXPECT_TRUE(memory.watched(kPageSize + 5));
+  memory.store<uint32_t>(0, 1);
+  EXPECT_TRUE(recorder.writes.empty());
+  memory.store<uint32_t>(kPageSize + 8, 1);
+  memory.fill(kPageSize - 4, 8, 0xff);
+  memory.compare_exchange<uint64_t>(kPageSize + 8, 1, 2);
+  const std::vector<std::pair<Gpa, uint64_t>> expected = {{kPageSize + 8, 4}, {kPageSize - 4, 8}, {kPageSize + 8, 8}};
+  EXPECT_EQ(recorder.writes, expected);
+  memory.unwatch(kPageSize);
+  memory.store<uint32_t>(kPageSize + 8, 1);
+  EXPECT_EQ(recorder.writes.size(), 3u);
+}
+
+TEST(GuestMemory, APageIsClaimedOrWatched) {
+  GuestMemory memory;
+  ASSERT_TRUE(memory.add_ram(0, 4 * kPageSize, "ram"));
+  EXPECT_TRUE(memory.claim(0));
+  EXPECT_TRUE(memory.watch(0)) << "it was claimed: somebody has to be asked";
+  memory.unclaim(0);
+  EXPECT_FALSE(memory.claim(0)) << "watched";
+  memory.unclaim(0);
+  EXPECT_FALSE(memory.watch(0));
+  memory.unwatch(0);
+  EXPECT_TRUE(memory.claim(0));
+}
+
 }  // namespace
 }  // namespace skerry::memory

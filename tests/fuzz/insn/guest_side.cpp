@@ -1,12 +1,16 @@
-#include "interpreted.hpp"
+#include "guest_side.hpp"
 
 #include <cstring>
 #include <stdexcept>
 
+#include "accel/bt/bt_accelerator.hpp"
+#include "accel/interpreter/interpreter_accelerator.hpp"
 #include "memory/guest_memory.hpp"
 #include "native.hpp"
 #include "x86/cpu_features.hpp"
-#include "x86/interp/interpreter.hpp"
+#include "x86/cpu_model.hpp"
+#include "x86/environment.hpp"
+#include "x86/exception.hpp"
 
 namespace skerry::fuzz {
 
@@ -64,36 +68,50 @@ Segment flat(uint16_t selector, bool code, bool wide, uint8_t dpl) {
   return s;
 }
 
-class InterpretedSide final : public Side {
+class GuestSide final : public Side {
  public:
-  InterpretedSide() {
+  explicit GuestSide(bool translated) : name_(translated ? "translator" : "interpreter") {
     if (const auto added = memory_.add_ram(0, kRamSize, "ram"); !added) throw std::runtime_error(added.error().message());
     map_memory();
     make_tables();
-    interpreter_ = std::make_unique<Interpreter>(0, memory_, machine_, model());
+    make_vcpu(translated);
     make_initial_state();
-    code_ = host(kCodeGpa, kCodeSize);
     data_ = host(kDataGpa, kDataSize);
     stack_ = host(kStackGpa, kStackSize);
-    on_timeout([](void* self) { static_cast<Interpreter*>(self)->set_request(request::kKick); }, interpreter_.get());
+    on_timeout([](void* vcpu) { static_cast<accel::Vcpu*>(vcpu)->kick(); }, vcpu_.get());
   }
 
-  const char* name() const override { return "interpreter"; }
+  const char* name() const override { return name_; }
 
   void run(const Case& test, Outcome& outcome) override {
-    std::memset(code_.data(), 0xcc, code_.size());
-    std::memcpy(code_.data() + (test.registers.rip - kCodeBase), test.code.data(), test.code.size());
+    // Through the one door, so that a translator learns of it.
+    memory_.fill(kCodeGpa, kCodeSize, 0xcc);
+    memory_.write(kCodeGpa + (test.registers.rip - kCodeBase), std::as_bytes(std::span(test.code)));
     fill_memory(test.memory_seed, data_, stack_);
     load(test);
-    const StopReason stop = interpreter_->run();
-    outcome.usable = stop != StopReason::kKicked;
-    if (outcome.usable && stop != StopReason::kHalted) throw std::runtime_error("the guest did not halt in a handler");
+    const accel::Exit stop = vcpu_->run();
+    outcome.usable = stop != accel::Exit::kKicked;
+    if (outcome.usable && stop != accel::Exit::kHalted) throw std::runtime_error("the guest did not halt in a handler");
     store(outcome);
     outcome.data = data_;
     outcome.stack = stack_;
   }
 
  private:
+  void make_vcpu(bool translated) {
+    const accel::AcceleratorParts parts{memory_, model()};
+    if (translated) {
+      auto made = accel::make_bt_accelerator(parts);
+      if (!made) throw std::runtime_error(made.error().message());
+      accelerator_ = std::move(*made);
+    } else {
+      accelerator_ = accel::make_interpreter_accelerator(parts);
+    }
+    auto vcpu = accelerator_->create_vcpu(0, machine_);
+    if (!vcpu) throw std::runtime_error(vcpu.error().message());
+    vcpu_ = std::move(*vcpu);
+  }
+
   void put(uint64_t gpa, uint64_t value) { memory_.store<uint64_t>(gpa, value); }
 
   std::span<uint8_t> host(uint64_t gpa, size_t size) {
@@ -145,7 +163,7 @@ class InterpretedSide final : public Side {
   }
 
   void make_initial_state() {
-    CpuState& s = initial_ = interpreter_->state;
+    CpuState& s = initial_ = vcpu_->mutable_state();
     s.cr0 = cr0::kPe | cr0::kMp | cr0::kEt | cr0::kNe | cr0::kWp | cr0::kAm | cr0::kPg;
     s.cr3 = kPml4;
     s.cr4 = (cr4::kPae | cr4::kPge | cr4::kDe | cr4::kMce | cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kOsxsave | cr4::kFsgsbase |
@@ -168,7 +186,7 @@ class InterpretedSide final : public Side {
   }
 
   void load(const Case& test) {
-    CpuState& s = interpreter_->state;
+    CpuState& s = vcpu_->mutable_state();
     s = initial_;
     const bool wide = test.mode == CodeSize::k64;
     s.seg[kCs] = flat(wide ? kUserCode64 : kUserCode32, true, wide, 3);
@@ -179,12 +197,12 @@ class InterpretedSide final : public Side {
     s.x87 = from.x87;
     s.mxcsr = from.mxcsr;
     for (unsigned n = 0; n < 16; ++n) std::memcpy(s.vector[n].bytes.data(), from.ymm[n].data(), 32);
-    interpreter_->state_changed();
+    vcpu_->state_changed();
   }
 
   // The state is that in the handler: what it was before is on the stack. Intel SDM vol. 3, figure 6-9.
   void store(Outcome& outcome) {
-    const CpuState& s = interpreter_->state;
+    const CpuState& s = vcpu_->state();
     outcome.vector = static_cast<uint8_t>(s.rip - 1 - kKernelBase - kStubs);
     const bool has_error = pushes_error_code(outcome.vector);
     uint64_t frame[6] = {};
@@ -203,16 +221,19 @@ class InterpretedSide final : public Side {
     for (unsigned n = 0; n < 16; ++n) std::memcpy(to.ymm[n].data(), s.vector[n].bytes.data(), 32);
   }
 
+  const char* const name_;
   memory::GuestMemory memory_;
   NoMachine machine_;
-  std::unique_ptr<Interpreter> interpreter_;
+  std::unique_ptr<accel::Accelerator> accelerator_;
+  std::unique_ptr<accel::Vcpu> vcpu_;
   CpuState initial_;
-  std::span<uint8_t> code_, data_, stack_;
+  std::span<uint8_t> data_, stack_;
 };
 
 }  // namespace
 
-std::unique_ptr<Side> make_interpreted_side() { return std::make_unique<InterpretedSide>(); }
+std::unique_ptr<Side> make_interpreter_side() { return std::make_unique<GuestSide>(false); }
+std::unique_ptr<Side> make_translator_side() { return std::make_unique<GuestSide>(true); }
 
 bool both_have(const Decoded& decoded) {
   if (decoded.instruction.meta.isa_set == ZYDIS_ISA_SET_SHA) return false;  // done in plain C++; not in every processor

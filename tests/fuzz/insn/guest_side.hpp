@@ -1,4 +1,4 @@
-// Executes a sequence in the interpreter, at CPL 3 under page tables that map what this process has at those addresses.
+// Executes a sequence in a vCPU of Skerry, at CPL 3 under page tables that map what this process has at those addresses.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,8 @@
 
 namespace skerry::fuzz {
 
-std::unique_ptr<Side> make_interpreted_side();
+std::unique_ptr<Side> make_interpreter_side();
+std::unique_ptr<Side> make_translator_side();
 
 // Whether the guest's processor has the instruction, and this one too.
 bool both_have(const x86::Decoded& decoded);

@@ -1,0 +1,48 @@
+#include "accel/bt/context.hpp"
+
+namespace skerry::accel::bt {
+
+Offsets::Offsets(const Context& context) {
+  const auto from_start = [&](const void* member) {
+    return static_cast<int>(static_cast<const char*>(member) - reinterpret_cast<const char*>(&context));
+  };
+  self = from_start(&context.self);
+  page_base = from_start(&context.page_base);
+  flags = from_start(&context.flags);
+  value = from_start(&context.value);
+  argument = from_start(&context.argument);
+  host_stack = from_start(&context.host_stack);
+  jump_key = from_start(&context.jump_key);
+  insn = from_start(&context.insn);
+  undo = from_start(&context.undo);
+  vector_loaded = from_start(&context.vector_loaded);
+  host_mxcsr = from_start(&context.host_mxcsr);
+  fill = from_start(&context.fill);
+  interpret = from_start(&context.interpret);
+  jumps = from_start(&context.jumps);
+  const x86::CpuState& state = context.interpreter.state;
+  gpr = from_start(&state.gpr);
+  rflags = from_start(&state.rflags);
+  vector = from_start(&state.vector);
+  mxcsr = from_start(&state.mxcsr);
+  for (unsigned n = 0; n < x86::kSegmentCount; ++n) segment_base[n] = from_start(&state.seg[n].base);
+  const x86::Interpreter::Layout layout = context.interpreter.layout();
+  const int interpreter = from_start(&context.interpreter);
+  requests = interpreter + static_cast<int>(layout.requests);
+  interest = interpreter + static_cast<int>(layout.interest);
+  for (unsigned n = 0; n < 3; ++n) tlb[n] = interpreter + static_cast<int>(layout.tlbs + n * sizeof(x86::Tlb));
+}
+
+namespace {
+constexpr uint64_t kInAh = x86::flags::kStatus & ~x86::flags::kOf;
+}
+
+uint64_t pack_flags(uint64_t rflags) {
+  return (rflags & kInAh) << 8 | (rflags & x86::flags::kOf ? 1 : 0);
+}
+
+uint64_t unpack_flags(uint64_t rflags, uint64_t packed) {
+  return (rflags & ~x86::flags::kStatus) | (packed >> 8 & kInAh) | (packed & 1 ? x86::flags::kOf : 0);
+}
+
+}  // namespace skerry::accel::bt

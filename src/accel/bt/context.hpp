@@ -1,0 +1,74 @@
+// What translated code sees of its vCPU. The host's GS base points at it, so that it costs no register: see docs/engine.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "x86/interp/interpreter.hpp"
+
+namespace skerry::accel::bt {
+
+// Why translated code came back to the run loop.
+enum class Exit : uint32_t {
+  kLookup,     // Context::argument is the address to go on at, in no block that is linked
+  kLink,       // Context::argument is the Edge to go along
+  kInterpret,  // the instruction at Context::insn needs the interpreter
+  kPoll,       // a request came; goes on at Context::insn
+  kResume,     // state.rip is right already
+};
+
+// By address: where the code of the block is that begins there. One table a mode (see Mode).
+struct JumpEntry {
+  uint64_t tag;   // address ^ Context::jump_key
+  uint64_t code;
+  uint64_t page;  // the address without its offset in the page
+  uint64_t unused;
+};
+constexpr unsigned kJumpBits = 11, kJumpCount = 1 << kJumpBits, kModeSlots = 16;
+constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }
+
+struct Context {
+  Context(unsigned index, memory::GuestMemory& memory, x86::Environment& environment, const x86::CpuModel& model)
+      : interpreter(index, memory, environment, model) {}
+
+  Context* self = this;
+  uint64_t page_base = 0;  // linear address of the page that is being executed
+  uint64_t flags = 0;      // the guest's status flags where they are not in EFLAGS: AH as of LAHF, AL is OF
+  uint64_t value = 0;      // one value across a check
+  uint64_t argument = 0;   // of an exit
+  uint64_t host_stack = 0;
+  uint64_t jump_key = 0;   // changes when the tables of jumps are to be forgotten
+  uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
+  uint32_t undo = 0;       // what to take off the stack pointer if the instruction must be done again
+  uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's
+  uint32_t host_mxcsr = 0x1f80;
+
+  // Called from translated code.
+  bool (*fill)(Context*) = nullptr;
+  bool (*interpret)(Context*) = nullptr;
+
+  x86::Interpreter interpreter;
+  void* owner = nullptr;        // the Runner
+  bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
+  alignas(64) JumpEntry jumps[kModeSlots][kJumpCount] = {};
+};
+
+// Context::insn as the memory check writes it.
+constexpr uint32_t access_info(unsigned offset, unsigned size, bool write) {
+  return offset | size << 16 | static_cast<uint32_t>(write) << 31;
+}
+
+// Offsets from the GS base. The same in every Context.
+struct Offsets {
+  explicit Offsets(const Context& context);
+  int self, page_base, flags, value, argument, host_stack, jump_key, insn, undo, vector_loaded, host_mxcsr;
+  int fill, interpret, jumps;
+  int gpr, rflags, vector, mxcsr, segment_base[x86::kSegmentCount];
+  int requests, interest, tlb[3];
+};
+
+// Status flags in the form of Context::flags, and in RFLAGS.
+uint64_t pack_flags(uint64_t rflags);
+uint64_t unpack_flags(uint64_t rflags, uint64_t packed);
+
+}  // namespace skerry::accel::bt

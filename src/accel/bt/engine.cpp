@@ -1,0 +1,194 @@
+#include "accel/bt/engine.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.hpp"
+
+namespace skerry::accel::bt {
+
+using memory::kPageMask;
+using memory::kPageSize;
+
+namespace {
+
+uint64_t lines_of(uint64_t first, uint64_t last) {
+  const unsigned from = static_cast<unsigned>(first / 64), to = static_cast<unsigned>(last / 64);
+  return (~uint64_t{0} >> (63 - (to - from))) << from;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts, size_t cache_size) {
+  auto cache = CodeCache::create(cache_size);
+  if (!cache) return std::move(cache).error().in("accelerator bt");
+  std::unique_ptr<Engine> engine(new Engine(parts, std::move(*cache)));
+  if (!parts.options.perf_map) return engine;
+  const std::string path = fmt::format("/tmp/perf-{}.map", ::getpid());
+  engine->perf_map_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!engine->perf_map_) return errno_error(errno, fmt::format("bt-perf-map: cannot make {}", path));
+  return engine;
+}
+
+Engine::Engine(AcceleratorParts parts, std::unique_ptr<CodeCache> cache)
+    : parts_(parts),
+      cache_(std::move(cache)),
+      buckets_(new std::atomic<Block*>[kBuckets]()),
+      random_(parts.options.stress.value_or(0)) {
+  parts_.memory.set_watcher(this);
+}
+
+Engine::~Engine() { parts_.memory.set_watcher(nullptr); }
+
+void Engine::add(Context& context) {
+  if (!translator_) translator_ = std::make_unique<Translator>(*cache_, Offsets(context), parts_.model, parts_.options);
+  std::lock_guard guard(lock_);
+  contexts_.push_back(&context);
+}
+
+std::atomic<Block*>& Engine::bucket(const std::byte* page, unsigned offset, Mode mode, Entry entry) {
+  uint64_t hash = (reinterpret_cast<uintptr_t>(page) + offset) * 0x9e3779b97f4a7c15u;
+  hash ^= mode.bits() * 0x85ebca6bu + static_cast<uint64_t>(entry) * 0x5bd1e995u;
+  return buckets_[(hash ^ hash >> 32) % kBuckets];
+}
+
+Block* Engine::find(const std::byte* page, unsigned offset, Mode mode, Entry entry) {
+  for (Block* block = bucket(page, offset, mode, entry).load(std::memory_order_acquire); block;
+       block = block->next.load(std::memory_order_acquire))
+    if (block->page == page && block->offset == offset && block->mode == mode && block->entry == entry) return block;
+  return nullptr;
+}
+
+Block* Engine::block(Context& context, const std::byte* page, memory::Gpa gpa, unsigned offset, Mode mode, Entry entry) {
+  if (Block* block = find(page, offset, mode, entry)) return block;
+  bool prepared = false;
+  for (;;) {
+    const unsigned slot = jump_slot(context, mode);
+    const uint64_t made_for = generation();
+    std::unique_lock guard(lock_);
+    const bool known = pages_.contains(gpa);
+    if (!known && !std::exchange(prepared, true)) {
+      guard.unlock();
+      protect(context, page, gpa);
+      continue;
+    }
+    // Written to, or all thrown away, in between.
+    if (!parts_.memory.watched(gpa) || made_for != generation()) {
+      prepared = false;
+      continue;
+    }
+    if (translator_->nearly_full()) {
+      guard.unlock();
+      discard_all(context, made_for);
+      continue;
+    }
+    if (Block* block = find(page, offset, mode, entry)) return block;
+    Block& block = blocks_.emplace_back();
+    block.page = page;
+    block.offset = static_cast<uint16_t>(offset);
+    block.entry = entry;
+    block.mode = mode;
+    translator_->translate(block, {reinterpret_cast<const uint8_t*>(page), kPageSize}, slot, edges_);
+    if (perf_map_) {
+      const std::string line = fmt::format("{:x} {:x} guest {:#x} {}\n", reinterpret_cast<uintptr_t>(block.code),
+                                           block.code_size, gpa + offset, mode.user() ? "user" : "kernel");
+      [[maybe_unused]] const ssize_t written = ::write(perf_map_.get(), line.data(), line.size());
+    }
+    Page& record = pages_[gpa];
+    block.next_in_page = record.blocks;
+    record.blocks = &block;
+    record.lines |= lines_of(offset, std::max<unsigned>(offset + block.length, offset + 1) - 1);
+    std::atomic<Block*>& head = bucket(page, offset, mode, entry);
+    block.next.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    head.store(&block, std::memory_order_release);
+    return &block;
+  }
+}
+
+// From here on every write to the page is told of. Those who may write without telling give it up first.
+void Engine::protect(Context& context, const std::byte* page, memory::Gpa gpa) {
+  if (!parts_.memory.watch(gpa)) return;
+  context.interpreter.env.exclusive([&] {
+    for (Context* other : contexts_) other->interpreter.revoke_writes(page);
+    parts_.memory.unclaim(gpa);
+  });
+}
+
+void Engine::link(Edge& edge, const Block& to, uint64_t generation) {
+  if (!parts_.options.links) return;
+  std::lock_guard guard(lock_);
+  if (parts_.options.stress && random_() % 2) return;
+  if (generation != generation_.load(std::memory_order_relaxed) || edge.from->dead || to.dead) return;
+  const auto distance = static_cast<int32_t>(to.code - cache_->executable(edge.patch + 4));
+  __atomic_store_n(reinterpret_cast<int32_t*>(edge.patch), distance, __ATOMIC_RELEASE);
+}
+
+Engine::Counts Engine::counts() {
+  std::lock_guard guard(lock_);
+  return {blocks_.size(), pages_.size(), translator_ ? translator_->getSize() : 0, generation() - 1};
+}
+
+// When the cache is full, or there are more modes than tables of jumps.
+void Engine::discard_all(Context& context, uint64_t generation) {
+  context.interpreter.env.exclusive([&] {
+    std::lock_guard guard(lock_);
+    if (generation != generation_.load(std::memory_order_relaxed)) return;  // another vCPU was here
+    log::debug(log::Category::kCpu, "bt: {} blocks of {} pages are discarded", blocks_.size(), pages_.size());
+    for (auto& bits : modes_) bits.store(0);
+    for (unsigned n = 0; n < kBuckets; ++n) buckets_[n].store(nullptr, std::memory_order_relaxed);
+    for (const auto& [gpa, page] : pages_) parts_.memory.unwatch(gpa);
+    pages_.clear();
+    blocks_.clear();
+    edges_.clear();
+    translator_->clear();
+    generation_.fetch_add(1, std::memory_order_release);
+    forget_jumps();
+  });
+}
+
+void Engine::forget_jumps() {
+  for (Context* context : contexts_) context->interpreter.set_request(x86::request::kForgetCode);
+}
+
+void Engine::written(memory::Gpa gpa, uint64_t size) {
+  std::lock_guard guard(lock_);
+  const memory::Gpa end = gpa + size;
+  for (memory::Gpa at = gpa & ~kPageMask; at < end; at += kPageSize) {
+    const auto found = pages_.find(at);
+    if (found == pages_.end()) continue;
+    const uint64_t first = std::max(gpa, at) - at, last = std::min(end, at + kPageSize) - 1 - at;
+    if (found->second.lines & lines_of(first, last)) drop_page(at, found->second);
+  }
+}
+
+// The blocks stay where they are until all are discarded: a vCPU may be in one of them.
+void Engine::drop_page(memory::Gpa gpa, Page& page) {
+  for (Block* block = page.blocks; block; block = block->next_in_page) {
+    block->dead = true;
+    std::atomic<Block*>* link = &bucket(block->page, block->offset, block->mode, block->entry);
+    while (link->load(std::memory_order_relaxed) != block) link = &link->load(std::memory_order_relaxed)->next;
+    link->store(block->next.load(std::memory_order_relaxed), std::memory_order_release);
+  }
+  pages_.erase(gpa);
+  parts_.memory.unwatch(gpa);
+  forget_jumps();
+}
+
+unsigned Engine::jump_slot(Context& context, Mode mode) {
+  const uint32_t wanted = mode.bits() + 1;
+  for (;;) {
+    const uint64_t generation = this->generation();
+    for (unsigned n = 0; n < kModeSlots; ++n) {
+      uint32_t bits = modes_[n].load(std::memory_order_acquire);
+      if (bits == wanted) return n;
+      if (bits == 0 && modes_[n].compare_exchange_strong(bits, wanted)) return n;
+      if (bits == wanted) return n;
+    }
+    discard_all(context, generation);
+  }
+}
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,87 @@
+// What the translating vCPUs of one VM share: the code cache, and which blocks there are.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+#include "accel/accelerator.hpp"
+#include "accel/bt/block.hpp"
+#include "accel/bt/code_cache.hpp"
+#include "accel/bt/context.hpp"
+#include "accel/bt/translator.hpp"
+#include "base/fd.hpp"
+#include "memory/guest_memory.hpp"
+
+namespace skerry::accel::bt {
+
+class Engine final : public memory::WriteWatcher {
+ public:
+  static constexpr size_t kCacheSize = 128 << 20;
+  // `cache_size` is in bytes; a smaller cache than usual is for tests.
+  static Result<std::unique_ptr<Engine>> create(AcceleratorParts parts, size_t cache_size = kCacheSize);
+  ~Engine() override;
+
+  const AcceleratorParts& parts() const { return parts_; }
+  Emitter::Enter enter() const { return translator_->enter(); }
+
+  // Before the vCPU runs; it stays until the engine ends.
+  void add(Context& context);
+
+  // The block that begins at `offset` of the host page `page`, made if there is none. On the vCPU's thread, outside of
+  // translated code.
+  Block* block(Context& context, const std::byte* page, memory::Gpa gpa, unsigned offset, Mode mode, Entry entry);
+  // Makes an edge's jump go straight to `to`, if both are still there.
+  void link(Edge& edge, const Block& to, uint64_t generation);
+  // Changes when all blocks and edges have been thrown away.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+
+  // The table of Context::jumps for a mode.
+  unsigned jump_slot(Context& context, Mode mode);
+
+  void written(memory::Gpa gpa, uint64_t size) override;
+
+  // All goes, while no vCPU is in translated code; unless it has gone since `generation`.
+  void discard_all(Context& context, uint64_t generation);
+  struct Counts {
+    uint64_t blocks, pages, bytes, discards;
+  };
+  Counts counts();
+
+ private:
+  // Whose code has been translated.
+  struct Page {
+    Block* blocks = nullptr;
+    uint64_t lines = 0;  // of 64 bytes, that blocks were made of
+  };
+
+  Engine(AcceleratorParts parts, std::unique_ptr<CodeCache> cache);
+  std::atomic<Block*>& bucket(const std::byte* page, unsigned offset, Mode mode, Entry entry);
+  Block* find(const std::byte* page, unsigned offset, Mode mode, Entry entry);
+  void protect(Context& context, const std::byte* page, memory::Gpa gpa);
+  void drop_page(memory::Gpa gpa, Page& page);
+  void forget_jumps();
+
+  static constexpr unsigned kBuckets = 1 << 16;
+  const AcceleratorParts parts_;
+  std::unique_ptr<CodeCache> cache_;
+  std::unique_ptr<Translator> translator_;
+  std::vector<Context*> contexts_;
+  std::atomic<uint64_t> generation_{1};
+  std::unique_ptr<std::atomic<Block*>[]> buckets_;
+  std::array<std::atomic<uint32_t>, kModeSlots> modes_{};  // Mode::bits() + 1 of each table of jumps
+
+  std::mutex lock_;  // what follows, and every change of the cache and of the buckets; a leaf
+  std::unordered_map<memory::Gpa, Page> pages_;
+  std::deque<Block> blocks_;
+  std::deque<Edge> edges_;
+  UniqueFd perf_map_;
+  std::minstd_rand random_;  // stress
+};
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,32 @@
+// What the translator does with an instruction.
+#pragma once
+
+#include "x86/decoder.hpp"
+
+namespace skerry::accel::bt {
+
+enum class Kind : uint8_t {
+  kPlain,      // copied, with its memory operand checked
+  kNothing,    // no effect
+  kLea,
+  kMoveOffset, // MOV between the accumulator and an address in the instruction
+  kPush, kPop, kLeave,
+  kDivide,
+  kJump, kConditional, kCall,                  // to an address in the instruction
+  kJumpIndirect, kCallIndirect, kReturn,
+  kInterpret,      // by the interpreter, and then on
+  kInterpretLast,  // by the interpreter, and the block ends: it goes elsewhere or changes the mode
+};
+
+Kind kind_of(const x86::Decoded& decoded);
+
+// The explicit memory operand, or null.
+const ZydisDecodedOperand* memory_operand(const x86::Decoded& decoded);
+
+bool reads_flags(const x86::Decoded& decoded);          // or leaves some as they were
+bool writes_flags(const x86::Decoded& decoded);
+bool is_vector(const x86::Decoded& decoded);
+// The alignment that a memory operand must have, or 0.
+unsigned alignment_of(const x86::Decoded& decoded, const ZydisDecodedOperand& memory);
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,24 @@
+// Copies one guest instruction as host code: other registers, and its memory operand at an address in a register.
+// All else of it (opcode, prefixes that choose it, immediates) stays.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "x86/decoder.hpp"
+
+namespace skerry::accel::bt {
+
+struct HostInsn {
+  std::array<uint8_t, 24> bytes{};
+  unsigned length = 0;
+  std::span<const uint8_t> code() const { return {bytes.data(), length}; }
+};
+
+// `registers` gives the host's register for each guest general register. A memory operand is at [`address`]. False if the
+// host cannot encode it: AH, BH, CH or DH beside a register that needs REX.
+[[nodiscard]] bool rewrite(const x86::Decoded& decoded, std::span<const uint8_t> guest,
+                           const std::array<uint8_t, 16>& registers, unsigned address, HostInsn& out);
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,260 @@
+#include "accel/bt/vcpu.hpp"
+
+#include <asm/prctl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <optional>
+
+#include "base/log.hpp"
+
+namespace skerry::accel::bt {
+
+using namespace x86;
+
+namespace {
+
+constexpr unsigned kJumpKeyShift = 48;
+constexpr int kInternalError = 6;  // the exit status of skerry-vm for its own errors
+
+// The GS base is nobody's in a 64-bit program: threads have FS.
+void set_gs(const void* base) {
+  constexpr unsigned long kFsgsbase = 2;  // AT_HWCAP2 of Linux on x86
+  static const bool direct = ::getauxval(AT_HWCAP2) & kFsgsbase;
+  if (direct) asm volatile("wrgsbase %0" : : "r"(base));
+  else ::syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+}  // namespace
+
+Runner::Runner(unsigned index, Environment& environment, Engine& engine)
+    : engine_(engine),
+      context_(std::make_unique<Context>(index, engine.parts().memory, environment, engine.parts().model)),
+      state_(context_->interpreter.state),
+      random_(static_cast<uint32_t>(engine.parts().options.stress.value_or(0) + index)) {
+  if (engine.parts().options.lockstep) lockstep_ = std::make_unique<Lockstep>(context_->interpreter);
+  context_->owner = this;
+  context_->fill = [](Context* context) { return static_cast<Runner*>(context->owner)->fill(); };
+  context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
+  context_->jump_key = uint64_t{1} << kJumpKeyShift;
+  engine_.add(*context_);
+}
+
+Runner::~Runner() {
+  if (!engine_.parts().options.stats) return;
+  const Engine::Counts all = engine_.counts();
+  log::info("bt: vCPU {}: left translated code for a lookup {}, a link {}, the interpreter {}, a request {}, on a change {}; "
+            "TLB fills {}, instructions interpreted inside blocks {}, lookups by page tables {}; "
+            "{} blocks of {} pages, {} bytes of code, discarded {} times",
+            context_->interpreter.index, counts_.exits[0], counts_.exits[1], counts_.exits[2], counts_.exits[3],
+            counts_.exits[4], counts_.fills, counts_.interpreted, counts_.lookups, all.blocks, all.pages, all.bytes,
+            all.discards);
+}
+
+// What may happen at any moment, happens often.
+void Runner::stress() {
+  switch (random_() % 64) {
+    case 0: return forget_jumps();
+    case 1: return context_->interpreter.flush_tlb();
+    case 2:
+    case 3: return context_->interpreter.set_request(request::kForgetCode);
+    case 4:
+      if (random_() % 16 == 0) engine_.discard_all(*context_, engine_.generation());
+      return;
+    default: return;
+  }
+}
+
+StopReason Runner::run() {
+  Interpreter& in = context_->interpreter;
+  set_gs(context_.get());
+  for (;;) {
+    if (engine_.parts().options.stress) stress();
+    if (const auto stop = in.boundary()) return *stop;
+    if (in.requests() & request::kForgetCode) {
+      in.clear_request(request::kForgetCode);
+      forget_jumps();
+    }
+    if (in.careful()) {
+      if (const auto stop = in.careful_step()) return *stop;
+      continue;
+    }
+    const std::optional<Mode> mode = Mode::of(in);
+    const bool done = mode && (lockstep_ ? run_in_lockstep(*mode) : run_translated(*mode));
+    if (!done) in.run_some();
+  }
+}
+
+uint64_t Runner::address_of(uint32_t offset) const {
+  const uint64_t address = context_->page_base + static_cast<uint64_t>(static_cast<int32_t>(offset));
+  return mode_.code64() ? address : static_cast<uint32_t>(address);
+}
+
+// A new key is what makes every entry old.
+void Runner::forget_jumps() {
+  context_->jump_key += uint64_t{1} << kJumpKeyShift;
+  if (context_->jump_key != 0) return;
+  std::memset(context_->jumps, 0, sizeof context_->jumps);
+  context_->jump_key = uint64_t{1} << kJumpKeyShift;
+}
+
+// The code for an address, by the table of jumps or by way of the page tables. Null: an exception is to be delivered.
+const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
+  Interpreter& in = context_->interpreter;
+  if (in.mapping_epoch() != jump_epoch_) {
+    jump_epoch_ = in.mapping_epoch();
+    forget_jumps();
+  }
+  JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
+  if (entry.tag == (rip ^ context_->jump_key)) return reinterpret_cast<const uint8_t*>(entry.code);
+  ++counts_.lookups;
+  uint64_t gpa = 0;
+  const std::byte* page = nullptr;
+  if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
+  if (!in.fetch_page(rip, gpa, page) || !page) return nullptr;
+  const Block* block =
+      engine_.block(*context_, page, gpa, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
+  // The table may have been given to another mode meanwhile.
+  context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)] = {
+      rip ^ context_->jump_key, reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
+  return block->code;
+}
+
+const uint8_t* Runner::follow(Edge& edge) {
+  const uint64_t generation = engine_.generation();
+  const Edge wanted = edge;
+  const uint64_t rip = address_of(wanted.target);
+  state_.rip = rip;
+  uint64_t gpa = 0;
+  const std::byte* page = nullptr;
+  if (!context_->interpreter.fetch_page(rip, gpa, page) || !page) return nullptr;
+  const Block* to = engine_.block(*context_, page, gpa, wanted.target, mode_, wanted.entry);
+  if (page == wanted.from_page) engine_.link(edge, *to, generation);
+  return to->code;
+}
+
+void Runner::before_interpreter() { state_.rflags = unpack_flags(state_.rflags, context_->flags); }
+void Runner::after_interpreter() { context_->flags = pack_flags(state_.rflags); }
+
+bool Runner::run_translated(Mode mode) {
+  mode_ = mode;
+  const uint8_t* code = code_at(state_.rip, mode);
+  if (!code) return false;
+  context_->page_base = state_.rip & ~memory::kPageMask;
+  after_interpreter();
+  while (code) {
+    const Exit exit = engine_.enter()(context_.get(), code);
+    ++counts_.exits[static_cast<unsigned>(exit)];
+    code = nullptr;
+    if (!left(exit, code)) break;
+  }
+  before_interpreter();
+  if (context_->interpret_next) {
+    context_->interpret_next = false;
+    context_->interpreter.execute();
+  }
+  return true;
+}
+
+bool Runner::run_in_lockstep(Mode mode) {
+  Interpreter& in = context_->interpreter;
+  mode_ = mode;
+  uint64_t gpa = 0;
+  const std::byte* page = nullptr;
+  if (mode.code64() && !Interpreter::canonical(state_.rip)) return false;
+  if (!in.fetch_page(state_.rip, gpa, page) || !page) return false;
+  const unsigned offset = static_cast<unsigned>(state_.rip & memory::kPageMask);
+  const Block& block = *engine_.block(*context_, page, gpa, offset, mode, Entry::kFlagsSaved);
+  if (block.instructions == 0 || !lockstep_->expect(block)) {
+    in.execute();
+    return true;
+  }
+  context_->page_base = state_.rip & ~memory::kPageMask;
+  after_interpreter();
+  const uint8_t* none = nullptr;
+  const Exit exit = engine_.enter()(context_.get(), block.code);
+  ++counts_.exits[static_cast<unsigned>(exit)];
+  left(exit, none);
+  before_interpreter();
+  context_->interpret_next = false;
+  if (exit == Exit::kPoll) return true;
+  // An access that crosses a page, and the like: the interpreter takes it from there.
+  if (exit == Exit::kInterpret)
+    for (unsigned left = lockstep_->left_to_do(block); left > 0; --left)
+      while (in.execute() == Flow::kRepeat) {
+      }
+  if (!lockstep_->compare(block, block.code)) ::_exit(kInternalError);
+  return true;
+}
+
+// What to do after translated code came back. `code` is set to go on there; false: back to the run loop.
+bool Runner::left(Exit exit, const uint8_t*& code) {
+  Interpreter& in = context_->interpreter;
+  const uint32_t offset = context_->insn & 0xffff;
+  switch (exit) {
+    case Exit::kLookup: {
+      const uint64_t rip = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
+      if (mode_.code64() && !Interpreter::canonical(rip)) {  // the branch itself raises #GP
+        state_.gpr[kRsp] -= static_cast<uint64_t>(static_cast<int32_t>(context_->undo));
+        state_.rip = address_of(offset);
+        context_->interpret_next = true;
+        return false;
+      }
+      state_.rip = rip;
+      if (in.event_waiting() || lockstep_ || engine_.parts().options.stress) return false;
+      code = code_at(rip, mode_);
+      context_->page_base = rip & ~memory::kPageMask;
+      return code != nullptr;
+    }
+    case Exit::kLink: {
+      if (lockstep_) {
+        state_.rip = address_of(reinterpret_cast<const Edge*>(context_->argument)->target);
+        return false;
+      }
+      Edge& edge = *reinterpret_cast<Edge*>(context_->argument);
+      state_.rip = address_of(edge.target);
+      if (in.requests() & request::kForgetCode) return false;  // the edge may be gone
+      code = follow(edge);
+      return code != nullptr;
+    }
+    case Exit::kInterpret:
+      state_.rip = address_of(offset);
+      context_->interpret_next = true;
+      return false;
+    case Exit::kPoll: state_.rip = address_of(offset); return false;
+    case Exit::kResume: return false;
+  }
+  return false;
+}
+
+// Called from translated code: an access missed the TLB.
+bool Runner::fill() {
+  ++counts_.fills;
+  const uint64_t linear = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
+  const unsigned size = context_->insn >> 16 & 0xff;
+  if ((linear & memory::kPageMask) + size > memory::kPageSize) return false;
+  return context_->interpreter.fill(linear, context_->insn >> 31);
+}
+
+// Called from translated code: one instruction by the interpreter. Whether the block goes on behind it.
+bool Runner::interpret() {
+  Interpreter& in = context_->interpreter;
+  ++counts_.interpreted;
+  const uint32_t offset = context_->insn & 0xffff, length = context_->insn >> 16 & 0xff;
+  state_.rip = address_of(offset);
+  before_interpreter();
+  const uint64_t epoch = in.mapping_epoch();
+  Flow flow = Flow::kNext;
+  do flow = in.execute();
+  while (flow == Flow::kRepeat && !in.event_waiting());
+  after_interpreter();
+  if (flow == Flow::kFault || flow == Flow::kRepeat || in.careful() || in.event_waiting()) return false;
+  if (state_.rip != address_of(offset + length) || in.mapping_epoch() != epoch || state_.activity != Activity::kRunning)
+    return false;
+  const auto mode = Mode::of(in);
+  return mode && *mode == mode_;
+}
+
+}  // namespace skerry::accel::bt

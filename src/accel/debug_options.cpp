@@ -1,0 +1,50 @@
+#include "accel/debug_options.hpp"
+
+#include <array>
+
+#include "base/units.hpp"
+
+namespace skerry::accel {
+
+namespace {
+
+struct Switch {
+  std::string_view name;
+  bool DebugOptions::*member;
+  bool value;
+};
+constexpr std::array kSwitches = {
+    Switch{"lockstep", &DebugOptions::lockstep, true},
+    Switch{"bt-stats", &DebugOptions::stats, true},
+    Switch{"bt-perf-map", &DebugOptions::perf_map, true},
+    Switch{"bt-no-links", &DebugOptions::links, false},
+    Switch{"bt-no-jumps", &DebugOptions::jumps, false},
+    Switch{"bt-no-live-flags", &DebugOptions::live_flags, false},
+    Switch{"bt-no-vectors", &DebugOptions::vectors, false},
+    Switch{"bt-no-division", &DebugOptions::division, false},
+};
+constexpr std::string_view kStress = "bt-stress=";
+
+}  // namespace
+
+Result<bool> apply(std::string_view word, DebugOptions& options) {
+  for (const Switch& one : kSwitches) {
+    if (word != one.name) continue;
+    options.*one.member = one.value;
+    return true;
+  }
+  if (!word.starts_with(kStress)) return false;
+  auto seed = parse_number(word.substr(kStress.size()));
+  if (!seed) return error("'{}': {}; the seed is a number", word, seed.error().message());
+  options.stress = *seed;
+  return true;
+}
+
+std::vector<std::string_view> debug_option_names() {
+  std::vector<std::string_view> names;
+  for (const Switch& one : kSwitches) names.push_back(one.name);
+  names.push_back("bt-stress=SEED");
+  return names;
+}
+
+}  // namespace skerry::accel

@@ -1,0 +1,34 @@
+// What `--debug` can ask of an accelerator, beside logs: means to find its errors.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace skerry::accel {
+
+struct DebugOptions {
+  // bt: each block is run by the interpreter too, and the results compared. One vCPU.
+  bool lockstep = false;
+  // bt: forgets, discards and interrupts at random, by this seed.
+  std::optional<uint64_t> stress;
+  bool stats = false;     // bt: counts, at the VM's end
+  bool perf_map = false;  // bt: /tmp/perf-PID.map, for perf
+  // bt: what it may do.
+  bool links = true;       // jumps from block to block inside a page
+  bool jumps = true;       // the table of jumps is looked up by translated code
+  bool live_flags = true;  // flags stay in EFLAGS from block to block
+  bool vectors = true;     // vector instructions are copied
+  bool division = true;    // divisions are copied
+};
+
+// Applies one word of `--debug`. False if it is none of these; an error if its value is bad.
+Result<bool> apply(std::string_view word, DebugOptions& options);
+// For help and completion: "lockstep", "bt-stress=SEED", ...
+std::vector<std::string_view> debug_option_names();
+
+}  // namespace skerry::accel
