@@ -13,7 +13,7 @@ using memory::GuestMemory;
 
 // Flags of a paging-structure entry. Intel SDM vol. 3, tables 4-5 to 4-20.
 namespace pte {
-constexpr uint64_t kP = 1 << 0, kRw = 1 << 1, kUs = 1 << 2, kA = 1 << 5, kD = 1 << 6, kPs = 1 << 7, kNx = bit(63);
+constexpr uint64_t kP = 1 << 0, kRw = 1 << 1, kUs = 1 << 2, kA = 1 << 5, kD = 1 << 6, kPs = 1 << 7, kG = 1 << 8, kNx = bit(63);
 }
 
 // What the three formats differ in.
@@ -170,6 +170,7 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
     translation.writable = may_write && (access.write || (leaf & pte::kD));
     translation.executable = may_fetch;
     translation.readable = may_read;
+    translation.global = (leaf & pte::kG) && (state.cr4 & cr4::kPge);
     translation.large = offset_mask > memory::kPageMask;
     return WalkStatus::kOk;
   }

@@ -21,6 +21,7 @@ struct Translation {
   bool executable = false; // a fetch with the same privilege would be allowed
   bool readable = true;    // a read with the same privilege would be allowed
   bool large = false;      // mapped by a page of more than 4 KiB
+  bool global = false;     // holds in every address space (CR4.PGE and the G flag)
 };
 
 enum class WalkStatus : uint8_t { kOk, kPageFault };

@@ -37,7 +37,7 @@ struct Context {
   uint64_t value = 0;      // one value across a check
   uint64_t argument = 0;   // of an exit
   uint64_t host_stack = 0;
-  uint64_t jump_key = 0;   // changes when the tables of jumps are to be forgotten
+  uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
   uint32_t undo = 0;       // what to take off the stack pointer if the instruction must be done again
   uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's

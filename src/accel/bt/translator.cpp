@@ -545,14 +545,15 @@ void Translator::look_up_jump(uint32_t undo) {
   and_(r15d, kJumpCount - 1);
   shl(r15d, 5);
   static_assert(sizeof(JumpEntry) == 32);
-  in_context().xor_(first_, field(at_.jump_key));
+  const int key = at_.jump_key + (block_->mode.user() ? 8 : 0);
+  in_context().xor_(first_, field(key));
   in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
   uint8_t* miss = branch(kNotZero);
   in_context().mov(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, page))]);
   in_context().mov(field(at_.page_base), first_);
   in_context().jmp(qword[second_ + table + static_cast<int>(offsetof(JumpEntry, code))]);
   patch(miss, getCurr());
-  in_context().xor_(first_, field(at_.jump_key));
+  in_context().xor_(first_, field(key));
   in_context().mov(field(at_.argument), first_);
   in_context().mov(field32(at_.undo), undo);
   leave_with(Exit::kLookup, offset_);

@@ -38,7 +38,8 @@ Runner::Runner(unsigned index, Environment& environment, Engine& engine)
   context_->owner = this;
   context_->fill = [](Context* context) { return static_cast<Runner*>(context->owner)->fill(); };
   context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
-  context_->jump_key = uint64_t{1} << kJumpKeyShift;
+  forget_jumps();
+  context_->interpreter.set_mapping_listener(this);
   engine_.add(*context_);
 }
 
@@ -93,32 +94,47 @@ uint64_t Runner::address_of(uint32_t offset) const {
 }
 
 // A new key is what makes every entry old.
-void Runner::forget_jumps() {
+void Runner::forget_jumps(bool user) {
   ++counts_.forgotten;
-  context_->jump_key += uint64_t{1} << kJumpKeyShift;
-  if (context_->jump_key != 0) return;
+  uint64_t& key = context_->jump_key[user];
+  key += uint64_t{1} << kJumpKeyShift;
+  if (key != 0) return;
   std::memset(context_->jumps, 0, sizeof context_->jumps);
-  context_->jump_key = uint64_t{1} << kJumpKeyShift;
+  key = uint64_t{1} << kJumpKeyShift;
+}
+
+void Runner::forget_jumps() {
+  forget_jumps(false);
+  forget_jumps(true);
+  jump_pages_.reset();
+  local_supervisor_jumps_ = false;
+}
+
+void Runner::address_space_changed() {
+  forget_jumps(true);
+  if (std::exchange(local_supervisor_jumps_, false)) forget_jumps(false);
+}
+
+void Runner::page_changed(uint64_t linear) {
+  if (jump_pages_[linear / memory::kPageSize % jump_pages_.size()]) forget_jumps();
 }
 
 // The code for an address, by the table of jumps or by way of the page tables. Null: an exception is to be delivered.
 const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   Interpreter& in = context_->interpreter;
-  if (in.mapping_epoch() != jump_epoch_) {
-    jump_epoch_ = in.mapping_epoch();
-    forget_jumps();
-  }
   JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
-  if (entry.tag == (rip ^ context_->jump_key)) return reinterpret_cast<const uint8_t*>(entry.code);
+  if (entry.tag == (rip ^ context_->jump_key[mode.user()])) return reinterpret_cast<const uint8_t*>(entry.code);
   ++counts_.lookups;
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
   if (!in.fetch_page(rip, page) || !page) return nullptr;
   const Block* block =
       engine_.block(*context_, page, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
+  jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
+  if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
   // The table may have been given to another mode meanwhile.
   context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)] = {
-      rip ^ context_->jump_key, reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
+      rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
   return block->code;
 }
 

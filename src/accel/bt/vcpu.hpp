@@ -2,6 +2,7 @@
 // privileged instructions, accesses that cross a page or go to a device.
 #pragma once
 
+#include <bitset>
 #include <memory>
 #include <random>
 
@@ -10,13 +11,17 @@
 
 namespace skerry::accel::bt {
 
-class Runner {
+class Runner final : public x86::MappingListener {
  public:
   Runner(unsigned index, x86::Environment& environment, Engine& engine);
-  ~Runner();
+  ~Runner() override;
 
   x86::Interpreter& interpreter() { return context_->interpreter; }
   x86::StopReason run();
+
+  void all_changed() override { forget_jumps(); }
+  void address_space_changed() override;
+  void page_changed(uint64_t linear) override;
 
  private:
   // Runs translated code from state.rip on. False: there is none for it.
@@ -27,6 +32,7 @@ class Runner {
   const uint8_t* follow(Edge& edge);  // null: an exception came
   bool left(Exit exit, const uint8_t*& code);
   void forget_jumps();
+  void forget_jumps(bool user);
   void before_interpreter();
   void after_interpreter();
   uint64_t address_of(uint32_t offset) const;
@@ -37,7 +43,10 @@ class Runner {
   std::unique_ptr<Context> context_;
   x86::CpuState& state_;
   Mode mode_;  // while in translated code
-  uint64_t jump_epoch_ = 0;
+  // Pages that the tables of jumps go to, by the low bits of their numbers; and whether supervisor code is among them that
+  // is not the same in every address space.
+  std::bitset<4096> jump_pages_;
+  bool local_supervisor_jumps_ = false;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
   struct {

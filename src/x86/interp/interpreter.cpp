@@ -109,14 +109,31 @@ void Interpreter::mode_changed() {
 void Interpreter::flush_tlb() {
   for (Tlb& tlb : tlbs_) tlb.clear();
   ++mapping_epoch_;
+  if (mapping_listener_) mapping_listener_->all_changed();
   fetch_page_ = kNoPage;
   map_generation_ = memory.map_generation();
 }
 
-void Interpreter::flush_page(uint64_t linear) {
-  for (Tlb& tlb : tlbs_) tlb.drop_page(linear);
+void Interpreter::flush_address_space() {
+  for (Tlb& tlb : tlbs_) tlb.clear_address_space();
   fetch_page_ = kNoPage;
   ++mapping_epoch_;
+  if (mapping_listener_) mapping_listener_->address_space_changed();
+}
+
+bool Interpreter::fetched_global(uint64_t linear) const { return tlbs_[cpl_ == 3 ? 0 : 1].global(linear); }
+
+void Interpreter::flush_page(uint64_t linear) {
+  bool large = false;
+  for (Tlb& tlb : tlbs_) {
+    large |= tlb.may_be_large(linear);
+    tlb.drop_page(linear);
+  }
+  fetch_page_ = kNoPage;
+  ++mapping_epoch_;
+  if (!mapping_listener_) return;
+  if (large) mapping_listener_->all_changed();
+  else mapping_listener_->page_changed(linear);
 }
 
 uint64_t Interpreter::gpr_sized(unsigned number, unsigned size) const {

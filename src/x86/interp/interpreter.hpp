@@ -49,6 +49,15 @@ struct Trial {
   void save(std::byte* address);
 };
 
+// Told when the guest changes what linear addresses mean, so that what was derived from them goes. On the vCPU's thread.
+class MappingListener {
+ public:
+  virtual ~MappingListener() = default;
+  virtual void all_changed() = 0;
+  virtual void address_space_changed() = 0;  // all but global pages
+  virtual void page_changed(uint64_t linear) = 0;
+};
+
 class Interpreter {
  public:
   Interpreter(unsigned index, memory::GuestMemory& memory, Environment& environment, const CpuModel& model);
@@ -241,6 +250,7 @@ class Interpreter {
   // derived. The handler then returns Flow::kStop.
   void mode_changed();
   void flush_tlb();                 // everything, global pages too
+  void flush_address_space();       // all but global pages
   void flush_page(uint64_t linear); // INVLPG
   bool code64() const { return code64_; }
   unsigned cpl() const { return cpl_; }
@@ -271,6 +281,9 @@ class Interpreter {
   bool fill(uint64_t linear, bool write);
   // The host page that code at `linear` comes from; null if it is no memory. False: an exception has been raised.
   bool fetch_page(uint64_t linear, const std::byte*& page);
+  void set_mapping_listener(MappingListener* listener) { mapping_listener_ = listener; }
+  // Of a page that fetch_page() has just given: whether it is the same in every address space.
+  bool fetched_global(uint64_t linear) const;
   // Changes with every change of the mapping from linear to physical addresses that the guest has told of.
   uint64_t mapping_epoch() const { return mapping_epoch_; }
   unsigned tlb_index() const { return static_cast<unsigned>(&data_tlb() - tlbs_.data()); }
@@ -351,6 +364,7 @@ class Interpreter {
   uint64_t executed_ = 0;
   uint64_t map_generation_ = 0;
   uint64_t mapping_epoch_ = 0;
+  MappingListener* mapping_listener_ = nullptr;
   static constexpr uint64_t kNoPage = 1;
 
   std::array<Tlb, 3> tlbs_;  // user, supervisor, supervisor under SMAP

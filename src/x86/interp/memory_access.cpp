@@ -113,6 +113,7 @@ bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64
     entry.host_page = host_page;
   }
   if (translation.large) tlb.note_large(linear);
+  tlb.note_global(linear, translation.global);
   if (translation.readable) entry.read_tag = tag;
   if (translation.executable) entry.fetch_tag = tag;
   if (!access.write) return true;

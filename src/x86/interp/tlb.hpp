@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <cstring>
 
@@ -33,11 +34,21 @@ class Tlb {
     std::memcpy(&entries_, &kEmpty, sizeof entries_);
     large_first_ = ~uint64_t{0};
     large_last_ = 0;
+    global_.reset();
   }
+  // What is not global goes, as by a write to CR3.
+  void clear_address_space() {
+    if (global_.none()) return clear();
+    for (unsigned n = 0; n < kSize; ++n)
+      if (!global_[n]) entries_[n] = kEmpty[n];
+  }
+  void note_global(uint64_t linear, bool global) { global_[(linear >> 12) % kSize] = global; }
+  bool global(uint64_t linear) const { return global_[(linear >> 12) % kSize]; }
+  bool may_be_large(uint64_t linear) const { return linear >= large_first_ && linear <= large_last_; }
   void drop(uint64_t linear) { at(linear) = kEmpty[(linear >> 12) % kSize]; }
   // For INVLPG: a large page is cached by 4 KiB, and all of them have to go.
   void drop_page(uint64_t linear) {
-    if (linear >= large_first_ && linear <= large_last_) clear();
+    if (may_be_large(linear)) clear();
     else drop(linear);
   }
   void note_large(uint64_t linear) {
@@ -61,6 +72,7 @@ class Tlb {
   static constinit const std::array<TlbEntry, kSize> kEmpty;
 
   alignas(64) std::array<TlbEntry, kSize> entries_;
+  std::bitset<kSize> global_;
   uint64_t large_first_, large_last_;  // what large pages cover; empty if first > last
 };
 
