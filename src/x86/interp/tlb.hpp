@@ -2,7 +2,6 @@
 // code, which looks it up inline: the layout is part of that code (accel/bt).
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <bitset>
 #include <cstdint>
@@ -32,8 +31,7 @@ class Tlb {
   TlbEntry& at(uint64_t linear) { return entries_[(linear >> 12) % kSize]; }
   void clear() {
     std::memcpy(&entries_, &kEmpty, sizeof entries_);
-    large_first_ = ~uint64_t{0};
-    large_last_ = 0;
+    large_.reset();
     global_.reset();
   }
   // What is not global goes, as by a write to CR3.
@@ -44,17 +42,13 @@ class Tlb {
   }
   void note_global(uint64_t linear, bool global) { global_[(linear >> 12) % kSize] = global; }
   bool global(uint64_t linear) const { return global_[(linear >> 12) % kSize]; }
-  bool may_be_large(uint64_t linear) const { return linear >= large_first_ && linear <= large_last_; }
+  void note_large(uint64_t linear) { large_.set(large_place(linear)); }
+  bool may_be_large(uint64_t linear) const { return large_[large_place(linear)]; }
   void drop(uint64_t linear) { at(linear) = kEmpty[(linear >> 12) % kSize]; }
   // For INVLPG: a large page is cached by 4 KiB, and all of them have to go.
   void drop_page(uint64_t linear) {
     if (may_be_large(linear)) clear();
     else drop(linear);
-  }
-  void note_large(uint64_t linear) {
-    constexpr uint64_t kLargest = (uint64_t{1} << 30) - 1;
-    large_first_ = std::min(large_first_, linear & ~kLargest);
-    large_last_ = std::max(large_last_, linear | kLargest);
   }
   // Writes to this page of the host have to be looked at again.
   void revoke_writes(const std::byte* page) {
@@ -63,6 +57,8 @@ class Tlb {
   }
 
  private:
+  // No page is larger than 1 GiB.
+  static constexpr unsigned large_place(uint64_t linear) { return (linear >> 30 ^ linear >> 39) % 512; }
   static constexpr uint64_t no_page(unsigned place) { return uint64_t{1} << 47 | uint64_t{(place + 1) % kSize} << 12 | 1; }
   static constexpr std::array<TlbEntry, kSize> make_empty() {
     std::array<TlbEntry, kSize> entries{};
@@ -73,7 +69,7 @@ class Tlb {
 
   alignas(64) std::array<TlbEntry, kSize> entries_;
   std::bitset<kSize> global_;
-  uint64_t large_first_, large_last_;  // what large pages cover; empty if first > last
+  std::bitset<512> large_;  // where large pages are, by large_place(); some too many
 };
 
 inline constinit const std::array<TlbEntry, Tlb::kSize> Tlb::kEmpty = Tlb::make_empty();
