@@ -1,7 +1,5 @@
 #include "x86/paging.hpp"
 
-#include <optional>
-
 #include "base/units.hpp"
 #include "x86/exception.hpp"
 
@@ -18,44 +16,41 @@ constexpr uint64_t kP = 1 << 0, kRw = 1 << 1, kUs = 1 << 2, kA = 1 << 5, kD = 1 
 
 // What the three formats differ in.
 struct Format {
-  unsigned levels;        // of tables to walk
-  unsigned index_bits;    // of the linear address a level
-  bool wide;              // 8-byte entries
-  bool nx;                // bit 63 is XD, not reserved
-  bool pse36;             // 4 MiB pages: bits 20:13 are address bits 39:32
-  uint64_t address_mask;  // physical-address bits of an entry
+  unsigned levels;         // of tables to walk
+  unsigned index_bits;     // of the linear address a level
+  bool wide;               // 8-byte entries
+  bool nx;                 // bit 63 is XD, not reserved
+  bool pse36;              // 4 MiB pages: bits 20:13 are address bits 39:32
+  uint64_t address_mask;   // physical-address bits of an entry
+  uint64_t reserved;       // bits that no entry may have
+  uint64_t reserved_root;  // nor one of level 4
 };
 
 Format format_of(const CpuState& state, unsigned max_physical) {
-  const uint64_t wide_mask = bits(~uint64_t{0}, max_physical - 1, 12) << 12;
-  if (state.efer & efer::kLma) return {4, 9, true, (state.efer & efer::kNxe) != 0, false, wide_mask};
-  if (state.cr4 & cr4::kPae) return {2, 9, true, (state.efer & efer::kNxe) != 0, false, wide_mask};
-  return {2, 10, false, false, true, 0xfffff000};
+  const bool long_mode = state.efer & efer::kLma, nx = state.efer & efer::kNxe;
+  if (!long_mode && !(state.cr4 & cr4::kPae)) return {2, 10, false, false, true, 0xfffff000, 0, 0};
+  const uint64_t address_mask = bits(~uint64_t{0}, max_physical - 1, 12) << 12;
+  // Bits 51:MAXPHYADDR; outside of 4-level paging bits 62:52 too.
+  const uint64_t reserved = bits(~uint64_t{0}, long_mode ? 51 : 62, max_physical) << max_physical | (nx ? 0 : pte::kNx);
+  return {long_mode ? 4u : 2u, 9, true, nx, false, address_mask, reserved, pte::kPs};
 }
 
 // Reserved bits of an entry that is present. `level` counts down to 1, the page table.
-bool reserved_bits_set(const Format& format, const CpuState& state, unsigned max_physical, unsigned level, bool large,
-                       uint64_t entry) {
+bool reserved_bits_set(const Format& format, unsigned max_physical, unsigned level, bool large, uint64_t entry) {
+  if (entry & format.reserved) return true;
+  if (level == 4) return entry & format.reserved_root;
+  if (!large) return false;
   if (!format.wide) {
-    if (!large) return false;
     const unsigned high_bits = max_physical > 40 ? 8 : max_physical - 32;  // PSE-36: entry bits 20:13
     return entry & bits(~uint64_t{0}, 21, 13 + high_bits) << (13 + high_bits);
   }
-  if (!format.nx && (entry & pte::kNx)) return true;
-  const bool long_mode = state.efer & efer::kLma;
-  // Bits 51:MAXPHYADDR; outside of 4-level paging bits 62:52 too.
-  const unsigned top = long_mode ? 51 : 62;
-  if (entry & (bits(~uint64_t{0}, top, max_physical) << max_physical)) return true;
-  if (long_mode && level == 4 && (entry & pte::kPs)) return true;
-  if (!large) return false;
   const unsigned page_shift = 12 + format.index_bits * (level - 1);
   return entry & (bits(~uint64_t{0}, page_shift - 1, 13) << 13);  // bit 12 is PAT
 }
 
-std::optional<uint64_t> load_entry(const GuestMemory& memory, bool wide, uint64_t gpa) {
-  if (wide) return memory.load<uint64_t>(gpa);
-  const auto narrow = memory.load<uint32_t>(gpa);
-  return narrow ? std::optional<uint64_t>(*narrow) : std::nullopt;
+// What is outside of RAM reads as not present.
+uint64_t load_entry(const GuestMemory& memory, bool wide, uint64_t gpa) {
+  return wide ? memory.load<uint64_t>(gpa).value_or(0) : memory.load<uint32_t>(gpa).value_or(0);
 }
 
 bool replace_entry(GuestMemory& memory, bool wide, uint64_t gpa, uint64_t from, uint64_t to) {
@@ -119,18 +114,18 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
       const unsigned shift = 12 + format.index_bits * (level - 1);
       const uint64_t number = (linear >> shift) & (bit(format.index_bits) - 1);
       const uint64_t gpa = table + number * (format.wide ? 8 : 4);
-      const auto value = load_entry(memory, format.wide, gpa);
-      if (!value || !(*value & pte::kP)) return WalkStatus::kPageFault;  // tables outside of RAM read as not present
-      large = (*value & pte::kPs) && large_allowed(format, state, level);
-      if (reserved_bits_set(format, state, max_physical, level, large, *value)) {
+      const uint64_t value = load_entry(memory, format.wide, gpa);
+      if (!(value & pte::kP)) return WalkStatus::kPageFault;
+      large = (value & pte::kPs) && large_allowed(format, state, level);
+      if (reserved_bits_set(format, max_physical, level, large, value)) {
         error_code |= pf::kReserved | pf::kPresent;
         return WalkStatus::kPageFault;
       }
-      path.entries[path.count++] = {gpa, *value};
-      rights &= *value;
-      execute_disable |= format.nx && (*value & pte::kNx);
+      path.entries[path.count++] = {gpa, value};
+      rights &= value;
+      execute_disable |= format.nx && (value & pte::kNx);
       if (large || level == 1) break;
-      table = *value & format.address_mask;
+      table = value & format.address_mask;
     }
 
     // Access rights, SDM vol. 3, 4.6.
@@ -191,17 +186,17 @@ bool probe(const GuestMemory& memory, const CpuState& state, uint64_t linear, ui
   for (unsigned level = format.levels;; --level) {
     const unsigned shift = 12 + format.index_bits * (level - 1);
     const uint64_t number = (linear >> shift) & (bit(format.index_bits) - 1);
-    const auto value = load_entry(memory, format.wide, table + number * (format.wide ? 8 : 4));
-    if (!value || !(*value & pte::kP)) return false;
-    const bool large = (*value & pte::kPs) && large_allowed(format, state, level);
+    const uint64_t value = load_entry(memory, format.wide, table + number * (format.wide ? 8 : 4));
+    if (!(value & pte::kP)) return false;
+    const bool large = (value & pte::kPs) && large_allowed(format, state, level);
     if (large || level == 1) {
       const uint64_t offset_mask = bit(shift) - 1;
-      uint64_t base = *value & format.address_mask & ~offset_mask;
-      if (large && format.pse36) base = (*value & 0xffc00000) | bits(*value, 20, 13) << 32;
+      uint64_t base = value & format.address_mask & ~offset_mask;
+      if (large && format.pse36) base = (value & 0xffc00000) | bits(value, 20, 13) << 32;
       gpa = base | (linear & offset_mask);
       return true;
     }
-    table = *value & format.address_mask;
+    table = value & format.address_mask;
   }
 }
 

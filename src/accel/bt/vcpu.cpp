@@ -5,8 +5,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/log.hpp"
 
@@ -52,6 +57,28 @@ Runner::~Runner() {
             context_->interpreter.index, counts_.exits[0], counts_.exits[1], counts_.exits[2], counts_.exits[3],
             counts_.exits[4], counts_.fills, counts_.interpreted, counts_.lookups, counts_.forgotten, all.blocks, all.pages, all.bytes,
             all.discards);
+  std::vector<std::pair<uint64_t, ZydisMnemonic>> order;
+  for (const auto& [mnemonic, count] : counts_.mnemonics) order.emplace_back(count, mnemonic);
+  std::ranges::sort(order, std::greater());
+  if (order.size() > 24) order.resize(24);
+  std::string list;
+  for (const auto& [count, mnemonic] : order)
+    list += fmt::format(" {} {}", mnemonic == ZYDIS_MNEMONIC_INVALID ? "(invalid)" : ZydisMnemonicGetString(mnemonic), count);
+  log::info("bt: vCPU {}: interpreted from translated code, most often:{}", context_->interpreter.index, list);
+}
+
+// What the next instruction is, for the statistics.
+void Runner::count_instruction() {
+  if (!engine_.parts().options.stats) return;
+  const memory::GuestMemory& memory = engine_.parts().memory;
+  uint64_t gpa = 0;
+  const std::byte* page = probe(memory, state_, state_.rip, gpa) ? memory.page(gpa).host : nullptr;
+  if (!page) return;
+  const uint64_t offset = gpa & memory::kPageMask;
+  Decoded decoded;
+  const std::span bytes(reinterpret_cast<const uint8_t*>(page) + offset, std::min<size_t>(15, memory::kPageSize - offset));
+  const bool known = decode(bytes, mode_.code_size(), decoded) == DecodeStatus::kOk;
+  ++counts_.mnemonics[known ? decoded.instruction.mnemonic : ZYDIS_MNEMONIC_INVALID];
 }
 
 // What may happen at any moment, happens often.
@@ -168,6 +195,7 @@ bool Runner::run_translated(Mode mode) {
   before_interpreter();
   if (context_->interpret_next) {
     context_->interpret_next = false;
+    count_instruction();
     context_->interpreter.execute();
   }
   return true;
@@ -259,6 +287,7 @@ bool Runner::interpret() {
   const uint32_t offset = context_->insn & 0xffff, length = context_->insn >> 16 & 0xff;
   state_.rip = address_of(offset);
   before_interpreter();
+  count_instruction();
   const uint64_t epoch = in.mapping_epoch();
   Flow flow = Flow::kNext;
   do flow = in.execute();

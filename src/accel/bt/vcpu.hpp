@@ -5,6 +5,7 @@
 #include <bitset>
 #include <memory>
 #include <random>
+#include <unordered_map>
 
 #include "accel/bt/engine.hpp"
 #include "accel/bt/lockstep.hpp"
@@ -38,6 +39,7 @@ class Runner final : public x86::MappingListener {
   uint64_t address_of(uint32_t offset) const;
   bool fill();
   bool interpret();
+  void count_instruction();
 
   Engine& engine_;
   std::unique_ptr<Context> context_;
@@ -50,8 +52,9 @@ class Runner final : public x86::MappingListener {
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
   struct {
-    uint64_t exits[5], fills, interpreted, lookups, forgotten;
-  } counts_ = {};
+    uint64_t exits[5] = {}, fills = 0, interpreted = 0, lookups = 0, forgotten = 0;
+    std::unordered_map<ZydisMnemonic, uint64_t> mnemonics;  // only with statistics
+  } counts_;
 };
 
 }  // namespace skerry::accel::bt

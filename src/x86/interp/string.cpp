@@ -38,11 +38,14 @@ Flow none(Interpreter& in, const Insn& insn, Pointer... pointers) {
 
 uint64_t room(uint64_t linear) { return memory::kPageSize - (linear & memory::kPageMask); }
 
-// How many elements from `offset` on, upwards, lie in one page and in the segment without wrapping; 0 if none can be
-// done together.
+bool downward(const Interpreter& in) { return in.state.rflags & flags::kDf; }
+
+// How many elements from `offset` on, upwards or downwards, lie in one page and in the segment without wrapping; 0 if none
+// can be done together. `linear` is the first one's address.
 template <typename T>
 uint64_t together(Interpreter& in, const Insn& insn, unsigned segment, uint64_t offset, bool write, uint64_t count,
                   uint64_t& linear) {
+  const bool down = downward(in);
   if (in.code64() && insn.addr_size == 8) {
     linear = offset + (segment >= kFs ? in.state.seg[segment].base : 0);
   } else {
@@ -50,58 +53,68 @@ uint64_t together(Interpreter& in, const Insn& insn, unsigned segment, uint64_t 
     const bool plain = in.code64() || (!s.unusable && s.present && (s.type & 0xc) == 0 && (!write || (s.type & 2)));
     if (!plain) return 0;
     const uint64_t limit = std::min<uint64_t>(in.code64() ? ~uint64_t{0} : s.limit, address_mask(insn));
-    if (offset > limit) return 0;
-    count = std::min(count, (limit - offset) / sizeof(T));
+    if (offset > limit || limit - offset < sizeof(T)) return 0;
+    count = std::min(count, down ? offset / sizeof(T) + 1 : (limit - offset) / sizeof(T));
     linear = in.code64() ? offset + (segment >= kFs ? s.base : 0) : (offset + s.base) & 0xffffffff;
   }
-  return std::min(count, room(linear) / sizeof(T));
+  if (room(linear) < sizeof(T)) return 0;
+  return std::min(count, down ? (linear & memory::kPageMask) / sizeof(T) + 1 : room(linear) / sizeof(T));
 }
 
 bool may_go_fast(const Interpreter& in, const Insn& insn) {
-  return repeated(insn) && !in.one_iteration() && !(in.state.rflags & flags::kDf);
+  return repeated(insn) && !in.one_iteration();
 }
 
 // MOVS ---------------------------------------------------------------------------------------------------------------
 
+// A run of elements, upwards or downwards from the first one.
 template <typename T>
-uint64_t move_run(Interpreter& in, const Insn& insn, uint64_t count) {
-  uint64_t from = 0, to = 0;
-  count = together<T>(in, insn, insn.segment, in.gpr_sized(kRsi, insn.addr_size), false, count, from);
-  count = together<T>(in, insn, kEs, in.gpr_sized(kRdi, insn.addr_size), true, count, to);
-  if (count == 0) return 0;
-  const std::byte* source = in.ready_to_read(from);
-  std::byte* target = in.ready_to_write(to);
-  if (!source || !target) return 0;
-  const uint64_t bytes = count * sizeof(T);
-  if (target > source && target < source + bytes) {
-    // The elements written are read again: the pattern repeats, as it would on a processor.
-    for (uint64_t i = 0; i < count; ++i) std::memcpy(target + i * sizeof(T), source + i * sizeof(T), sizeof(T));
-  } else {
-    std::memmove(target, source, bytes);
+void move_run(const Interpreter& in, const std::byte* source, std::byte* target, uint64_t count) {
+  const uint64_t bytes = count * sizeof(T), before = downward(in) ? bytes - sizeof(T) : 0;
+  const bool read_again = downward(in) ? target < source && source < target + bytes : target > source && target < source + bytes;
+  if (!read_again) {
+    std::memmove(target - before, source - before, bytes);
+    return;
   }
-  return count;
+  // The elements written are read: the pattern repeats, as it would on a processor.
+  const ptrdiff_t step = downward(in) ? -static_cast<ptrdiff_t>(sizeof(T)) : static_cast<ptrdiff_t>(sizeof(T));
+  for (uint64_t i = 0; i < count; ++i, target += step, source += step) {
+    T value;
+    std::memcpy(&value, source, sizeof(T));
+    std::memcpy(target, &value, sizeof(T));
+  }
 }
 
 template <typename T>
 Flow movs(Interpreter& in, const Insn& insn) {
-  uint64_t count = 1;
+  uint64_t run = 0, from = 0, to = 0;
   if (repeated(insn)) {
-    count = count_of(in, insn);
-    if (count == 0) return none(in, insn, kRsi, kRdi);
-    if (may_go_fast(in, insn)) {
-      if (const uint64_t done = move_run<T>(in, insn, count)) {
-        advance(in, insn, kRsi, done * sizeof(T));
-        advance(in, insn, kRdi, done * sizeof(T));
-        return count_down(in, insn, done);
-      }
-    }
+    run = count_of(in, insn);
+    if (run == 0) return none(in, insn, kRsi, kRdi);
+    if (!may_go_fast(in, insn)) run = 0;
+    if (run) run = together<T>(in, insn, insn.segment, in.gpr_sized(kRsi, insn.addr_size), false, run, from);
+    if (run) run = together<T>(in, insn, kEs, in.gpr_sized(kRdi, insn.addr_size), true, run, to);
   }
-  T value;
-  if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
-  if (!in.store<T>(kEs, in.gpr_sized(kRdi, insn.addr_size), value)) return Flow::kFault;
-  advance(in, insn, kRsi, sizeof(T));
-  advance(in, insn, kRdi, sizeof(T));
-  return repeated(insn) ? count_down(in, insn, 1) : Flow::kNext;
+  const std::byte* source = run ? in.ready_to_read(from) : nullptr;
+  std::byte* target = run ? in.ready_to_write(to) : nullptr;
+  uint64_t done = 0;
+  if (!source || !target) {
+    // The first one finds the faults. Both pages may have the same place in the TLB: the source's is asked for in between.
+    T value;
+    if (!in.load<T>(insn.segment, in.gpr_sized(kRsi, insn.addr_size), value)) return Flow::kFault;
+    source = run > 1 ? in.ready_to_read(from) : nullptr;
+    if (!in.store<T>(kEs, in.gpr_sized(kRdi, insn.addr_size), value)) return Flow::kFault;
+    target = run > 1 ? in.ready_to_write(to) : nullptr;
+    done = 1;
+  }
+  if (source && target) {
+    const ptrdiff_t step = static_cast<ptrdiff_t>(done * sizeof(T)) * (downward(in) ? -1 : 1);
+    move_run<T>(in, source + step, target + step, run - done);
+    done = run;
+  }
+  advance(in, insn, kRsi, done * sizeof(T));
+  advance(in, insn, kRdi, done * sizeof(T));
+  return repeated(insn) ? count_down(in, insn, done) : Flow::kNext;
 }
 
 // STOS, LODS -----------------------------------------------------------------------------------------------------------
@@ -112,6 +125,7 @@ uint64_t fill_run(Interpreter& in, const Insn& insn, T value, uint64_t count) {
   count = together<T>(in, insn, kEs, in.gpr_sized(kRdi, insn.addr_size), true, count, to);
   std::byte* target = count ? in.ready_to_write(to) : nullptr;
   if (!target) return 0;
+  if (downward(in)) target -= (count - 1) * sizeof(T);
   if (sizeof(T) == 1 || value == 0) {
     std::memset(target, static_cast<int>(value), count * sizeof(T));
   } else {
