@@ -19,6 +19,7 @@ constexpr std::array kSwitches = {
     Switch{"bt-perf-map", &DebugOptions::perf_map, true},
     Switch{"bt-no-links", &DebugOptions::links, false},
     Switch{"bt-no-jumps", &DebugOptions::jumps, false},
+    Switch{"bt-no-returns", &DebugOptions::returns, false},
     Switch{"bt-no-live-flags", &DebugOptions::live_flags, false},
     Switch{"bt-no-vectors", &DebugOptions::vectors, false},
     Switch{"bt-no-division", &DebugOptions::division, false},

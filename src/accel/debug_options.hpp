@@ -21,6 +21,7 @@ struct DebugOptions {
   // bt: what it may do.
   bool links = true;       // jumps from block to block inside a page
   bool jumps = true;       // the table of jumps is looked up by translated code
+  bool returns = true;     // calls and returns are the host's own, checked where they land
   bool live_flags = true;  // flags stay in EFLAGS from block to block
   bool vectors = true;     // vector instructions are copied
   bool division = true;    // divisions are copied

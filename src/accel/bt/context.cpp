@@ -12,9 +12,10 @@ Offsets::Offsets(const Context& context) {
   value = from_start(&context.value);
   argument = from_start(&context.argument);
   host_stack = from_start(&context.host_stack);
+  return_limit = from_start(&context.return_limit);
+  return_lookup = from_start(&context.return_lookup);
   jump_key = from_start(&context.jump_key);
   insn = from_start(&context.insn);
-  undo = from_start(&context.undo);
   vector_loaded = from_start(&context.vector_loaded);
   host_mxcsr = from_start(&context.host_mxcsr);
   fill = from_start(&context.fill);
@@ -25,7 +26,10 @@ Offsets::Offsets(const Context& context) {
   rflags = from_start(&state.rflags);
   vector = from_start(&state.vector);
   mxcsr = from_start(&state.mxcsr);
-  for (unsigned n = 0; n < x86::kSegmentCount; ++n) segment_base[n] = from_start(&state.seg[n].base);
+  for (unsigned n = 0; n < x86::kSegmentCount; ++n) {
+    segment_base[n] = from_start(&state.seg[n].base);
+    selector[n] = from_start(&state.seg[n].selector);
+  }
   const x86::Interpreter::Layout layout = context.interpreter.layout();
   const int interpreter = from_start(&context.interpreter);
   requests = interpreter + static_cast<int>(layout.requests);

@@ -10,7 +10,7 @@ namespace skerry::accel::bt {
 
 // Why translated code came back to the run loop.
 enum class Exit : uint32_t {
-  kLookup,     // Context::argument is the address to go on at, in no block that is linked
+  kLookup,     // Context::argument is the address to go on at, in no block that is linked; Context::insn is jump_info()
   kLink,       // Context::argument is the Edge to go along
   kInterpret,  // the instruction at Context::insn needs the interpreter
   kPoll,       // a request came; goes on at Context::insn
@@ -24,7 +24,8 @@ struct JumpEntry {
   uint64_t page;  // the address without its offset in the page
   uint64_t unused;
 };
-constexpr unsigned kJumpBits = 11, kJumpCount = 1 << kJumpBits, kModeSlots = 16;
+constexpr unsigned kJumpBits = 12, kJumpCount = 1 << kJumpBits;
+constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the odd ones for user modes
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }
 
 struct Context {
@@ -36,10 +37,11 @@ struct Context {
   uint64_t flags = 0;      // the guest's status flags where they are not in EFLAGS: AH as of LAHF, AL is OF
   uint64_t value = 0;      // one value across a check
   uint64_t argument = 0;   // of an exit
-  uint64_t host_stack = 0;
+  uint64_t host_stack = 0;      // what was there when translated code was entered
+  uint64_t return_limit = 0;    // where host_stack has no room for more returns
+  uint64_t return_lookup = 0;   // the routine that looks up a return which no call is remembered of
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
-  uint32_t undo = 0;       // what to take off the stack pointer if the instruction must be done again
   uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's
   uint32_t host_mxcsr = 0x1f80;
 
@@ -58,12 +60,17 @@ constexpr uint32_t access_info(unsigned offset, unsigned size, bool write) {
   return offset | size << 16 | static_cast<uint32_t>(write) << 31;
 }
 
+// Context::insn where a jump leaves: the offset, and what to take off the stack pointer if the jump must be done again.
+constexpr uint32_t jump_info(unsigned offset, int undo) { return offset | static_cast<uint32_t>(undo) << 12; }
+constexpr uint32_t jump_offset(uint32_t info) { return info & 0xfff; }
+constexpr int jump_undo(uint32_t info) { return static_cast<int32_t>(info) >> 12; }
+
 // Offsets from the GS base. The same in every Context.
 struct Offsets {
   explicit Offsets(const Context& context);
-  int self, page_base, flags, value, argument, host_stack, jump_key, insn, undo, vector_loaded, host_mxcsr;
+  int self, page_base, flags, value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
-  int gpr, rflags, vector, mxcsr, segment_base[x86::kSegmentCount];
+  int gpr, rflags, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3];
 };
 

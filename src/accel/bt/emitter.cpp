@@ -14,8 +14,9 @@ Emitter::Emitter(CodeCache& cache, const Offsets& offsets)
 }
 
 void Emitter::make_fixed() {
-  make_enter();
   make_leave();
+  make_lookups();
+  make_enter();
   make_call(fill_, at_.fill, Exit::kInterpret);
   make_call(interpret_, at_.interpret, Exit::kResume);
   align(16);
@@ -95,6 +96,12 @@ void Emitter::make_enter() {
   for (const auto& reg : {rbx, rbp, r12, r13, r14, r15}) push(reg);
   sub(rsp, 8);
   in_context().mov(field(at_.host_stack), rsp);
+  lea(rax, ptr[rsp - static_cast<int>(kReturnSpace)]);
+  in_context().mov(field(at_.return_limit), rax);
+  lea(rax, ptr[rip]);
+  const uint8_t* here = getCurr();
+  add(rax, static_cast<int>(no_call_ - here));
+  push(rax);
   in_context().mov(field(at_.value), rsi);
   in_context().movzx(eax, word[Xbyak::RegExp(static_cast<size_t>(at_.flags))]);
   add(al, 0x7f);
@@ -123,6 +130,42 @@ void Emitter::make_leave() {
   ret();
 }
 
+// The tables have no room for a hash: the lower bits of the address with some higher ones.
+void Emitter::look_up_jump(unsigned jump_slot) {
+  static_assert(sizeof(JumpEntry) == 32);
+  const int table = at_.jumps + static_cast<int>(jump_slot * kJumpCount * sizeof(JumpEntry));
+  const int key = at_.jump_key + static_cast<int>(8 * (jump_slot & 1));
+  in_context().mov(field32(at_.insn), r15d);
+  mov(second_, first_);
+  shr(second_, 9);
+  xor_(r15d, r14d);
+  and_(r15d, kJumpCount - 1);
+  shl(r15d, 5);
+  in_context().xor_(first_, field(key));
+  in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
+  Xbyak::Label miss;
+  jne(miss);
+  in_context().mov(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, page))]);
+  in_context().mov(field(at_.page_base), first_);
+  in_context().jmp(qword[second_ + table + static_cast<int>(offsetof(JumpEntry, code))]);
+  L(miss);
+  in_context().xor_(first_, field(key));
+  in_context().mov(field(at_.argument), first_);
+  jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
+}
+
+void Emitter::make_lookups() {
+  for (unsigned n = 0; n < kModeSlots; ++n) {
+    align(16);
+    lookup_[n] = getCurr();
+    look_up_jump(n);
+  }
+  align(16);
+  no_call_ = getCurr();
+  lea(rsp, ptr[rsp - 8]);  // it stays: what is below the stack pointer is safe for 128 bytes (System V ABI, 3.2.2)
+  in_context().jmp(field(at_.return_lookup));
+}
+
 // A call of a C++ function that may change the guest's state, and says whether the block goes on.
 void Emitter::make_call(const uint8_t*& routine, int helper, Exit otherwise) {
   Xbyak::Label leave, resume;
@@ -131,9 +174,10 @@ void Emitter::make_call(const uint8_t*& routine, int helper, Exit otherwise) {
   save_registers();
   save_vectors();
   in_context().mov(rdi, field(at_.self));
-  sub(rsp, 8);
+  mov(rbx, rsp);  // remembered calls are above; the ABI wants it aligned
+  and_(rsp, -16);
   in_context().call(field(helper));
-  add(rsp, 8);
+  mov(rsp, rbx);
   test(al, al);
   jz(leave, T_NEAR);
   in_context().cmp(field32(at_.vector_loaded), 0);

@@ -28,12 +28,15 @@ class Emitter : public Xbyak::CodeGenerator {
   // The fixed routines, in the executable view.
   using Enter = Exit (*)(Context*, const uint8_t* code);
   Enter enter() const { return enter_; }
+  // Context::return_lookup for a table of jumps.
+  uint64_t return_lookup(unsigned jump_slot) const { return reinterpret_cast<uint64_t>(cache_.executable(lookup_[jump_slot])); }
   // Forgets all but the fixed routines.
   void clear() { setSize(fixed_size_); }
   bool nearly_full() const { return cache_.size() - getSize() < kReserve; }
 
  protected:
   static constexpr size_t kReserve = 256 << 10;  // more than any block needs
+  static constexpr size_t kReturnSpace = 32 << 10;  // of the host's stack
   const Xbyak::Reg64 first_ = r14, second_ = r15, stack_ = r13;
 
   // A field of Context as an operand; to be preceded by in_context().
@@ -50,22 +53,28 @@ class Emitter : public Xbyak::CodeGenerator {
 
   CodeCache& cache_;
   const Offsets at_;
+  // Goes on at the guest's address in the first scratch register; the second one is jump_info().
+  void look_up_jump(unsigned jump_slot);
+
   // In the writable view, for relative jumps and calls.
   const uint8_t* leave_[5] = {};  // by Exit
   const uint8_t* fill_ = nullptr;
   const uint8_t* interpret_ = nullptr;
   const uint8_t* load_vectors_ = nullptr;
+  const uint8_t* lookup_[kModeSlots] = {};  // look_up_jump()
 
  private:
   void make_fixed();
   void make_enter();
   void make_leave();
+  void make_lookups();
   void make_call(const uint8_t*& routine, int helper, Exit otherwise);
   void save_registers();
   void load_registers();
   void save_vectors();  // if they are loaded
   void load_vectors();
   Enter enter_ = nullptr;
+  const uint8_t* no_call_ = nullptr;  // where a return lands that no call is remembered of
   size_t fixed_size_ = 0;
   const bool wide_;  // the host has AVX
 };

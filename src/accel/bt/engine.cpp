@@ -182,7 +182,7 @@ unsigned Engine::jump_slot(Context& context, Mode mode) {
   const uint32_t wanted = mode.bits() + 1;
   for (;;) {
     const uint64_t generation = this->generation();
-    for (unsigned n = 0; n < kModeSlots; ++n) {
+    for (unsigned n = mode.user(); n < kModeSlots; n += 2) {
       uint32_t bits = modes_[n].load(std::memory_order_acquire);
       if (bits == wanted) return n;
       if (bits == 0 && modes_[n].compare_exchange_strong(bits, wanted)) return n;

@@ -28,7 +28,7 @@ class Engine final : public memory::WriteWatcher {
   ~Engine() override;
 
   const AcceleratorParts& parts() const { return parts_; }
-  Emitter::Enter enter() const { return translator_->enter(); }
+  const Emitter& fixed() const { return *translator_; }
 
   // Before the vCPU runs; it stays until the engine ends.
   void add(Context& context);

@@ -16,6 +16,9 @@ bool is_gpr(ZydisRegisterClass kind) {
   return kind == ZYDIS_REGCLASS_GPR8 || kind == ZYDIS_REGCLASS_GPR16 || kind == ZYDIS_REGCLASS_GPR32 ||
          kind == ZYDIS_REGCLASS_GPR64;
 }
+bool is_segment(const ZydisDecodedOperand& operand) {
+  return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+}
 bool is_vector_register(ZydisRegisterClass kind) { return kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM; }
 
 // Whether all it touches is general and vector registers, status flags, and one memory operand in the instruction.
@@ -115,6 +118,10 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_PREFETCHW: return Kind::kNothing;
     case ZYDIS_MNEMONIC_LFENCE: case ZYDIS_MNEMONIC_MFENCE: case ZYDIS_MNEMONIC_SFENCE: return Kind::kPlain;
     case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: return insn.operand_width >= 32 ? Kind::kDivide : Kind::kInterpret;
+    case ZYDIS_MNEMONIC_PUSHFD: return insn.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? Kind::kInterpret : Kind::kPushFlags;
+    case ZYDIS_MNEMONIC_PUSHFQ: return Kind::kPushFlags;
+    case ZYDIS_MNEMONIC_CLI: return Kind::kClearInterrupts;
+    case ZYDIS_MNEMONIC_STI: return Kind::kSetInterrupts;
     case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD: case ZYDIS_MNEMONIC_POPFQ: return Kind::kInterpret;
     default: break;
   }
@@ -125,7 +132,10 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_CATEGORY_INTERRUPT: case ZYDIS_CATEGORY_SYSCALL: case ZYDIS_CATEGORY_SYSRET: return Kind::kInterpretLast;
     default: break;
   }
-  if (insn.mnemonic == ZYDIS_MNEMONIC_STI || insn.mnemonic == ZYDIS_MNEMONIC_HLT) return Kind::kInterpretLast;
+  if (insn.mnemonic == ZYDIS_MNEMONIC_MOV && is_segment(decoded.operands[1]) &&
+      decoded.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER)
+    return Kind::kReadSegment;
+  if (insn.mnemonic == ZYDIS_MNEMONIC_HLT) return Kind::kInterpretLast;
   if (decoded.has(ZYDIS_ATTRIB_IS_PRIVILEGED) || insn.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
       insn.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW || insn.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
     return Kind::kInterpret;

@@ -10,7 +10,9 @@ enum class Kind : uint8_t {
   kNothing,    // no effect
   kLea,
   kMoveOffset, // MOV between the accumulator and an address in the instruction
-  kPush, kPop, kLeave,
+  kPush, kPop, kLeave, kPushFlags,
+  kReadSegment,    // MOV from a segment register to a general one
+  kClearInterrupts, kSetInterrupts,
   kDivide,
   kJump, kConditional, kCall,                  // to an address in the instruction
   kJumpIndirect, kCallIndirect, kReturn,

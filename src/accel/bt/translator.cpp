@@ -13,7 +13,7 @@ using Xbyak::RegExp;
 
 namespace {
 
-constexpr unsigned kAbove = 7, kNotZero = 5, kZero = 4, kAboveEqual = 3, kBelowEqual = 6;  // condition codes
+constexpr unsigned kBelow = 2, kAbove = 7, kNotZero = 5, kZero = 4, kAboveEqual = 3, kBelowEqual = 6;  // condition codes
 constexpr uint32_t kPageBytes = memory::kPageSize;
 
 bool fits_disp(int64_t value) { return value == static_cast<int32_t>(value); }
@@ -69,7 +69,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   const std::span<const uint8_t> page(code_copy_);
   block_ = &block;
   edges_ = &edges;
-  jump_table_ = static_cast<unsigned>(at_.jumps) + jump_slot * kJumpCount * static_cast<unsigned>(sizeof(JumpEntry));
+  jump_slot_ = jump_slot;
   flags_ = block.entry == Entry::kFlagsLive ? Flags::kHost : Flags::kSaved;
   vectors_ensured_ = ends_interpreted_ = false;
   slow_.clear();
@@ -121,6 +121,12 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
     case Kind::kPush: return push_(), true;
     case Kind::kPop: return pop_(), true;
     case Kind::kLeave: return leave_frame(), true;
+    case Kind::kPushFlags: return push_flags(), true;
+    case Kind::kReadSegment: return read_segment(), true;
+    case Kind::kClearInterrupts:
+    case Kind::kSetInterrupts:
+      if (block_->mode.user() || options_.lockstep) return interpret();
+      return kind_of(decoded) == Kind::kSetInterrupts ? set_interrupts() : clear_interrupts(), true;
     case Kind::kDivide: return plain(bytes);
     case Kind::kJump: return jump_(next_ + static_cast<uint32_t>(decoded.operands[0].imm.value.s)), false;
     case Kind::kConditional: return conditional(), false;
@@ -344,6 +350,56 @@ void Translator::leave_frame() {
   }
 }
 
+// Sensitive instructions -----------------------------------------------------------------------------------------------------
+
+void Translator::push_flags() {
+  const unsigned size = stack_size();
+  spare_flags();
+  const RegExp flags(static_cast<size_t>(at_.flags));
+  in_context().movzx(r14d, byte[flags]);  // OF
+  shl(r14d, 11);
+  in_context().movzx(r15d, byte[flags + 1]);
+  or_(r14d, r15d);
+  in_context().mov(r15d, field32(at_.rflags));
+  and_(r15d, static_cast<uint32_t>(~(flags::kStatus | flags::kRf | flags::kVm)));
+  or_(r15d, r14d);
+  in_context().mov(field(at_.value), second_);
+  check_stack(-static_cast<int>(size), size, true);
+  in_context().mov(second_, field(at_.value));
+  if (size == 8) mov(qword[first_], second_);
+  else mov(dword[first_], r15d);
+  move_stack(-static_cast<int>(size));
+}
+
+void Translator::read_segment() {
+  const ZydisDecodedOperand& target = decoded_->operands[0];
+  const unsigned guest = id_of(target.reg.value);
+  in_context().movzx(r14d, word[RegExp(static_cast<size_t>(at_.selector[id_of(decoded_->operands[1].reg.value)]))]);
+  if (target.size == 16) {
+    if (is_homed(guest)) in_context().mov(word[RegExp(static_cast<size_t>(at_.gpr) + 8 * guest)], r14w);
+    else mov(Xbyak::Reg16(static_cast<int>(host_register(guest))), r14w);
+  } else {
+    if (is_homed(guest)) in_context().mov(field(at_.gpr + static_cast<int>(8 * guest)), first_);
+    else mov(Reg64(static_cast<int>(host_register(guest))), first_);
+  }
+}
+
+void Translator::clear_interrupts() {
+  spare_flags();
+  in_context().and_(field32(at_.rflags), static_cast<uint32_t>(~flags::kIf));
+  in_context().and_(field32(at_.interest), static_cast<uint32_t>(~request::kInterrupt));
+}
+
+// With an interrupt waiting it is the interpreter's, who takes it after the next instruction. One that comes later is taken
+// when the next block begins.
+void Translator::set_interrupts() {
+  spare_flags();
+  in_context().test(field32(at_.requests), static_cast<uint32_t>(request::kInterrupt));
+  slow_.push_back({Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0});
+  in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kIf));
+  in_context().or_(field32(at_.interest), static_cast<uint32_t>(request::kInterrupt));
+}
+
 // Memory ---------------------------------------------------------------------------------------------------------------------
 
 bool Translator::can_address(const ZydisDecodedOperand& memory) const {
@@ -529,34 +585,45 @@ void Translator::go_to(uint32_t target) {
   if (target < kPageBytes) return edge(target);
   spare_flags();
   page_address(target);
-  look_up_jump(0);
+  look_up();
 }
 
-void Translator::look_up_jump(uint32_t undo) {
-  if (!options_.jumps || options_.lockstep) {
-    in_context().mov(field(at_.argument), first_);
-    in_context().mov(field32(at_.undo), undo);
-    return leave_with(Exit::kLookup, offset_);
-  }
-  const int table = static_cast<int>(jump_table_);
-  mov(second_, first_);
-  shr(second_, 9);
-  xor_(r15d, r14d);
-  and_(r15d, kJumpCount - 1);
-  shl(r15d, 5);
-  static_assert(sizeof(JumpEntry) == 32);
-  const int key = at_.jump_key + (block_->mode.user() ? 8 : 0);
-  in_context().xor_(first_, field(key));
-  in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
-  uint8_t* miss = branch(kNotZero);
-  in_context().mov(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, page))]);
-  in_context().mov(field(at_.page_base), first_);
-  in_context().jmp(qword[second_ + table + static_cast<int>(offsetof(JumpEntry, code))]);
-  patch(miss, getCurr());
-  in_context().xor_(first_, field(key));
+void Translator::look_up(int undo) {
+  mov(r15d, jump_info(offset_, undo));
+  if (options_.jumps && !options_.lockstep) return look_up_jump(jump_slot_);
+  in_context().mov(field32(at_.insn), r15d);
   in_context().mov(field(at_.argument), first_);
-  in_context().mov(field32(at_.undo), undo);
-  leave_with(Exit::kLookup, offset_);
+  jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
+}
+
+// The host's own call, so that its own return is predicted. It lands where the guest's return address is compared with the
+// one that this call has pushed. On the host's stack are only calls made since translated code was entered; whatever
+// changes the mapping or the mode leaves it.
+template <typename Go>
+void Translator::call_to(Go go) {
+  if (!options_.returns || options_.lockstep) return go();
+  in_context().cmp(rsp, field(at_.return_limit));
+  uint8_t* full = branch(kBelow);
+  slow_.push_back({Slow::What::kForgetCalls, full, getCurr(), 0, 0});
+  push(second_);
+  db(0xe8);
+  uint8_t* called = const_cast<uint8_t*>(getCurr());
+  dd(0);
+  const Flags flags = flags_;
+  // Back again.
+  cmp(first_, qword[rsp]);
+  lea(rsp, ptr[rsp + 8]);
+  patch(branch(kNotZero), lookup_[jump_slot_]);
+  if (next_ < kPageBytes) {
+    and_(first_, -static_cast<int>(kPageBytes));
+    in_context().mov(field(at_.page_base), first_);
+    edge(next_);
+  } else {
+    jump_to(lookup_[jump_slot_]);
+  }
+  patch(called, getCurr());
+  flags_ = flags;
+  go();
 }
 
 void Translator::jump_(uint32_t target) { go_to(target); }
@@ -582,7 +649,7 @@ void Translator::call_() {
   if (size == 8) mov(qword[first_], second_);
   else mov(dword[first_], r15d);
   move_stack(-static_cast<int>(size));
-  go_to(next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s));
+  call_to([&] { go_to(next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s)); });
 }
 
 void Translator::jump_indirect() {
@@ -596,7 +663,7 @@ void Translator::jump_indirect() {
     spare_flags();
     load_guest(first_, id_of(operand.reg.value));
   }
-  look_up_jump(0);
+  look_up();
 }
 
 void Translator::call_indirect() {
@@ -618,8 +685,10 @@ void Translator::call_indirect() {
   if (size == 8) mov(qword[first_], second_);
   else mov(dword[first_], r15d);
   move_stack(-static_cast<int>(size));
-  in_context().mov(first_, field(at_.value));
-  look_up_jump(static_cast<uint32_t>(-static_cast<int>(size)));
+  call_to([&] {
+    in_context().mov(first_, field(at_.value));
+    look_up(-static_cast<int>(size));
+  });
 }
 
 void Translator::return_() {
@@ -630,7 +699,9 @@ void Translator::return_() {
   if (size == 8) mov(first_, qword[first_]);
   else mov(r14d, dword[first_]);
   move_stack(static_cast<int>(bytes));
-  look_up_jump(bytes);
+  if (!options_.returns || options_.lockstep) return look_up(static_cast<int>(bytes));
+  mov(r15d, jump_info(offset_, static_cast<int>(bytes)));
+  ret();
 }
 
 // Out of line ----------------------------------------------------------------------------------------------------------------
@@ -649,6 +720,11 @@ void Translator::write_slow() {
       case Slow::What::kInterpret:
         if (slow.tag < 0) leave_with(Exit::kPoll, block_->offset);
         else leave_with(Exit::kInterpret, slow.insn);
+        break;
+      case Slow::What::kForgetCalls:
+        in_context().mov(rsp, field(at_.host_stack));
+        lea(rsp, ptr[rsp - 8]);
+        jump_to(slow.retry);
         break;
       case Slow::What::kLoadVectors:
         call(load_vectors_);

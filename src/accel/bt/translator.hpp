@@ -29,7 +29,7 @@ class Translator : public Emitter {
   enum class Flags : uint8_t { kHost, kSaved, kBoth };  // where the guest's status flags are
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kLoadVectors } what;
+    enum class What : uint8_t { kFill, kInterpret, kLoadVectors, kForgetCalls } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
@@ -45,6 +45,10 @@ class Translator : public Emitter {
   void push_();
   void pop_();
   void leave_frame();
+  void push_flags();
+  void read_segment();
+  void clear_interrupts();
+  void set_interrupts();
   void divide();
   void jump_(uint32_t target);
   void conditional();
@@ -70,7 +74,9 @@ class Translator : public Emitter {
   // Ways out.
   void edge(uint32_t target);                 // to an offset of this page
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
-  void look_up_jump(uint32_t undo);           // to the address in the first scratch register
+  void look_up(int undo = 0);                 // to the address in the first scratch register
+  template <typename Go>
+  void call_to(Go go);                        // what go() writes, when the address behind the call has been pushed
   void leave_with(Exit exit, uint32_t insn);
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned
@@ -89,7 +95,7 @@ class Translator : public Emitter {
   std::minstd_rand random_;  // stress
   Block* block_ = nullptr;
   std::deque<Edge>* edges_ = nullptr;
-  unsigned jump_table_ = 0;
+  unsigned jump_slot_ = 0;
   const x86::Decoded* decoded_ = nullptr;
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;

@@ -185,9 +185,10 @@ bool Runner::run_translated(Mode mode) {
   const uint8_t* code = code_at(state_.rip, mode);
   if (!code) return false;
   context_->page_base = state_.rip & ~memory::kPageMask;
+  context_->return_lookup = engine_.fixed().return_lookup(engine_.jump_slot(*context_, mode));
   after_interpreter();
   while (code) {
-    const Exit exit = engine_.enter()(context_.get(), code);
+    const Exit exit = engine_.fixed().enter()(context_.get(), code);
     ++counts_.exits[static_cast<unsigned>(exit)];
     code = nullptr;
     if (!left(exit, code)) break;
@@ -216,7 +217,7 @@ bool Runner::run_in_lockstep(Mode mode) {
   context_->page_base = state_.rip & ~memory::kPageMask;
   after_interpreter();
   const uint8_t* none = nullptr;
-  const Exit exit = engine_.enter()(context_.get(), block.code);
+  const Exit exit = engine_.fixed().enter()(context_.get(), block.code);
   ++counts_.exits[static_cast<unsigned>(exit)];
   left(exit, none);
   before_interpreter();
@@ -239,8 +240,8 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
     case Exit::kLookup: {
       const uint64_t rip = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
       if (mode_.code64() && !Interpreter::canonical(rip)) {  // the branch itself raises #GP
-        state_.gpr[kRsp] -= static_cast<uint64_t>(static_cast<int32_t>(context_->undo));
-        state_.rip = address_of(offset);
+        state_.gpr[kRsp] -= static_cast<uint64_t>(static_cast<int64_t>(jump_undo(context_->insn)));
+        state_.rip = address_of(jump_offset(context_->insn));
         context_->interpret_next = true;
         return false;
       }
