@@ -116,7 +116,7 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
 void CpuModel::identify() {
   vendor_ = "GenuineIntel";
   brand_ = "Skerry " + name_;
-  signature_ = 0x000306a9;  // family 6, as an early x86-64-v2 server processor
+  signature_ = intel_signature();
 }
 
 // The host's own, asked for once: where Skerry is itself in a VM, each CPUID is an exit.
@@ -128,7 +128,17 @@ void CpuModel::identify_as_host() {
     const CpuidResult r = host_cpuid(leaf, 0);
     for (const uint32_t part : {r.eax, r.ebx, r.ecx, r.edx}) brand_.append(reinterpret_cast<const char*>(&part), 4);
   }
-  signature_ = host_cpuid(1, 0).eax & 0x0fff3fff;
+  signature_ = vendor_ == "GenuineIntel" ? intel_signature() : host_cpuid(1, 0).eax & 0x0fff3fff;
+}
+
+// Programs choose code by family and model too, and then do not ask for features (GCC's target_clones with "arch="): it is
+// the newest processor's of which compilers take nothing for granted that is not offered.
+uint32_t CpuModel::intel_signature() const {
+  constexpr std::array kHaswell = {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c", "rdrand", "fsgsbase", "pclmulqdq", "xsaveopt"};
+  constexpr std::array kBroadwell = {"adx", "rdseed", "3dnowprefetch"};
+  const auto offered = [&](std::string_view name) { return has_named(name); };
+  if (!std::ranges::all_of(kHaswell, offered)) return 0x00000f61;  // the last family before 6
+  return std::ranges::all_of(kBroadwell, offered) ? 0x000306d4 : 0x000306c3;
 }
 
 CpuidResult CpuModel::features(uint32_t leaf, uint32_t subleaf) const {

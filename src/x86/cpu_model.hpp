@@ -58,6 +58,7 @@ class CpuModel {
   friend class CpuModelPeer;  // of the tests: makes an AMD processor on any host
   void identify();
   void identify_as_host();
+  uint32_t intel_signature() const;
   CpuidResult features(uint32_t leaf, uint32_t subleaf) const;
   CpuidResult identity(const Dynamic& dynamic) const;
   CpuidResult caches(uint32_t subleaf) const;

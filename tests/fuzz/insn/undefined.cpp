@@ -126,6 +126,9 @@ bool accesses_in_any_order(const std::vector<Step>& steps, const Outcome& outcom
       case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FRSTOR: case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FLDENV:
       case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
       case ZYDIS_MNEMONIC_ENTER: return true;
+      // Several elements may lie in a page that faults; a store has been seen to report the last byte of them all.
+      case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVD:
+      case ZYDIS_MNEMONIC_VPMASKMOVQ: return true;
       default: return false;
     }
   }

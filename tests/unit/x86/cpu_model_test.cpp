@@ -55,6 +55,23 @@ TEST(CpuModelTest, EveryModelHasWhatKernelsNeed) {
     EXPECT_TRUE(v1.has_named(name)) << name;
 }
 
+// GCC's functions for "arch=haswell" and "arch=broadwell" are chosen by the model number alone.
+TEST(CpuModelTest, TheModelNumberPromisesNothingThatIsNotOffered) {
+  constexpr uint32_t kHaswell = 0x000306c3, kBroadwell = 0x000306d4, kNone = 0x00000f61;
+  for (const std::string_view name : CpuModel::names()) {
+    if (host_lacks(name)) continue;
+    const CpuModel made = model(name);
+    const CpuidResult vendor = made.cpuid(0, 0, {});
+    if (vendor.ebx != 0x756e6547) continue;  // "Genu"
+    if (made.signature() == kNone) continue;
+    ASSERT_TRUE(made.signature() == kHaswell || made.signature() == kBroadwell) << name;
+    for (const auto* feature : {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c", "rdrand", "pclmulqdq", "fsgsbase"})
+      EXPECT_TRUE(made.has_named(feature)) << name << " lacks " << feature;
+    if (made.signature() == kHaswell) continue;
+    for (const auto* feature : {"adx", "rdseed", "3dnowprefetch"}) EXPECT_TRUE(made.has_named(feature)) << name << " lacks " << feature;
+  }
+}
+
 TEST(CpuModelTest, FrequenciesGiveExactlyTheTscRate) {
   const CpuModel m = model("host");
   const CpuidResult ratio = m.cpuid(0x15, 0, {});

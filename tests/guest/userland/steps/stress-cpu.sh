@@ -1,0 +1,1 @@
+stress-ng --cpu 2 --cpu-method all --verify --timeout "$USERLAND_SECONDS" --metrics-brief
