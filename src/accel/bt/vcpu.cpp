@@ -83,7 +83,7 @@ void Runner::count_instruction() {
 
 // What may happen at any moment, happens often.
 void Runner::stress() {
-  switch (random_() % 64) {
+  switch (random_() % 512) {
     case 0: return forget_jumps();
     case 1: return context_->interpreter.flush_tlb();
     case 2:
