@@ -121,7 +121,9 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
     case Kind::kPush: return push_(), true;
     case Kind::kPop: return pop_(), true;
     case Kind::kLeave: return leave_frame(), true;
-    case Kind::kPushFlags: return push_flags(), true;
+    case Kind::kPushFlags:
+      if (options_.lockstep) return interpret();  // undefined flags would show
+      return push_flags(), true;
     case Kind::kReadSegment: return read_segment(), true;
     case Kind::kClearInterrupts:
     case Kind::kSetInterrupts:
