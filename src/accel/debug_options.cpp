@@ -24,7 +24,8 @@ constexpr std::array kSwitches = {
     Switch{"bt-no-vectors", &DebugOptions::vectors, false},
     Switch{"bt-no-division", &DebugOptions::division, false},
 };
-constexpr std::string_view kStress = "bt-stress=";
+constexpr std::string_view kStress = "bt-stress=", kCache = "bt-cache=";
+constexpr uint64_t kSmallestCache = MiB, kLargestCache = GiB;
 
 }  // namespace
 
@@ -32,6 +33,13 @@ Result<bool> apply(std::string_view word, DebugOptions& options) {
   for (const Switch& one : kSwitches) {
     if (word != one.name) continue;
     options.*one.member = one.value;
+    return true;
+  }
+  if (word.starts_with(kCache)) {
+    auto size = parse_size(word.substr(kCache.size()));
+    if (!size) return error("'{}': {}", word, size.error().message());
+    if (*size < kSmallestCache || *size > kLargestCache) return error("'{}': the size may be from 1M to 1G", word);
+    options.cache_size = *size;
     return true;
   }
   if (!word.starts_with(kStress)) return false;
@@ -44,6 +52,7 @@ Result<bool> apply(std::string_view word, DebugOptions& options) {
 std::vector<std::string_view> debug_option_names() {
   std::vector<std::string_view> names;
   for (const Switch& one : kSwitches) names.push_back(one.name);
+  names.push_back("bt-cache=SIZE");
   names.push_back("bt-stress=SEED");
   return names;
 }

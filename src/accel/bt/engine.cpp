@@ -22,8 +22,8 @@ uint64_t lines_of(uint64_t first, uint64_t last) {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts, size_t cache_size) {
-  auto cache = CodeCache::create(cache_size);
+Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts) {
+  auto cache = CodeCache::create(parts.options.cache_size);
   if (!cache) return std::move(cache).error().in("accelerator bt");
   std::unique_ptr<Engine> engine(new Engine(parts, std::move(*cache)));
   if (!parts.options.perf_map) return engine;

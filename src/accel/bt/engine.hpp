@@ -22,9 +22,7 @@ namespace skerry::accel::bt {
 
 class Engine final : public memory::WriteWatcher {
  public:
-  static constexpr size_t kCacheSize = 128 << 20;
-  // `cache_size` is in bytes; a smaller cache than usual is for tests.
-  static Result<std::unique_ptr<Engine>> create(AcceleratorParts parts, size_t cache_size = kCacheSize);
+  static Result<std::unique_ptr<Engine>> create(AcceleratorParts parts);
   ~Engine() override;
 
   const AcceleratorParts& parts() const { return parts_; }

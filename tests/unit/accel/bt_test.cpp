@@ -22,7 +22,9 @@ class BtTest : public ::testing::Test {
   static constexpr uint32_t kStart = 0x8000, kStackTop = 0x20000;
   BtTest() : model(CpuModel::create("host", 1, 2'000'000'000).value()) {
     EXPECT_TRUE(memory.add_ram(0, MiB, "ram"));
-    accelerator = make_bt_accelerator({memory, model}).value();
+    DebugOptions options;
+    options.cache_size = MiB;
+    accelerator = make_bt_accelerator({memory, model, options}).value();
     vcpu = accelerator->create_vcpu(0, environment).value();
   }
   void put(uint64_t at, std::vector<uint8_t> bytes) { ASSERT_TRUE(memory.write(at, std::as_bytes(std::span(bytes)))); }
@@ -120,6 +122,27 @@ TEST_F(BtTest, SurvivesManyTranslations) {
     ASSERT_EQ(run(), Exit::kHalted);
     ASSERT_EQ(reg(kRax), round & 0xffff);
   }
+}
+
+// l: dec ecx; jz end; call l; inc eax; end: ret. Deeper than the host's stack has room for.
+TEST_F(BtTest, CallsThatAreDeeperThanTheHostsStackReturn) {
+  put(kStart, {0xe8, 1, 0, 0, 0, 0xf4, 0x49, 0x74, 0x06, 0xe8, 0xf8, 0xff, 0xff, 0xff, 0x40, 0xc3});
+  CpuState& s = vcpu->mutable_state();
+  s.gpr[kRcx] = 15'000;
+  s.gpr[kRax] = 0;
+  EXPECT_EQ(run(), Exit::kHalted);
+  EXPECT_EQ(reg(kRax), 14'999u);
+  EXPECT_EQ(reg(kRsp), kStackTop);
+}
+
+// push a; ret, to somewhere else than the call came from: l: pop edx; push end; ret
+TEST_F(BtTest, AReturnToAnotherPlaceThanTheCallGoesThere) {
+  // mov ecx, 100; a: call l; hlt; l: pop edx; push b; ret; b: loop a by dec and jnz; hlt
+  put(kStart, {0xb9, 100, 0, 0, 0, 0xe8, 1, 0, 0, 0, 0xf4, 0x5a, 0x68, 0x12, 0x80, 0, 0, 0xc3, 0x49, 0x75, 0xf0, 0xb8, 7, 0, 0, 0, 0xf4});
+  vcpu->mutable_state().gpr[kRax] = 0;
+  EXPECT_EQ(run(), Exit::kHalted);
+  EXPECT_EQ(reg(kRax), 7u);
+  EXPECT_EQ(reg(kRcx), 0u);
 }
 
 // The copier -----------------------------------------------------------------------------------------------------------------
