@@ -150,6 +150,7 @@ void Runner::page_changed(uint64_t linear) {
 const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   Interpreter& in = context_->interpreter;
   JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
+  // The tables' places may be given to other modes when all is discarded; then they are forgotten before they are used.
   if (entry.tag == (rip ^ context_->jump_key[mode.user()])) return reinterpret_cast<const uint8_t*>(entry.code);
   ++counts_.lookups;
   const std::byte* page = nullptr;
@@ -157,11 +158,10 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   if (!in.fetch_page(rip, page) || !page) return nullptr;
   const Block* block =
       engine_.block(*context_, page, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
+  if (in.requests() & request::kForgetCode) return block->code;  // which looks for requests first
   jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
   if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
-  // The table may have been given to another mode meanwhile.
-  context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)] = {
-      rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
+  entry = {rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
   return block->code;
 }
 
@@ -182,10 +182,10 @@ void Runner::after_interpreter() { context_->flags = pack_flags(state_.rflags); 
 
 bool Runner::run_translated(Mode mode) {
   mode_ = mode;
+  context_->return_lookup = engine_.fixed().return_lookup(engine_.jump_slot(*context_, mode));
   const uint8_t* code = code_at(state_.rip, mode);
   if (!code) return false;
   context_->page_base = state_.rip & ~memory::kPageMask;
-  context_->return_lookup = engine_.fixed().return_lookup(engine_.jump_slot(*context_, mode));
   after_interpreter();
   while (code) {
     const Exit exit = engine_.fixed().enter()(context_.get(), code);
@@ -260,6 +260,8 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
       state_.rip = address_of(edge.target);
       if (in.requests() & request::kForgetCode) return false;  // the edge may be gone
       code = follow(edge);
+      // A block that takes the flags live does not look for requests, and may go on by a jump that is to be forgotten.
+      if (in.requests() & request::kForgetCode) code = nullptr;
       return code != nullptr;
     }
     case Exit::kInterpret:
