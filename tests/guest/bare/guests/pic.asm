@@ -328,6 +328,7 @@ main:
         mov     al, 0x8c
         out     0x70, al
         in      al, 0x71
+        and     al, 0xc0                        ; a second may end meanwhile, which sets bit 4
         mov     [scratch + 8], al
         mov     al, 0x8b
         out     0x70, al
