@@ -121,25 +121,32 @@ uint64_t Runner::address_of(uint32_t offset) const {
 }
 
 // A new key is what makes every entry old.
-void Runner::forget_jumps(bool user) {
+uint64_t Runner::new_key() {
   ++counts_.forgotten;
-  uint64_t& key = context_->jump_key[user];
-  key += uint64_t{1} << kJumpKeyShift;
-  if (key != 0) return;
-  std::memset(context_->jumps, 0, sizeof context_->jumps);
-  key = uint64_t{1} << kJumpKeyShift;
+  last_key_ += uint64_t{1} << kJumpKeyShift;
+  if (last_key_ == 0) {  // all have been used
+    std::memset(context_->jumps, 0, sizeof context_->jumps);
+    space_keys_ = {};
+    last_key_ = uint64_t{1} << kJumpKeyShift;
+    context_->jump_key[0] = last_key_;
+    last_key_ += uint64_t{1} << kJumpKeyShift;
+  }
+  return last_key_;
 }
 
 void Runner::forget_jumps() {
-  forget_jumps(false);
-  forget_jumps(true);
+  space_keys_ = {};
+  context_->jump_key[0] = new_key();
+  context_->jump_key[1] = space_keys_[space_] = new_key();
   jump_pages_.reset();
   local_supervisor_jumps_ = false;
 }
 
-void Runner::address_space_changed() {
-  forget_jumps(true);
-  if (std::exchange(local_supervisor_jumps_, false)) forget_jumps(false);
+void Runner::address_space_changed(unsigned space, bool fresh) {
+  space_ = space;
+  if (fresh || space_keys_[space] == 0) space_keys_[space] = new_key();
+  context_->jump_key[1] = space_keys_[space];
+  if (std::exchange(local_supervisor_jumps_, false)) context_->jump_key[0] = new_key();
 }
 
 void Runner::page_changed(uint64_t linear) {

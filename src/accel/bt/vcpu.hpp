@@ -2,6 +2,7 @@
 // privileged instructions, accesses that cross a page or go to a device.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <memory>
 #include <random>
@@ -21,7 +22,7 @@ class Runner final : public x86::MappingListener {
   x86::StopReason run();
 
   void all_changed() override { forget_jumps(); }
-  void address_space_changed() override;
+  void address_space_changed(unsigned space, bool fresh) override;
   void page_changed(uint64_t linear) override;
 
  private:
@@ -33,7 +34,7 @@ class Runner final : public x86::MappingListener {
   const uint8_t* follow(Edge& edge);  // null: an exception came
   bool left(Exit exit, const uint8_t*& code);
   void forget_jumps();
-  void forget_jumps(bool user);
+  uint64_t new_key();
   void before_interpreter();
   void after_interpreter();
   uint64_t address_of(uint32_t offset) const;
@@ -49,6 +50,10 @@ class Runner final : public x86::MappingListener {
   // is not the same in every address space.
   std::bitset<4096> jump_pages_;
   bool local_supervisor_jumps_ = false;
+  // The keys of user jumps of the address spaces, 0 where there is none.
+  std::array<uint64_t, x86::Interpreter::kSpaces> space_keys_{};
+  unsigned space_ = 0;
+  uint64_t last_key_ = 0;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
   struct {

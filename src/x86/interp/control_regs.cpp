@@ -43,7 +43,7 @@ Flow write_cr0(Interpreter& in, uint64_t value) {
 
 Flow write_cr3(Interpreter& in, uint64_t value) {
   CpuState& s = in.state;
-  const bool keep = (s.cr4 & cr4::kPcide) && (value & bit(63));  // a hint: no more than one address space is cached
+  const bool keep = (s.cr4 & cr4::kPcide) && (value & bit(63));
   if (keep) value &= ~bit(63);
   if (s.long_mode_active()) {
     if (value >> in.model.physical_address_bits()) return in.gp();
@@ -51,7 +51,7 @@ Flow write_cr3(Interpreter& in, uint64_t value) {
     if (!load_pdptes(in.memory, value & 0xffffffff, in.model.physical_address_bits(), s.pdpte)) return in.gp();
   }
   s.cr3 = value;
-  in.flush_address_space();
+  in.switch_address_space(keep);
   return Flow::kNext;
 }
 
@@ -192,10 +192,11 @@ Flow invpcid(Interpreter& in, const Insn& insn) {
   if (pcid_given && (descriptor[0] >> 12)) return in.gp();
   if (pcid_given && (descriptor[0] & 0xfff) && !(in.state.cr4 & cr4::kPcide)) return in.gp();
   if (type == 0 && !Interpreter::canonical(descriptor[1])) return in.gp();
-  constexpr uint64_t kAddress = 0, kAllWithGlobal = 2;
-  if (type == kAddress) in.flush_page(descriptor[1]);  // of another PCID nothing is cached
+  constexpr uint64_t kAddress = 0, kPcid = 1, kAllWithGlobal = 2;
+  if (type == kAddress) in.flush_page(descriptor[1]);
+  else if (type == kPcid) in.flush_pcid(static_cast<uint16_t>(descriptor[0]));
   else if (type == kAllWithGlobal) in.flush_tlb();
-  else in.flush_address_space();
+  else in.flush_address_spaces();
   return Flow::kNext;
 }
 

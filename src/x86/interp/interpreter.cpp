@@ -108,6 +108,8 @@ void Interpreter::mode_changed() {
 
 void Interpreter::flush_tlb() {
   for (Tlb& tlb : tlbs_) tlb.clear();
+  for (Space& space : spaces_) space.kept = false;
+  spaces_[space_].pcid = state.cr4 & cr4::kPcide ? state.cr3 & 0xfff : 0;
   ++mapping_epoch_;
   if (mapping_listener_) mapping_listener_->all_changed();
   fetch_page_ = kNoPage;
@@ -118,10 +120,49 @@ void Interpreter::flush_address_space() {
   for (Tlb& tlb : tlbs_) tlb.clear_address_space();
   fetch_page_ = kNoPage;
   ++mapping_epoch_;
-  if (mapping_listener_) mapping_listener_->address_space_changed();
+  if (mapping_listener_) mapping_listener_->address_space_changed(space_, true);
 }
 
-bool Interpreter::fetched_global(uint64_t linear) const { return tlbs_[cpl_ == 3 ? 0 : 1].global(linear); }
+void Interpreter::flush_address_spaces() {
+  for (Space& space : spaces_) space.kept = false;
+  flush_address_space();
+}
+
+void Interpreter::flush_pcid(uint16_t pcid) {
+  for (Space& space : spaces_)
+    if (space.pcid == pcid) space.kept = false;
+  if (!(state.cr4 & cr4::kPcide) || (state.cr3 & 0xfff) == pcid) flush_address_space();
+}
+
+void Interpreter::switch_address_space(bool keep) {
+  const auto pcid = static_cast<uint16_t>(state.cr3 & 0xfff);
+  if (!(state.cr4 & cr4::kPcide)) return flush_address_space();
+  if (pcid == spaces_[space_].pcid) {
+    if (!keep) flush_address_space();
+    return;
+  }
+  spaces_[space_].user = tlbs_[kUserTlb];
+  spaces_[space_].kept = true;
+  const auto known = std::ranges::find_if(spaces_, [&](const Space& space) { return space.kept && space.pcid == pcid; });
+  if (known != spaces_.end()) {
+    space_ = static_cast<unsigned>(known - spaces_.begin());
+  } else {
+    next_space_ = (next_space_ + 1) % kSpaces;
+    if (next_space_ == space_) next_space_ = (next_space_ + 1) % kSpaces;
+    space_ = next_space_;
+  }
+  const bool fresh = known == spaces_.end() || !keep;
+  if (fresh) tlbs_[kUserTlb].clear();
+  else tlbs_[kUserTlb] = known->user;
+  spaces_[space_].pcid = pcid;
+  spaces_[space_].kept = false;
+  for (const unsigned n : {kSupervisorTlb, kSmapTlb}) tlbs_[n].clear_address_space();
+  fetch_page_ = kNoPage;
+  ++mapping_epoch_;
+  if (mapping_listener_) mapping_listener_->address_space_changed(space_, fresh);
+}
+
+bool Interpreter::fetched_global(uint64_t linear) const { return tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].global(linear); }
 
 void Interpreter::flush_page(uint64_t linear) {
   bool large = false;
@@ -129,6 +170,8 @@ void Interpreter::flush_page(uint64_t linear) {
     large |= tlb.may_be_large(linear);
     tlb.drop_page(linear);
   }
+  for (Space& space : spaces_)
+    if (space.kept) space.user.drop_page(linear);
   fetch_page_ = kNoPage;
   ++mapping_epoch_;
   if (!mapping_listener_) return;
@@ -393,7 +436,7 @@ bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
   access.user = cpl_ == 3;
   uint64_t gpa = 0;
   std::byte* host = nullptr;
-  Tlb& tlb = tlbs_[cpl_ == 3 ? 0 : 1];
+  Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
   const TlbEntry& entry = tlb.at(linear);
   if (entry.fetch_tag == (linear & ~memory::kPageMask))
     host = entry.host(linear);

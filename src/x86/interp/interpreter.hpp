@@ -54,7 +54,9 @@ class MappingListener {
  public:
   virtual ~MappingListener() = default;
   virtual void all_changed() = 0;
-  virtual void address_space_changed() = 0;  // all but global pages
+  // All but global pages: `space` is the number of the address space now. If it is not `fresh`, what was known of it when
+  // it was left holds again, for user pages.
+  virtual void address_space_changed(unsigned space, bool fresh) = 0;
   virtual void page_changed(uint64_t linear) = 0;
 };
 
@@ -250,8 +252,12 @@ class Interpreter {
   // derived. The handler then returns Flow::kStop.
   void mode_changed();
   void flush_tlb();                 // everything, global pages too
-  void flush_address_space();       // all but global pages
-  void flush_page(uint64_t linear); // INVLPG
+  void flush_address_space();       // all but global pages, of the present address space
+  void flush_address_spaces();      // of all
+  void flush_pcid(uint16_t pcid);
+  // After a write of CR3. `keep`: what is cached of the PCID stays.
+  void switch_address_space(bool keep);
+  void flush_page(uint64_t linear); // INVLPG; in all address spaces
   bool code64() const { return code64_; }
   unsigned cpl() const { return cpl_; }
   bool one_iteration() const { return careful_; }  // REP must come back after each iteration
@@ -290,7 +296,10 @@ class Interpreter {
   CodeSize code_size() const { return code_size_; }
   void revoke_writes(const std::byte* page) {
     for (Tlb& tlb : tlbs_) tlb.revoke_writes(page);
+    for (Space& space : spaces_)
+      if (space.kept) space.user.revoke_writes(page);
   }
+  static constexpr unsigned kSpaces = 8;
   // From begin_trial() to end_trial() try_one() executes instructions whose effect on memory is noted in `trial`, so that
   // it can be taken back. It delivers no exceptions: Flow::kFault is all that tells of one.
   void begin_trial(Trial& trial) {
@@ -367,7 +376,19 @@ class Interpreter {
   MappingListener* mapping_listener_ = nullptr;
   static constexpr uint64_t kNoPage = 1;
 
-  std::array<Tlb, 3> tlbs_;  // user, supervisor, supervisor under SMAP
+  static constexpr unsigned kUserTlb = 0, kSupervisorTlb = 1, kSmapTlb = 2;  // the last one: supervisor under SMAP
+  std::array<Tlb, 3> tlbs_;
+
+  // The user's TLB of other PCIDs (SDM vol. 3, 4.10.1). It is copied, because translated code finds it at one place; what
+  // supervisor code uses is mostly global.
+  struct Space {
+    uint16_t pcid = 0;
+    bool kept = false;
+    Tlb user;
+  };
+  std::array<Space, kSpaces> spaces_;
+  unsigned space_ = 0;       // the present one, whose copy is of no use
+  unsigned next_space_ = 0;  // the next to give up
   Tlb never_;
   std::span<Insn> memo_;  // mapped in huge pages where the host has them
   std::unique_ptr<HostThunks> thunks_;

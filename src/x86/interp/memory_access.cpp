@@ -12,7 +12,6 @@ using memory::kPageMask;
 using memory::kPageSize;
 
 namespace {
-constexpr unsigned kUserTlb = 0, kSupervisorTlb = 1, kSmapTlb = 2;
 
 unsigned room_in_page(uint64_t linear, unsigned size) {
   return static_cast<unsigned>(std::min<uint64_t>(size, kPageSize - (linear & kPageMask)));
