@@ -1,6 +1,7 @@
 // Port and memory-mapped address spaces: which device answers where.
 //
-// Lookups take no lock. Ranges are added only while no vCPU runs.
+// Lookups take no lock. Ranges are added only while no vCPU runs, but for the movable ones, which replace_movable() puts
+// elsewhere at any time.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,14 @@ class AddressSpace {
 
   // `handler` must outlive the space. Fails on overlap.
   Result<void> add(uint64_t base, uint64_t size, IoHandler& handler, std::string owner);
+  struct Movable {
+    uint64_t base, size;
+    IoHandler* handler;
+  };
+  static constexpr size_t kMaxMovable = 256;
+  // The ranges that move while the guest runs (PCI BARs), all of them anew; one caller at a time. What overlaps a range
+  // of add(), or one that is before it in the list, is left out. A lookup that is under way may still find the old place.
+  void replace_movable(std::span<const Movable> ranges);
   // Splits accesses that reach past a range into bytes. Where nothing is, reads give all ones and writes are dropped.
   uint64_t read(uint64_t address, unsigned size);
   void write(uint64_t address, unsigned size, uint64_t value);

@@ -56,6 +56,50 @@ struct GdbAddress {
   bool operator==(const GdbAddress&) const = default;
 };
 
+// An image, and the disk that the guest has of it.
+struct Disk {
+  // How writes reach the host's disk: what a guest's write and flush mean under each is in docs/storage.md.
+  enum class Cache : uint8_t { kWriteback, kNone, kWritethrough, kDirectsync, kUnsafe };
+  std::string path;
+  std::string format = "raw";
+  bool read_only = false;
+  bool cdrom = false;
+  Cache cache = Cache::kWriteback;
+  std::string serial;  // at most 20 bytes; empty: none
+  bool operator==(const Disk&) const = default;
+};
+
+// A port of the host that leads to a port of the guest.
+struct PortForward {
+  bool udp = false;
+  std::string host_address;  // empty: 127.0.0.1
+  uint16_t host_port = 0;
+  std::string guest_address;  // empty: the guest's first address
+  uint16_t guest_port = 0;
+  bool operator==(const PortForward&) const = default;
+};
+
+// A network card, and what its cable leads to.
+struct Nic {
+  enum class Type : uint8_t { kUser, kTap, kBridge, kSocket };
+  Type type = Type::kUser;
+  std::string name;  // of kTap: the interface; of kBridge: the bridge
+  int fd = -1;       // of kTap, instead of a name: an open descriptor
+  std::string path;  // of kSocket: the unix socket
+  bool listen = false;      // of kSocket: this end waits for the other
+  bool restricted = false;  // of kUser: nothing but forwarded ports
+  std::vector<PortForward> forwards;  // of kUser
+  std::string mac;      // empty: made from the VM's name and the card's number
+  unsigned queues = 1;  // pairs
+  bool operator==(const Nic&) const = default;
+};
+
+// What cloud-init of the guest finds on a small disk labelled cidata (cloud-init's NoCloud).
+struct CloudInit {
+  std::string user_data, meta_data;  // the files' content
+  bool operator==(const CloudInit&) const = default;
+};
+
 struct VmConfig {
   std::string name = "vm";           // 1 to 64 letters, digits and "._-"
   std::string board = "plain-1";     // see boards()
@@ -63,7 +107,13 @@ struct VmConfig {
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
   uint64_t memory = 512 * MiB;  // bytes, whole pages
-  Kernel kernel;
+  Kernel kernel;         // path empty: the firmware starts from the first disk
+  std::string firmware;  // file; empty: the board's own choice
+  std::vector<Disk> disks;
+  std::vector<Nic> nics;
+  std::optional<CloudInit> cloud_init;
+  std::optional<uint32_t> vsock_cid;         // 3 and up
+  std::optional<std::string> guest_agent;    // path of the unix socket that leads to org.qemu.guest_agent.0
   Console console;
   bool no_reboot = false;                  // a reset by the guest ends the VM
   std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status

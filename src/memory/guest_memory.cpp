@@ -137,6 +137,18 @@ bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
   return true;
 }
 
+bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vector<iovec>& to) const {
+  if (!contains(gpa, size, for_write)) return false;
+  while (size > 0) {
+    const Region* region = find(gpa);
+    const uint64_t here = std::min(size, region->base + region->size - gpa);
+    to.push_back({region->host + (gpa - region->base), here});
+    gpa += here;
+    size -= here;
+  }
+  return true;
+}
+
 void GuestMemory::written(Gpa gpa, uint64_t size) {
   if (size == 0) return;
   mark_dirty(gpa, size);

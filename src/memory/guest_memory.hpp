@@ -5,6 +5,8 @@
 // executes guest instructions (page()), and by it only for as long as `map_generation()` stays the same.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +61,11 @@ class GuestMemory {
   bool read(Gpa gpa, std::span<std::byte> to) const;
   bool write(Gpa gpa, std::span<const std::byte> from);
   bool fill(Gpa gpa, uint64_t size, uint8_t value);
+
+  // For input and output that the host's kernel does by itself: appends where [gpa, gpa + size) is in this process; false
+  // if a byte of it is no memory (or, `for_write`, ROM). What was written there counts only after written(), which has to
+  // come before the guest is told.
+  bool host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vector<iovec>& to) const;
 
   // One naturally aligned integer, as a single access.
   template <typename T>
