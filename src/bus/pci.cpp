@@ -258,7 +258,8 @@ PciFunction* PciHost::find(unsigned bus, unsigned devfn) {
 uint32_t PciHost::config_read(unsigned bus, unsigned devfn, unsigned offset, unsigned size) {
   std::lock_guard guard(lock_);
   PciFunction* function = find(bus, devfn);
-  return function && offset + size <= kConfigSize ? function->config_read(offset, size) : ~0u;
+  // Where nothing is, all bits are set.
+  return function && offset + size <= kConfigSize ? function->config_read(offset, size) : ~0u >> (32 - 8 * size);
 }
 
 void PciHost::config_write(unsigned bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value) {
