@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "devices/q35_mch.hpp"
+
 namespace skerry::machine {
 
 namespace {
@@ -14,7 +16,8 @@ constexpr uint16_t kCom1Port = 0x3f8;
 }  // namespace
 
 MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
-    : low_end_(std::min(memory, kHoleStart)),
+    : segmented_(board.pci.has_value()),
+      low_end_(std::min(memory, hole_start(board))),
       high_size_(memory - low_end_),
       tables_(acpi::build(board, 0)),
       tables_base_(low_end_ - tables_.content.size()) {
@@ -22,8 +25,12 @@ MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
 }
 
 Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
-  // The longest first: a search goes through them in the order of addresses, so this is only for the message.
-  if (auto good = memory.add_ram(kShadowRam, low_end_ - kShadowRam, "ram"); !good) return good;
+  const uint64_t low = segmented_ ? 1 * MiB : kShadowRam;
+  if (auto good = memory.add_ram(low, low_end_ - low, "ram"); !good) return good;
+  for (unsigned i = 0; segmented_ && i < devices::Q35Mch::kSegments; ++i) {
+    const auto [base, size] = devices::Q35Mch::segment(i);
+    if (auto good = memory.add_ram(base, size, fmt::format("ram-{:x}", base)); !good) return good;
+  }
   if (auto good = memory.add_ram(0, kConventionalEnd, "ram-conventional"); !good) return good;
   return high_size_ ? memory.add_ram(kHoleEnd, high_size_, "ram-high") : ok();
 }

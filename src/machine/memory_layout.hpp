@@ -21,6 +21,9 @@ class MemoryLayout {
   static constexpr uint64_t kRsdp = 0xe0000;       // the start of the area that guests search (ACPI 6.4, 5.2.5.1)
   static constexpr uint64_t kHoleStart = 0xc0000000, kHoleEnd = 4 * GiB;
 
+  // Where RAM below 4 GiB ends at the latest.
+  static uint64_t hole_start(const acpi::Board& board) { return board.pci ? board.pci->ecam_base : kHoleStart; }
+
   // `memory` is what the person gave the VM, the legacy hole at 0xa0000 included.
   MemoryLayout(uint64_t memory, const acpi::Board& board);
 
@@ -33,6 +36,7 @@ class MemoryLayout {
   void write_tables(memory::GuestMemory& memory) const;
 
  private:
+  const bool segmented_;  // what is below 1 MiB has a region for each piece that the chipset can write-protect
   uint64_t low_end_, high_size_;
   acpi::Tables tables_;
   uint64_t tables_base_;

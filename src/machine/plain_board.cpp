@@ -46,7 +46,7 @@ PlainBoard::PlainBoard(const config::VmConfig& config, EventLoop& loop, chardev:
     debug_exit_port_ = *config.isa_debug_exit;
     debug_exit_ = std::make_unique<devices::DebugExit>(requests.debug_exit);
   }
-  describe_memory_in_cmos(config.memory, config.vcpus);
+  describe_memory_in_cmos(config);
 }
 
 Result<void> PlainBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
@@ -58,7 +58,7 @@ Result<void> PlainBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio)
   if (auto good = serial_.attach(pio, devices::Serial16550::kCom1); !good) return good;
   if (auto good = i8042_.attach(pio); !good) return good;
   if (auto good = acpi_pm_.attach(pio); !good) return good;
-  if (auto good = acpi_pm_.attach_reset_register(pio); !good) return good;
+  if (auto good = attach_reset_register(pio); !good) return good;
   if (auto good = debug_console_.attach(pio); !good) return good;
   if (auto good = ferr_.attach(pio); !good) return good;
   if (!debug_exit_) return ok();
@@ -74,13 +74,14 @@ std::vector<bus::Device*> PlainBoard::devices() {
 }
 
 // The indexes of the PC/AT BIOS and of its successors (Ralf Brown's CMOS list).
-void PlainBoard::describe_memory_in_cmos(uint64_t memory, unsigned vcpus) {
+void PlainBoard::describe_memory_in_cmos(const config::VmConfig& config) {
   const auto set16 = [this](uint8_t index, uint64_t value) {
     rtc_.set_cmos(index, static_cast<uint8_t>(value));
     rtc_.set_cmos(static_cast<uint8_t>(index + 1), static_cast<uint8_t>(value >> 8));
   };
   constexpr uint64_t kMost = 0xffff;
-  const uint64_t below_4g = std::min(memory, MemoryLayout::kHoleStart), above_4g = memory - below_4g;
+  const uint64_t below_4g = std::min(config.memory, MemoryLayout::hole_start(acpi_board(config)));
+  const uint64_t above_4g = config.memory - below_4g;
   const uint64_t extended = std::min((below_4g - 1 * MiB) / KiB, kMost);
   set16(0x15, MemoryLayout::kConventionalEnd / KiB);
   set16(0x17, extended);
@@ -88,7 +89,7 @@ void PlainBoard::describe_memory_in_cmos(uint64_t memory, unsigned vcpus) {
   set16(0x34, below_4g > 16 * MiB ? std::min((below_4g - 16 * MiB) / (64 * KiB), kMost) : 0);
   set16(0x5b, above_4g / (64 * KiB));
   rtc_.set_cmos(0x5d, static_cast<uint8_t>(above_4g / (64 * KiB) >> 16));
-  rtc_.set_cmos(0x5f, static_cast<uint8_t>(vcpus - 1));
+  rtc_.set_cmos(0x5f, static_cast<uint8_t>(config.vcpus - 1));
 }
 
 }  // namespace skerry::machine

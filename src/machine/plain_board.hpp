@@ -21,6 +21,7 @@
 #include "irqchip/irq_router.hpp"
 #include "irqchip/pic.hpp"
 #include "irqchip/pit.hpp"
+#include "machine/acpi/tables.hpp"
 #include "machine/legacy_wiring.hpp"
 
 namespace skerry::machine {
@@ -32,21 +33,32 @@ struct GuestRequests {
   std::function<void(uint8_t status)> debug_exit;
 };
 
+// What the ACPI tables and the layout of memory need to know of a board.
+acpi::Board acpi_board(const config::VmConfig& config);
+
 class PlainBoard {
  public:
   PlainBoard(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests);
+  virtual ~PlainBoard() = default;
   // Puts the devices into the address spaces.
-  Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio);
+  virtual Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio);
+  // After the devices have been reset, where there is no firmware: the registers as firmware would leave them.
+  virtual Result<void> set_up() { return ok(); }
 
   irqchip::ApicBus& apic_bus() { return apic_bus_; }
   FerrLatch& ferr() { return ferr_; }
   devices::AcpiPm& acpi_pm() { return acpi_pm_; }
 
   // In the order in which they are reset, saved and loaded: interrupt controllers before what drives their lines.
-  std::vector<bus::Device*> devices();
+  virtual std::vector<bus::Device*> devices();
+
+ protected:
+  irqchip::IrqRouter& router() { return router_; }
+  // Who gives the reset register its port.
+  virtual Result<void> attach_reset_register(bus::AddressSpace& pio) { return acpi_pm_.attach_reset_register(pio); }
 
  private:
-  void describe_memory_in_cmos(uint64_t memory, unsigned vcpus);
+  void describe_memory_in_cmos(const config::VmConfig& config);
 
   irqchip::ApicBus apic_bus_;
   irqchip::Pic pic_;

@@ -1,0 +1,92 @@
+#include "machine/q35_board.hpp"
+
+#include <algorithm>
+
+#include "base/units.hpp"
+#include "machine/memory_layout.hpp"
+#include "machine/pci_setup.hpp"
+
+namespace skerry::machine {
+
+namespace {
+
+constexpr uint64_t kHighWindow = 32 * GiB, kHighAlignment = 4 * GiB;
+// Physical addresses have 40 bits.
+constexpr uint64_t kAddressEnd = 1024 * GiB;
+// Behind the ports of the board's own devices.
+constexpr uint64_t kIoFirst = 0xc000, kIoEnd = 0x10000;
+
+}  // namespace
+
+acpi::PciRoot q35_pci_root(uint64_t memory) {
+  acpi::PciRoot root;
+  root.root_ports = Q35Board::kRootPorts;
+  const uint64_t low = std::min<uint64_t>(memory, root.ecam_base);
+  const uint64_t first = align_up(4 * GiB + (memory - low), kHighAlignment);
+  if (first + kHighWindow <= kAddressEnd) {
+    root.mmio64_first = first;
+    root.mmio64_last = first + kHighWindow - 1;
+  }
+  return root;
+}
+
+acpi::Board acpi_board(const config::VmConfig& config) {
+  acpi::Board board{.vcpus = config.vcpus, .mouse = true};
+  if (config.board == Q35Board::kName) board.pci = q35_pci_root(config.memory);
+  return board;
+}
+
+Q35Board::Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
+                   memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio,
+                   std::function<void()> kick_all)
+    : PlainBoard(config, loop, console, std::move(requests)),
+      memory_size_(config.memory),
+      lpc_(router()),
+      host_(pio, mmio, apic_bus(), lpc_),
+      mch_(host_, memory, std::move(kick_all)) {}
+
+Result<unsigned> Q35Board::add(bus::PciFunction& function) {
+  for (unsigned slot = kFirstSlot; slot <= kLastSlot; ++slot) {
+    if (host_.root().at(static_cast<uint8_t>(slot << 3))) continue;
+    if (auto good = host_.root().add(function, slot); !good) return std::move(good).error();
+    functions_.push_back(&function);
+    return slot;
+  }
+  return error("the board has {} places for devices, and all are taken", kLastSlot - kFirstSlot + 1);
+}
+
+Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
+  if (auto good = PlainBoard::attach(pio, mmio); !good) return good;
+  if (auto good = lpc_.attach(pio); !good) return good;
+  if (auto good = host_.root().add(mch_, 0); !good) return good;
+  for (unsigned i = 1; i <= kRootPorts; ++i) {
+    ports_.push_back(std::make_unique<bus::PciRootPort>(fmt::format("port{}", i), i));
+    if (auto good = host_.root().add(*ports_.back(), i); !good) return good;
+  }
+  return host_.root().add(lpc_, kLpcSlot);
+}
+
+Result<void> Q35Board::set_up() {
+  const acpi::PciRoot root = q35_pci_root(memory_size_);
+  mch_.set_up();
+  lpc_.set_up();
+  const PciWindows windows{.io = {kIoFirst, kIoEnd},
+                           .low = {root.mmio32_first, uint64_t{root.mmio32_last} + 1},
+                           .high = {root.mmio64_first, root.mmio64_last + 1}};
+  return set_up_pci(host_, windows, [](unsigned device, unsigned pin) {
+    return static_cast<uint8_t>(devices::Ich9Lpc::isa_irq(devices::Ich9Lpc::pirq(device, pin)));
+  });
+}
+
+std::vector<bus::Device*> Q35Board::devices() {
+  std::vector<bus::Device*> all = PlainBoard::devices();
+  // What their registers say of the address spaces is put into effect when the last of them is known.
+  all.push_back(&lpc_);
+  for (const auto& port : ports_) all.push_back(port.get());
+  for (bus::PciFunction* function : functions_) all.push_back(function);
+  all.push_back(&host_state_);
+  all.push_back(&mch_);
+  return all;
+}
+
+}  // namespace skerry::machine

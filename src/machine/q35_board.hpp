@@ -1,0 +1,65 @@
+// The board "q35-1": a plain board with PCI Express, as the Q35 chipset has it.
+//
+// Root bus: 00.0 host bridge; 1 to kRootPorts empty root ports, for what is plugged in later; from kFirstSlot on the
+// devices of the VM, in the order in which they are added; 1f.0 LPC bridge.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "bus/pci.hpp"
+#include "devices/ich9_lpc.hpp"
+#include "devices/q35_mch.hpp"
+#include "machine/acpi/tables.hpp"
+#include "machine/plain_board.hpp"
+#include "memory/guest_memory.hpp"
+
+namespace skerry::machine {
+
+// What the tables say of the PCI root of a board with that much memory.
+acpi::PciRoot q35_pci_root(uint64_t memory);
+
+class Q35Board final : public PlainBoard {
+ public:
+  static constexpr std::string_view kName = "q35-1";
+  static constexpr unsigned kRootPorts = 4, kFirstSlot = 5, kLastSlot = 30, kLpcSlot = 31;
+
+  // `kick_all` makes every vCPU come to an instruction boundary; any thread.
+  Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
+           memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio, std::function<void()> kick_all);
+
+  // `function` outlives the board's use. Gives its slot.
+  Result<unsigned> add(bus::PciFunction& function);
+
+  Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;
+  Result<void> set_up() override;
+  std::vector<bus::Device*> devices() override;
+  bus::PciHost& pci() { return host_; }
+
+ private:
+  // Port 0xcf9 lies among those of the configuration mechanism.
+  Result<void> attach_reset_register(bus::AddressSpace&) override { return host_.attach(&acpi_pm().reset_register()); }
+
+  // The host bridge's own state is no function's.
+  class HostState final : public bus::Device {
+   public:
+    explicit HostState(bus::PciHost& host) : host_(host) {}
+    std::string_view name() const override { return "pci"; }
+    void reset() override { host_.reset(); }
+    void describe(state::Fields& fields) override { host_.describe(fields); }
+
+   private:
+    bus::PciHost& host_;
+  };
+
+  const uint64_t memory_size_;
+  devices::Ich9Lpc lpc_;
+  bus::PciHost host_;
+  devices::Q35Mch mch_;
+  HostState host_state_{host_};
+  std::vector<std::unique_ptr<bus::PciRootPort>> ports_;
+  std::vector<bus::PciFunction*> functions_;
+};
+
+}  // namespace skerry::machine
