@@ -1,0 +1,36 @@
+// What the devices of a VM are connected to on the host: images, networks, sockets. Opened before the sandbox closes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.hpp"
+#include "base/result.hpp"
+#include "block/aio.hpp"
+#include "block/node.hpp"
+#include "chardev/chardev.hpp"
+#include "config/vm_config.hpp"
+#include "net/backend.hpp"
+
+namespace skerry::machine {
+
+struct Backends {
+  // One for each of VmConfig::disks, in their order; then the seed for cloud-init, if there is one.
+  struct Disk {
+    std::unique_ptr<block::Node> node;
+    std::string serial;
+  };
+  std::unique_ptr<block::Aio> aio;  // the nodes use it, so it goes last
+  std::vector<Disk> disks;
+  std::vector<std::unique_ptr<net::Backend>> nics;
+  std::unique_ptr<chardev::Chardev> guest_agent;
+
+  // After rights are dropped, before the system call filter.
+  void start();
+};
+
+// `io` is the loop that disks work in. Errors begin with the option's name.
+Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io);
+
+}  // namespace skerry::machine

@@ -1,0 +1,93 @@
+#include "machine/virtio_devices.hpp"
+
+#include <condition_variable>
+#include <mutex>
+
+#include "virtio/block.hpp"
+#include "virtio/console.hpp"
+#include "virtio/entropy.hpp"
+#include "virtio/net.hpp"
+
+namespace skerry::machine {
+
+namespace {
+
+constexpr const char* kGuestAgentPort = "org.qemu.guest_agent.0";
+
+}  // namespace
+
+Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const config::VmConfig& config, Backends& backends,
+                                                             EventLoop& main, IoThread& io, memory::GuestMemory& memory,
+                                                             Q35Board& board) {
+  std::unique_ptr<VirtioDevices> devices(new VirtioDevices(main, io, memory, board));
+  if (auto good = devices->add_all(config, backends); !good) return std::move(good).error();
+  return devices;
+}
+
+Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device) {
+  auto transport = std::make_unique<virtio::PciTransport>(*device, memory_);
+  auto slot = board_.add(*transport);
+  if (slot) entries_.push_back({std::move(device), std::move(transport)});
+  return slot;
+}
+
+Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& backends) {
+  EventLoop& io = io_.loop();
+  for (size_t i = 0; i < backends.nics.size(); ++i) {
+    const config::Nic& nic = config.nics[i];
+    auto slot = add(std::make_unique<virtio::Net>(fmt::format("net{}", i), io, memory_, *backends.nics[i],
+                                                  virtio::Net::Options{config::mac_of(config, i), nic.queues}));
+    if (!slot) return std::move(slot).error();
+  }
+  for (size_t i = 0; i < backends.disks.size(); ++i) {
+    const unsigned queues = std::min(config.vcpus, virtio::Block::kMaxQueues);
+    auto slot = add(std::make_unique<virtio::Block>(fmt::format("disk{}", i), io, memory_, *backends.disks[i].node,
+                                                    virtio::Block::Options{backends.disks[i].serial, queues}));
+    if (!slot) return std::move(slot).error();
+    disk_slots_.push_back(*slot);
+  }
+  if (auto slot = add(std::make_unique<virtio::Entropy>("rng0", io, memory_)); !slot) return std::move(slot).error();
+  auto balloon = std::make_unique<virtio::Balloon>("balloon0", io, memory_);
+  balloon_ = balloon.get();
+  if (auto slot = add(std::move(balloon)); !slot) return std::move(slot).error();
+  if (backends.guest_agent) {
+    auto slot = add(std::make_unique<virtio::Console>(
+        "console0", main_, memory_, nullptr,
+        std::vector<virtio::Console::Port>{{kGuestAgentPort, backends.guest_agent.get()}}));
+    if (!slot) return std::move(slot).error();
+  }
+  return ok();
+}
+
+void VirtioDevices::quiesce() {
+  if (quiet_) return;
+  quiet_ = true;
+  std::mutex lock;
+  std::condition_variable changed;
+  size_t left = entries_.size();
+  const auto at_rest = [&] {
+    std::lock_guard guard(lock);
+    if (--left == 0) changed.notify_all();
+  };
+  for (Entry& entry : entries_) {
+    if (&entry.device->loop() == &main_)
+      entry.transport->quiesce(at_rest);
+    else
+      io_.loop().post([&entry, at_rest] { entry.transport->quiesce(at_rest); });
+  }
+  std::unique_lock guard(lock);
+  changed.wait(guard, [&] { return left == 0; });
+}
+
+void VirtioDevices::resume() {
+  if (!quiet_) return;
+  quiet_ = false;
+  for (Entry& entry : entries_) {
+    if (&entry.device->loop() == &main_)
+      entry.transport->resume();
+    else
+      io_.loop().post([&entry] { entry.transport->resume(); });
+  }
+}
+
+}  // namespace skerry::machine

@@ -1,0 +1,58 @@
+// The virtio devices of a VM, each with its PCI function: made from the description, brought to rest and set going as one.
+//
+// Called by the main thread. Disks, networks and the like work on the I/O thread; the console, whose characters come and
+// go on the main loop, there.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/io_thread.hpp"
+#include "config/vm_config.hpp"
+#include "machine/backends.hpp"
+#include "machine/q35_board.hpp"
+#include "memory/guest_memory.hpp"
+#include "virtio/balloon.hpp"
+#include "virtio/device.hpp"
+#include "virtio/pci_transport.hpp"
+
+namespace skerry::machine {
+
+class VirtioDevices {
+ public:
+  // The backends, loops, memory and board outlive this.
+  static Result<std::unique_ptr<VirtioDevices>> create(const config::VmConfig& config, Backends& backends, EventLoop& main,
+                                                       IoThread& io, memory::GuestMemory& memory, Q35Board& board);
+
+  // With every vCPU at rest. After quiesce() no device touches guest memory, and none's state changes, until resume().
+  void quiesce();
+  void resume();
+
+  virtio::Balloon& balloon() { return *balloon_; }
+  // The slots of the disks, in their order: what firmware may start from.
+  const std::vector<unsigned>& disk_slots() const { return disk_slots_; }
+
+ private:
+  struct Entry {
+    std::unique_ptr<virtio::Device> device;
+    std::unique_ptr<virtio::PciTransport> transport;
+  };
+  VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, Q35Board& board)
+      : main_(main), io_(io), memory_(memory), board_(board) {}
+  Result<void> add_all(const config::VmConfig& config, Backends& backends);
+  // Gives the slot.
+  Result<unsigned> add(std::unique_ptr<virtio::Device> device);
+
+  EventLoop& main_;
+  IoThread& io_;
+  memory::GuestMemory& memory_;
+  Q35Board& board_;
+  std::vector<Entry> entries_;
+  std::vector<unsigned> disk_slots_;
+  virtio::Balloon* balloon_ = nullptr;
+  bool quiet_ = false;
+};
+
+}  // namespace skerry::machine
