@@ -13,15 +13,14 @@ constexpr uint64_t kMtrrEnabledWriteBack = 1 << 11 | 6;
 
 }  // namespace
 
-Machine::Machine(const config::VmConfig& config, BootFiles files, EventLoop& loop, chardev::Chardev& console,
-                 MachineEvents events)
+Machine::Machine(const config::VmConfig& config, BootFiles files, Surroundings around, MachineEvents events)
     : config_(config),
       files_(std::move(files)),
-      loop_(loop),
+      around_(around),
+      loop_(around.loop),
       events_(std::move(events)),
-      layout_(config.memory, acpi::Board{.vcpus = config.vcpus, .mouse = true}),
-      tsc_(host_tsc_hz()),
-      board_(std::make_unique<PlainBoard>(config_, loop, console, events_.guest)) {
+      layout_(config.memory, acpi_board(config)),
+      tsc_(host_tsc_hz()) {
   if (loop_.clock().running()) loop_.clock().stop();
   loop_.clock_changed();
 }
@@ -31,16 +30,16 @@ Machine::~Machine() {
   for (auto& processor : vcpus_) processor->thread.reset();  // joins; after that nobody calls the devices
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, BootFiles files, EventLoop& loop,
-                                                 chardev::Chardev& console, MachineEvents events) {
-  std::unique_ptr<Machine> machine(new Machine(config, std::move(files), loop, console, std::move(events)));
+Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, BootFiles files, Surroundings around,
+                                                 MachineEvents events) {
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(files), around, std::move(events)));
   if (auto good = machine->build(); !good) return std::move(good).error();
   return machine;
 }
 
 Result<void> Machine::build() {
   if (auto good = layout_.add_ram(memory_); !good) return good;
-  if (auto good = board_->attach(pio_, mmio_); !good) return good;
+  if (auto good = build_board(); !good) return good;
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
@@ -64,6 +63,27 @@ Result<void> Machine::build() {
   for (unsigned i = 0; i < config_.vcpus; ++i)
     if (auto good = add_processor(i); !good) return std::move(good).error().in(fmt::format("vCPU {}", i));
   return ok();
+}
+
+Result<void> Machine::build_board() {
+  if (config_.board == Q35Board::kName) {
+    auto board = std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, pio_, mmio_,
+                                            [this] { kick_all(); });
+    q35_ = board.get();
+    board_ = std::move(board);
+  } else {
+    board_ = std::make_unique<PlainBoard>(config_, loop_, around_.console, events_.guest);
+  }
+  if (auto good = board_->attach(pio_, mmio_); !good) return good;
+  if (!q35_) return ok();
+  auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *q35_);
+  if (!devices) return std::move(devices).error();
+  virtio_ = std::move(*devices);
+  return ok();
+}
+
+void Machine::kick_all() {
+  for (const auto& processor : vcpus_) processor->thread->kick();
 }
 
 Result<void> Machine::add_processor(unsigned index) {
@@ -95,32 +115,46 @@ std::vector<bus::Device*> Machine::devices() {
 Result<void> Machine::reset() {
   tsc_.set(0);
   for (bus::Device* device : devices()) device->reset();
+  if (auto good = load(); !good) return good;
+  has_run_ = false;
+  return ok();
+}
+
+Result<void> Machine::load() {
+  if (config_.kernel.path.empty()) {
+    // TODO firmware
+    reset_processors(nullptr);
+    return ok();
+  }
+  if (auto good = board_->set_up(); !good) return good;
   layout_.write_tables(memory_);
   const std::vector<E820Entry> memory_map = layout_.e820();
   auto loaded = load_kernel({memory_, files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
   if (!loaded) return std::move(loaded).error();
   description_ = loaded->description;
-  reset_processors(loaded->entry);
-  has_run_ = false;
+  reset_processors(&loaded->entry);
   return ok();
 }
 
-void Machine::reset_processors(const Entry& entry) {
+// With an entry, as firmware would hand the machine to a kernel; else as after power-on, for the firmware.
+void Machine::reset_processors(const Entry* entry) {
   for (const auto& processor : vcpus_) {
     accel::VcpuThread& thread = *processor->thread;
     thread.clear_requests();
     x86::CpuState& state = thread.vcpu().mutable_state();
     state.reset(model_->signature(), false);
-    state.mtrr.def_type = kMtrrEnabledWriteBack;
-    if (thread.index() == 0)
-      apply(entry, state);
-    else
+    if (entry) state.mtrr.def_type = kMtrrEnabledWriteBack;
+    if (thread.index() != 0)
       state.activity = x86::Activity::kWaitForSipi;
+    else if (entry)
+      apply(*entry, state);
     thread.vcpu().state_changed();
   }
 }
 
 void Machine::start_threads() {
+  around_.backends.start();
+  around_.io.start();
   for (const auto& processor : vcpus_) processor->thread->start();
 }
 
@@ -131,13 +165,17 @@ void Machine::start_clocks() {
   if (has_run_) kvm_clock_->resumed();  // the guest's watchdogs must not take the pause for a hang
   has_run_ = true;
   loop_.clock_changed();
+  around_.io.loop().clock_changed();
+  if (virtio_) virtio_->resume();
 }
 
 void Machine::stop_clocks() {
   if (!loop_.clock().running()) return;
+  if (virtio_) virtio_->quiesce();
   loop_.clock().stop();
   tsc_.stop();
   loop_.clock_changed();
+  around_.io.loop().clock_changed();
 }
 
 void Machine::run() {

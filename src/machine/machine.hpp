@@ -20,8 +20,10 @@
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/plain_board.hpp"
+#include "machine/q35_board.hpp"
 #include "machine/tsc.hpp"
 #include "machine/vcpu_environment.hpp"
+#include "machine/virtio_devices.hpp"
 #include "memory/guest_memory.hpp"
 #include "x86/cpu_model.hpp"
 
@@ -36,10 +38,16 @@ struct MachineEvents {
 
 class Machine {
  public:
-  // Makes a machine that is paused, without content and without threads. `config` is valid. `loop`, `console` and what
-  // the events refer to outlive the machine; from now on it is the machine that starts and stops the loop's clock.
-  static Result<std::unique_ptr<Machine>> create(const config::VmConfig& config, BootFiles files, EventLoop& loop,
-                                                 chardev::Chardev& console, MachineEvents events);
+  // Makes a machine that is paused, without content and without threads. `config` is valid. The surroundings and what the
+  // events refer to outlive the machine; from now on it is the machine that starts and stops the loops' clock.
+  struct Surroundings {
+    EventLoop& loop;  // of the main thread
+    IoThread& io;     // not started before start_threads(); stopped before the machine goes
+    chardev::Chardev& console;
+    Backends& backends;
+  };
+  static Result<std::unique_ptr<Machine>> create(const config::VmConfig& config, BootFiles files, Surroundings around,
+                                                 MachineEvents events);
   ~Machine();
 
   // Brings everything to the state after power-on and loads the kernel anew. Memory keeps what it held elsewhere.
@@ -76,16 +84,19 @@ class Machine {
     std::unique_ptr<accel::VcpuThread> thread;
     std::unique_ptr<irqchip::Lapic> lapic;
   };
-  Machine(const config::VmConfig& config, BootFiles files, EventLoop& loop, chardev::Chardev& console,
-          MachineEvents events);
+  Machine(const config::VmConfig& config, BootFiles files, Surroundings around, MachineEvents events);
   Result<void> build();
+  Result<void> build_board();
   Result<void> add_processor(unsigned index);
-  void reset_processors(const Entry& entry);
+  void kick_all();
+  Result<void> load();
+  void reset_processors(const Entry* entry);
   void start_clocks();
   void stop_clocks();
 
   const config::VmConfig config_;
   const BootFiles files_;
+  const Surroundings around_;
   EventLoop& loop_;
   const MachineEvents events_;
   const MemoryLayout layout_;
@@ -93,6 +104,8 @@ class Machine {
   bus::AddressSpace pio_{"port"}, mmio_{"memory"};
   Tsc tsc_;
   std::unique_ptr<PlainBoard> board_;
+  Q35Board* q35_ = nullptr;  // the board, if it is one
+  std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   std::unique_ptr<x86::CpuModel> model_;
   std::unique_ptr<accel::Accelerator> accelerator_;

@@ -42,6 +42,7 @@ Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop
 
 Vm::~Vm() {
   if (reset_timer_) loop_.remove(reset_timer_.get());
+  if (io_) io_->stop();
 }
 
 Result<void> Vm::open_reset_timer() {
@@ -68,7 +69,13 @@ Result<void> Vm::make_machine() {
   auto files = machine::open_boot_files(config_.kernel);
   if (!files) return std::move(files).error();
   if (auto opened = open_console(); !opened) return opened;
-  auto machine = machine::Machine::create(config_, std::move(*files), loop_, *console_, events());
+  auto io = IoThread::create(loop_.clock(), "io");
+  if (!io) return std::move(io).error();
+  io_ = std::move(*io);
+  auto backends = machine::open_backends(config_, io_->loop());
+  if (!backends) return std::move(backends).error();
+  backends_ = std::move(*backends);
+  auto machine = machine::Machine::create(config_, std::move(*files), {loop_, *io_, *console_, backends_}, events());
   if (!machine) return std::move(machine).error();
   machine_ = std::move(*machine);
   return ok();

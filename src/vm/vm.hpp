@@ -10,8 +10,10 @@
 
 #include "base/event_loop.hpp"
 #include "base/fd.hpp"
+#include "base/io_thread.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "machine/backends.hpp"
 #include "machine/machine.hpp"
 #include "vm/exit_status.hpp"
 #include "vm/gdb_stub.hpp"
@@ -88,6 +90,8 @@ class Vm final : public VmControl, public DebugTarget {
   EventLoop& loop_;
   std::unique_ptr<chardev::Chardev> console_;
   std::unique_ptr<SocketServer> qmp_server_, gdb_server_;
+  std::unique_ptr<IoThread> io_;
+  machine::Backends backends_;
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<QmpSession> qmp_;
   std::unique_ptr<GdbStub> gdb_;
