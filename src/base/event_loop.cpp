@@ -1,6 +1,5 @@
 #include "base/event_loop.hpp"
 
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
@@ -9,6 +8,15 @@
 #include <cerrno>
 
 namespace skerry {
+
+namespace {
+
+constexpr size_t kEventsPerTurn = 64;
+// Work at the end of a turn may ask for more of it. What is beyond this comes at the end of the next turn, so that
+// descriptors and timers have theirs.
+constexpr unsigned kWorkPerTurnEnd = 256;
+
+}  // namespace
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create(VmClock& clock) {
   std::unique_ptr<EventLoop> loop(new EventLoop(clock));
@@ -20,7 +28,8 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create(VmClock& clock) {
   if (!loop->timerfd_) return errno_error(errno, "cannot create a timerfd");
 
   EventLoop* raw = loop.get();
-  if (auto added = loop->add(loop->wake_.get(), EPOLLIN, [raw](uint32_t) { raw->drain_posted(); }); !added)
+  // Edge-triggered: each write wakes the loop, and none has to be read.
+  if (auto added = loop->add(loop->wake_.get(), EPOLLIN | EPOLLET, [](uint32_t) {}); !added)
     return std::move(added).error();
   if (auto added = loop->add(loop->timerfd_.get(), EPOLLIN, [raw](uint32_t) { raw->expire_timers(); }); !added)
     return std::move(added).error();
@@ -58,9 +67,12 @@ void EventLoop::post(std::function<void()> work) {
     std::lock_guard guard(lock_);
     posted_.push_back(std::move(work));
   }
+  if (!asleep_.exchange(false)) return;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
+
+void EventLoop::at_turn_end(std::function<void()> work) { turn_end_.push_back(std::move(work)); }
 
 void EventLoop::quit() {
   quit_.store(true, std::memory_order_release);
@@ -71,9 +83,24 @@ void EventLoop::run() {
   while (!quit_.load(std::memory_order_acquire)) poll(-1);
 }
 
+bool EventLoop::must_not_sleep() {
+  if (!turn_end_.empty()) return true;
+  std::lock_guard guard(lock_);
+  return !posted_.empty();
+}
+
+int EventLoop::wait(epoll_event* events, int capacity, int timeout_ms) {
+  if (timeout_ms == 0 || must_not_sleep()) return ::epoll_wait(epoll_.get(), events, capacity, 0);
+  // Who posts puts the work in and then looks at asleep_; here it is the other way round, so one sees the other.
+  asleep_.store(true);
+  const int count = ::epoll_wait(epoll_.get(), events, capacity, must_not_sleep() ? 0 : timeout_ms);
+  asleep_.store(false);
+  return count;
+}
+
 void EventLoop::poll(int timeout_ms) {
-  std::array<epoll_event, 16> events;
-  const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  std::array<epoll_event, kEventsPerTurn> events;
+  const int count = wait(events.data(), events.size(), timeout_ms);
   for (int i = 0; i < count; ++i) {
     std::shared_ptr<Callback> callback;
     {
@@ -84,17 +111,35 @@ void EventLoop::poll(int timeout_ms) {
     }
     (*callback)(events[i].events);
   }
+  run_posted();
+  run_turn_end();
 }
 
-void EventLoop::drain_posted() {
-  uint64_t count = 0;
-  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
-  std::vector<std::function<void()>> work;
+// Item by item: one that calls poll() finds the rest in the queue. What is posted meanwhile comes in the next turn.
+void EventLoop::run_posted() {
+  size_t count;
   {
     std::lock_guard guard(lock_);
-    work.swap(posted_);
+    count = posted_.size();
   }
-  for (auto& item : work) item();
+  for (; count != 0; --count) {
+    std::function<void()> work;
+    {
+      std::lock_guard guard(lock_);
+      if (posted_.empty()) return;
+      work = std::move(posted_.front());
+      posted_.pop_front();
+    }
+    work();
+  }
+}
+
+void EventLoop::run_turn_end() {
+  for (unsigned count = 0; count < kWorkPerTurnEnd && !turn_end_.empty(); ++count) {
+    const std::function<void()> work = std::move(turn_end_.front());
+    turn_end_.pop_front();
+    work();
+  }
 }
 
 void EventLoop::arm(Timer& timer, int64_t deadline) {

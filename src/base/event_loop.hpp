@@ -1,17 +1,22 @@
 // One thread's loop over file descriptors, timers and posted work (epoll, timerfd, eventfd).
 //
-// run() is called by the owning thread. add/remove and Timer may be used from any thread; callbacks run on the loop's
+// run() is called by the owning thread. add/remove, post and Timer may be used from any thread; callbacks run on the loop's
 // thread, one at a time. After remove() returns on the loop's thread no further callback of that descriptor runs.
+//
+// The loop goes in turns: it waits until something is ready, handles it, runs what was posted, then what asked for the end
+// of the turn. Who batches (submissions to the kernel, interrupts to a guest) collects during a turn and acts at its end.
 #pragma once
+
+#include <sys/epoll.h>
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
-#include <vector>
 
 #include "base/clock.hpp"
 #include "base/fd.hpp"
@@ -34,12 +39,15 @@ class EventLoop {
   void modify(int fd, uint32_t epoll_events);
   void remove(int fd);
 
-  // Runs `work` on the loop's thread, soon.
+  // Runs `work` on the loop's thread, soon. Costs a system call only if the loop sleeps.
   void post(std::function<void()> work);
+  // Runs `work` once, at the end of the turn that is under way; the loop does not sleep before. On the loop's thread only.
+  void at_turn_end(std::function<void()> work);
 
   void run();   // until quit()
   void quit();
-  // Handles what is ready, waiting at most `timeout_ms`; for tests.
+  // One turn, waiting at most `timeout_ms` (-1: without limit). A callback may call it, to wait for something that other
+  // callbacks bring.
   void poll(int timeout_ms);
 
   VmClock& clock() { return clock_; }
@@ -53,13 +61,18 @@ class EventLoop {
   void disarm(Timer& timer);
   void program_timerfd();  // with timers_lock_ held
   void expire_timers();
-  void drain_posted();
+  bool must_not_sleep();
+  int wait(epoll_event* events, int capacity, int timeout_ms);
+  void run_posted();
+  void run_turn_end();
 
   VmClock& clock_;
   UniqueFd epoll_, wake_, timerfd_;
   std::mutex lock_;  // watched_, posted_
   std::map<int, std::shared_ptr<Callback>> watched_;
-  std::vector<std::function<void()>> posted_;
+  std::deque<std::function<void()>> posted_;
+  std::atomic<bool> asleep_{false};  // who posts has to wake the loop
+  std::deque<std::function<void()>> turn_end_;  // the loop's thread only
   std::mutex timers_lock_;  // armed_, Timer::deadline_; a leaf lock
   std::set<std::pair<int64_t, Timer*>> armed_;
   std::atomic<bool> quit_{false};
