@@ -21,7 +21,12 @@ std::string completer(const std::string& option) {
   if (option == "--accel") return words(accelerator_choices());
   if (option == "--cpu") return words(config::cpu_models());
   if (option == "--debug") return words(debug_choices());
-  if (option == "--kernel" || option == "--initrd") return "compgen -f";
+  if (option == "--board") return words(config::boards());
+  for (const std::string_view of_file : {"--kernel", "--initrd", "--disk", "--cdrom", "--firmware", "--ssh-key"})
+    if (option == of_file) return "compgen -f";
+  if (option == "--net") return "compgen -W 'user none tap= tap-fd= bridge= socket='";
+  if (option == "--cloud-init") return "compgen -W 'user-data='";
+  if (option == "--guest-agent") return "compgen -W 'unix:'";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";
   if (option == "--qmp") return "compgen -W 'unix:'";
   if (option == "--gdb") return "compgen -W 'tcp:: unix:'";
@@ -58,7 +63,10 @@ std::string bash_completion(const CLI::App& app) {
     fmt::format_to(out, "    {}) words='{}' ;;\n", sub->get_name(), words);
   }
   fmt::format_to(out, "    *) words='{}' ;;\n  esac\n", names);
-  script += "  mapfile -t COMPREPLY < <(IFS=' '; compgen -W \"$words\" -- \"$cur\")\n}\n"
+  script += "  mapfile -t COMPREPLY < <(IFS=' '; compgen -W \"$words\" -- \"$cur\")\n"
+            // The image that stands alone.
+            "  if [[ ${COMP_WORDS[1]} == run && $COMP_CWORD -gt 1 && $cur != -* ]]; then\n"
+            "    mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n  fi\n}\n"
             "complete -o nospace -o filenames -F _skerry skerry\n";
   return script;
 }

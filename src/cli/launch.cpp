@@ -167,6 +167,9 @@ void remove_dead_socket(const std::string& path) {
 void remove_sockets(const config::VmConfig& config) {
   if (config.console.type == config::Console::Type::kUnix) remove_dead_socket(config.console.path);
   if (config.qmp) remove_dead_socket(*config.qmp);
+  if (config.guest_agent) remove_dead_socket(*config.guest_agent);
+  for (const config::Nic& nic : config.nics)
+    if (nic.type == config::Nic::Type::kSocket && nic.listen) remove_dead_socket(nic.path);
   if (config.gdb && config.gdb->type == config::GdbAddress::Type::kUnix) remove_dead_socket(config.gdb->path);
 }
 

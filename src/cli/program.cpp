@@ -15,7 +15,8 @@ namespace {
 
 constexpr const char* kGreeting = R"(Skerry runs virtual machines on any x86-64 Linux machine.
 
-Start one:   skerry run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
+Start one:   skerry run debian.img --ssh-key ~/.ssh/id_ed25519.pub
+or:          skerry run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
 Leave it:    Ctrl-A x on its console
 Learn more:  skerry run --help, man skerry-run
 )";

@@ -15,6 +15,10 @@ constexpr const char* kExamples = R"(Sizes: a number with K, M, G (powers of 102
 The guest's first serial port is the console. On a terminal Ctrl-A x ends the VM, Ctrl-A h lists the other keys.
 
 Examples:
+  skerry run debian.img
+  skerry run debian.img --ssh-key ~/.ssh/id_ed25519.pub --hostname web --net user,hostfwd=tcp:127.0.0.1:2222-:22
+  skerry run debian.img --cloud-init user-data=setup.yaml --memory 2G --cpus 2
+  skerry run --disk debian.img,cache=none,serial=root --disk data.img --cdrom install.iso --net tap=tap0
   skerry run --kernel vmlinuz --append console=ttyS0
   skerry run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 quiet' --memory 1G --cpus 2
   skerry run --kernel vmlinuz --console file:guest.log --qmp unix:/tmp/vm.qmp
@@ -30,17 +34,59 @@ std::string footer() {
   return text;
 }
 
+// An option that may be there several times, each time with one value.
+void add_repeatable(CLI::App& app, const char* name, std::vector<std::string>& values, const char* what,
+                    const char* value_name) {
+  app.add_option(name, values, what)->type_name(value_name)->allow_extra_args(false);
+}
+
+void add_disk_options(CLI::App& app, RunOptions& o) {
+  app.add_option("IMAGE", o.image, "A disk image to start from, as --disk IMAGE; a name as it is, without settings");
+  add_repeatable(app, "--disk", o.disks,
+                 "Disk: a raw image or a block device. Settings: format=raw, readonly=on, cache=writeback, none, "
+                 "writethrough, directsync or unsafe, serial=TEXT. A comma in a name is written twice",
+                 "FILE[,SETTING]...");
+  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is", "FILE");
+  app.add_option("--firmware", o.firmware, "Firmware to start instead of the board's own (Debian's seabios)")
+      ->type_name("FILE");
+}
+
+void add_network_options(CLI::App& app, RunOptions& o) {
+  add_repeatable(app, "--net", o.nets,
+                 "Network card: user[,hostfwd=tcp:127.0.0.1:2222-:22]...[,restrict=on], tap=NAME, tap-fd=N, bridge=NAME, "
+                 "socket=PATH[,listen=on], or none; each but none also with mac=ADDRESS, tap and bridge with queues=N "
+                 "(default with a disk: user)",
+                 "NET");
+  app.add_option("--vsock", o.vsock, "Sockets between host and guest (vsock), with this context ID for the guest")
+      ->type_name("CID");
+}
+
+void add_guest_options(CLI::App& app, RunOptions& o) {
+  CloudInitOptions& seed = o.cloud_init;
+  app.add_option("--ssh-key", seed.ssh_key, "Public key of who may log in as the image's user (by cloud-init)")
+      ->type_name("FILE");
+  app.add_option("--hostname", seed.hostname, "Name of the guest (by cloud-init)")->type_name("NAME");
+  app.add_option("--cloud-init", seed.cloud_init,
+                 "What cloud-init of the guest is told: user-data=FILE[,meta-data=FILE][,network-config=FILE]")
+      ->type_name("FILES");
+  app.add_option("--guest-agent", o.guest_agent, "Connection to the guest agent (qemu-ga), on unix:PATH")->type_name("ADDR");
+}
+
 void add_machine_options(CLI::App& app, RunOptions& o) {
+  app.add_option("--name", o.name, "Name of the VM (default: the first image's, without its ending)")->type_name("NAME");
+  app.add_option("--board", o.board,
+                 fmt::format("Board: {} (default: the first for a kernel alone, the other for all that needs PCI)",
+                             fmt::join(config::boards(), ", ")))
+      ->type_name("BOARD");
   app.add_option("--accel", o.accel, "What executes the guest: auto, bt, interpreter (default auto)")
       ->type_name("NAME");
   app.add_option("--cpu", o.cpu, fmt::format("CPU model: {} (default host)", fmt::join(config::cpu_models(), ", ")))
       ->type_name("MODEL");
-  app.add_option("--kernel", o.kernel, "Kernel: Linux bzImage, ELF with a PVH entry, or Multiboot")
-      ->type_name("FILE")
-      ->required();
+  app.add_option("--kernel", o.kernel, "Kernel, started directly: Linux bzImage, ELF with a PVH entry, or Multiboot")
+      ->type_name("FILE");
   app.add_option("--initrd", o.initrd, "Initial RAM disk; for Multiboot 'FILE ARGUMENTS,...'")->type_name("FILE");
   app.add_option("--append", o.append, "Command line of the kernel")->type_name("STRING");
-  app.add_option("--memory", o.memory, "RAM of the guest (default 512M)")->type_name("SIZE");
+  app.add_option("--memory", o.memory, "RAM of the guest (default 1G with a disk, 512M without)")->type_name("SIZE");
   app.add_option("--cpus", o.cpus, fmt::format("Number of vCPUs, 1 to {} (default 1)", config::kMaxVcpus))
       ->type_name("N");
   app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");
@@ -65,6 +111,9 @@ void add_host_options(CLI::App& app, RunOptions& o) {
 void add_run(CLI::App& app, Action& action) {
   CLI::App* run = app.add_subcommand("run", "Run a virtual machine in this terminal");
   const auto options = std::make_shared<RunOptions>();
+  add_disk_options(*run, *options);
+  add_network_options(*run, *options);
+  add_guest_options(*run, *options);
   add_machine_options(*run, *options);
   add_host_options(*run, *options);
   run->set_help_flag("-h,--help", "Print this help");

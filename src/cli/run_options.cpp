@@ -1,10 +1,9 @@
 #include "cli/run_options.hpp"
 
-#include <array>
-
 #include "accel/debug_options.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
+#include "cli/device_options.hpp"
 
 namespace skerry::cli {
 
@@ -14,7 +13,15 @@ constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kWaitSuffix = ",wait";
 
 // validate() names fields of the description; people know options.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kOptionOfField = {{
+constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
+    {"name", "--name"},
+    {"board", "--board"},
+    {"firmware", "--firmware"},
+    {"disks", "--disk"},
+    {"nics", "--net"},
+    {"cloud_init", "--cloud-init"},
+    {"vsock_cid", "--vsock"},
+    {"guest_agent", "--guest-agent"},
     {"accelerator", "--accel"},
     {"cpu.model", "--cpu"},
     {"cpu.count", "--cpus"},
@@ -27,14 +34,30 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kOptionO
     {"qmp", "--qmp"},
     {"gdb", "--gdb"},
     {"debug", "--debug"},
-}};
+};
 
-Error in_options(const Error& failure) {
+// "disks[1].serial" is the serial of a certain image, "nics[1].mac" that of the second --net.
+std::string name_of_element(const config::VmConfig& config, std::string_view option, std::string_view rest) {
+  const auto index = parse_number(rest.substr(1, rest.find(']') - 1));
+  if (option == "--disk" && index && *index < config.disks.size()) {
+    const config::Disk& disk = config.disks[*index];
+    return fmt::format("{} '{}'", disk.cdrom ? "--cdrom" : "--disk", disk.path);
+  }
+  return index && config.nics.size() > 1 ? fmt::format("{} number {}", option, *index + 1) : std::string(option);
+}
+
+Error in_options(const config::VmConfig& config, const Error& failure) {
   const std::string_view text = failure.message();
   const std::string_view path = text.substr(0, text.find(':'));
-  for (const auto& [field, option] : kOptionOfField)
+  for (const auto& [field, option] : kOptionOfField) {
     if (path == field || (path.starts_with(field) && path[field.size()] == '.'))
       return error("{}{}", option, text.substr(path.size()));
+    if (!path.starts_with(field) || path[field.size()] != '[') continue;
+    const size_t dot = path.find('.');
+    const std::string_view part = dot == path.npos ? "" : path.substr(dot + 1);
+    return error("{}{}{}{}", name_of_element(config, option, path.substr(field.size())), part.empty() ? "" : ": ", part,
+                 text.substr(path.size()));
+  }
   return Error(std::string(text));
 }
 
@@ -53,9 +76,9 @@ Result<uint16_t> parse_port(const std::string& text) {
   return static_cast<uint16_t>(*number);
 }
 
-Result<std::string> parse_qmp(std::string_view text) {
+Result<std::string> parse_unix(std::string_view option, std::string_view text) {
   if (!text.starts_with(kUnixPrefix) || text.size() == kUnixPrefix.size())
-    return error("--qmp: '{}' is not an address; use unix:PATH", text);
+    return error("{}: '{}' is not an address; use unix:PATH", option, text);
   return std::string(text.substr(kUnixPrefix.size()));
 }
 
@@ -67,6 +90,97 @@ std::vector<std::string> split(std::string_view list) {
     list = comma == list.npos ? std::string_view() : list.substr(comma + 1);
   }
   return parts;
+}
+
+Result<uint32_t> parse_cid(const std::string& text) {
+  const auto number = parse_number(text);
+  if (!number || *number < config::kMinVsockCid || *number > config::kMaxVsockCid)
+    return error("--vsock: '{}' is not a context ID for a guest; use {} to {}", text, config::kMinVsockCid,
+                 config::kMaxVsockCid);
+  return static_cast<uint32_t>(*number);
+}
+
+Result<void> add_disk(std::string_view option, DiskOption disk, config::VmConfig& config) {
+  if (auto good = check_image(disk); !good)
+    return std::move(good).error().in(fmt::format("{} '{}'", option, disk.disk.path));
+  config.disks.push_back(std::move(disk.disk));
+  return ok();
+}
+
+Result<void> lower_disks(const RunOptions& options, config::VmConfig& config) {
+  if (!options.image.empty())
+    if (auto added = add_disk("disk", {.disk = {.path = options.image}}, config); !added) return added;
+  for (const std::string& text : options.disks) {
+    auto disk = parse_disk(text);
+    if (!disk) return std::move(disk).error().in("--disk");
+    if (auto added = add_disk("--disk", std::move(*disk), config); !added) return added;
+  }
+  for (const std::string& path : options.cdroms) {
+    if (path.empty()) return error("--cdrom: is empty; give the path of an image");
+    DiskOption disk{.disk = {.path = path, .read_only = true, .cdrom = true}};
+    if (auto added = add_disk("--cdrom", std::move(disk), config); !added) return added;
+  }
+  if (auto good = check_images_differ(config.disks); !good) return std::move(good).error().in("--disk");
+  return ok();
+}
+
+Result<void> lower_nets(const RunOptions& options, config::VmConfig& config) {
+  bool none = false;
+  for (const std::string& text : options.nets) {
+    auto nic = parse_net(text);
+    if (!nic) return std::move(nic).error().in("--net");
+    none |= !nic->has_value();
+    if (!nic->has_value()) continue;
+    if ((*nic)->fd >= 0)
+      if (auto open = check_tap_descriptor((*nic)->fd); !open) return std::move(open).error().in("--net");
+    config.nics.push_back(std::move(**nic));
+  }
+  if (none && options.nets.size() > 1) return error("--net: none has no place beside others; leave it or them out");
+  // A machine with a disk is one that people expect to be on the network.
+  if (options.nets.empty() && !config.disks.empty()) config.nics.emplace_back();
+  return ok();
+}
+
+// What is connected by PCI.
+Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& config) {
+  if (auto lowered = lower_disks(options, config); !lowered) return lowered;
+  if (auto lowered = lower_nets(options, config); !lowered) return lowered;
+  auto seed = lower_cloud_init(options.cloud_init);
+  if (!seed) return std::move(seed).error();
+  config.cloud_init = std::move(*seed);
+  if (!options.vsock.empty()) {
+    const auto cid = parse_cid(options.vsock);
+    if (!cid) return cid.error();
+    config.vsock_cid = *cid;
+  }
+  if (options.guest_agent.empty()) return ok();
+  auto path = parse_unix("--guest-agent", options.guest_agent);
+  if (!path) return std::move(path).error();
+  config.guest_agent = std::move(*path);
+  return ok();
+}
+
+// The small board starts a kernel and has the least in its way; what needs PCI needs the other.
+std::string_view board_for(const config::VmConfig& config) {
+  const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock_cid ||
+                         config.guest_agent || !config.firmware.empty();
+  return needs_pci ? "q35-1" : "plain-1";
+}
+
+Result<void> lower_defaults(const RunOptions& options, config::VmConfig& config) {
+  if (config.kernel.path.empty() && config.disks.empty() && config.firmware.empty())
+    return error("--kernel: is not given, and no disk either; start a disk image by 'skerry run IMAGE' or a kernel by "
+                 "'skerry run --kernel FILE'");
+  config.board = options.board.empty() ? board_for(config) : std::string_view(options.board);
+  if (!options.name.empty())
+    config.name = options.name;
+  else if (!config.disks.empty())
+    config.name = name_of_image(config.disks[0].path);
+  const std::string_view usual = config.disks.empty() ? "512M" : "1G";
+  const auto memory = parse_size(options.memory.empty() ? usual : options.memory);
+  if (!memory) return Error(memory.error()).in("--memory");
+  config.memory = *memory;
+  return ok();
 }
 
 // Those with an address or a number of their own.
@@ -81,7 +195,7 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
     config.isa_debug_exit = *port;
   }
   if (!options.qmp.empty()) {
-    auto path = parse_qmp(options.qmp);
+    auto path = parse_unix("--qmp", options.qmp);
     if (!path) return std::move(path).error();
     config.qmp = std::move(*path);
   }
@@ -103,16 +217,16 @@ Result<RunPlan> lower(const RunOptions& options) {
   config.accelerator = options.accel;
   config.cpu_model = options.cpu;
   config.kernel = {options.kernel, options.initrd, options.append};
+  config.firmware = options.firmware;
   config.no_reboot = options.no_reboot;
   config.debug = split(options.debug);
-  const auto memory = parse_size(options.memory);
-  if (!memory) return Error(memory.error()).in("--memory");
-  config.memory = *memory;
   const auto vcpus = parse_vcpus(options.cpus);
   if (!vcpus) return vcpus.error();
   config.vcpus = *vcpus;
   if (auto lowered = lower_devices(options, plan); !lowered) return std::move(lowered).error();
-  if (auto valid = config::validate(config); !valid) return in_options(valid.error());
+  if (auto lowered = lower_pci_devices(options, config); !lowered) return std::move(lowered).error();
+  if (auto lowered = lower_defaults(options, config); !lowered) return std::move(lowered).error();
+  if (auto valid = config::validate(config); !valid) return in_options(config, valid.error());
   return plan;
 }
 

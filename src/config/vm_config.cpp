@@ -5,73 +5,23 @@
 
 #include "accel/debug_options.hpp"
 #include "base/log.hpp"
+#include "config/checks.hpp"
 
 namespace skerry::config {
 
 namespace {
 
-constexpr size_t kMaxPath = 4095;  // PATH_MAX less the NUL
+constexpr std::string_view kPlainBoard = "plain-1";
 constexpr size_t kMaxInitrd = 64 * KiB;
 constexpr size_t kMaxHost = 253;  // a DNS name, RFC 1035, 2.3.4
 constexpr uint64_t kMemoryUnit = 4 * KiB;
-
-// The length of the well-formed UTF-8 sequence that `text` starts with, or 0. Unicode, table 3-7.
-size_t utf8_sequence(std::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
-  const auto continues = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
-    return byte(i) >= low && byte(i) <= high;
-  };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const uint8_t low = first == 0xe0 ? 0xa0 : 0x80, high = first == 0xed ? 0x9f : 0xbf;
-    return continues(1, low, high) && continues(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const uint8_t low = first == 0xf0 ? 0x90 : 0x80, high = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-// Text that can be in a JSON string and in a C string.
-Result<void> check_text(std::string_view field, std::string_view text, size_t max_size) {
-  if (text.size() > max_size)
-    return error("{}: is {} bytes long; at most {} are possible", field, text.size(), max_size);
-  if (text.find('\0') != text.npos) return error("{}: contains a NUL character; remove it", field);
-  for (size_t at = 0; at < text.size();) {
-    const size_t length = utf8_sequence(text.substr(at));
-    if (length == 0) return error("{}: byte {} is not UTF-8; rename the file or use only UTF-8 text", field, at);
-    at += length;
-  }
-  return ok();
-}
-
-Result<void> check_path(std::string_view field, std::string_view path, size_t max_size = kMaxPath) {
-  if (path.empty()) return error("{}: is empty; give the path of a file", field);
-  return check_text(field, path, max_size);
-}
-
-Result<void> check_socket(std::string_view field, std::string_view path) {
-  if (path.size() > kMaxSocketPath)
-    return error("{}: the socket path is {} bytes long; a unix socket's is at most {}", field, path.size(),
-                 kMaxSocketPath);
-  return check_path(field, path);
-}
-
-Result<void> check_choice(std::string_view field, std::string_view value,
-                          const std::vector<std::string_view>& choices) {
-  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return ok();
-  return error("{}: '{}' is not known; use {}", field, value, fmt::join(choices, ", "));
-}
 
 Result<void> check_name(std::string_view name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
   if (name.empty() || name.size() > 64 || !std::isalnum(static_cast<unsigned char>(name[0])) ||
       !std::all_of(name.begin(), name.end(), allowed))
     return error("name: '{}' is not a VM name; use 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first",
-                 std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isprint(c); }) ? name : "?");
+                 shown(name));
   return ok();
 }
 
@@ -86,12 +36,41 @@ Result<void> check_memory(uint64_t memory) {
   return ok();
 }
 
-Result<void> check_kernel(const Kernel& kernel) {
-  if (kernel.path.empty())
+// What is there to start: a kernel, or what a firmware starts from.
+Result<void> check_kernel(const VmConfig& config) {
+  const Kernel& kernel = config.kernel;
+  if (kernel.path.empty() && config.board == kPlainBoard)
     return error("kernel.path: is empty; this board has no firmware to start from, so give a kernel (--kernel FILE)");
-  if (auto good = check_path("kernel.path", kernel.path); !good) return good;
+  if (kernel.path.empty() && config.disks.empty() && config.firmware.empty())
+    return error("kernel.path: is empty, and there is neither a disk nor a firmware to start from; give one of the three");
+  if (kernel.path.empty() && !kernel.initrd.empty())
+    return error("kernel.initrd: there is no kernel to take it; give one, or leave the initrd out");
+  if (kernel.path.empty() && !kernel.command_line.empty())
+    return error("kernel.command_line: there is no kernel to take it; give one, or leave the command line out");
+  if (!kernel.path.empty() && !config.firmware.empty())
+    return error("firmware: a kernel is started directly, without a firmware; leave one of the two out");
+  if (!kernel.path.empty())
+    if (auto good = check_path("kernel.path", kernel.path); !good) return good;
+  if (!config.firmware.empty())
+    if (auto good = check_path("firmware", config.firmware); !good) return good;
   if (auto good = check_text("kernel.initrd", kernel.initrd, kMaxInitrd); !good) return good;
   return check_text("kernel.command_line", kernel.command_line, kMaxCommandLine);
+}
+
+// A board without PCI has no place for these.
+Result<void> check_board(const VmConfig& config) {
+  if (auto good = check_choice("board", config.board, boards()); !good) return good;
+  if (config.board != kPlainBoard) return ok();
+  const std::pair<std::string_view, bool> need_pci[] = {{"disks", !config.disks.empty()},
+                                                        {"nics", !config.nics.empty()},
+                                                        {"cloud_init", config.cloud_init.has_value()},
+                                                        {"vsock_cid", config.vsock_cid.has_value()},
+                                                        {"guest_agent", config.guest_agent.has_value()}};
+  for (const auto& [field, present] : need_pci)
+    if (present) return error("{}: board {} has no PCI and no place for it; use board q35-1", field, config.board);
+  if (!config.firmware.empty())
+    return error("firmware: board {} starts a kernel directly and has no firmware; use board q35-1", config.board);
+  return ok();
 }
 
 Result<void> check_console(const Console& console) {
@@ -114,30 +93,7 @@ Result<void> check_gdb(const GdbAddress& gdb) {
   return check_text("gdb.host", gdb.host, kMaxHost);
 }
 
-}  // namespace
-
-std::vector<std::string_view> boards() { return {"plain-1"}; }
-std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
-std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3"}; }
-
-Result<void> validate(const VmConfig& config) {
-  if (auto good = check_name(config.name); !good) return good;
-  if (auto good = check_choice("board", config.board, boards()); !good) return good;
-  if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
-  if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
-  if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
-  if (config.vcpus > kMaxVcpus)
-    return error("cpu.count: {} is too many; board {} has 1 to {} vCPUs", config.vcpus, config.board, kMaxVcpus);
-  if (auto good = check_memory(config.memory); !good) return good;
-  if (auto good = check_kernel(config.kernel); !good) return good;
-  if (auto good = check_console(config.console); !good) return good;
-  if (config.isa_debug_exit && *config.isa_debug_exit > 0x10000 - kIsaDebugExitPorts)
-    return error("isa_debug_exit: port {:#x} is too high for {} ports; at most {:#x}", *config.isa_debug_exit,
-                 kIsaDebugExitPorts, 0x10000 - kIsaDebugExitPorts);
-  if (config.qmp)
-    if (auto good = check_socket("qmp", *config.qmp); !good) return good;
-  if (config.gdb)
-    if (auto good = check_gdb(*config.gdb); !good) return good;
+Result<void> check_debug(const VmConfig& config) {
   std::vector<std::string_view> categories = log::category_names();
   categories.push_back("all");
   const std::vector<std::string_view> options = accel::debug_option_names();
@@ -152,6 +108,36 @@ Result<void> validate(const VmConfig& config) {
     if (auto good = check_choice("debug", word, categories); !good) return good;
   }
   return ok();
+}
+
+}  // namespace
+
+std::vector<std::string_view> boards() { return {kPlainBoard, "q35-1"}; }
+std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
+std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3"}; }
+
+Result<void> validate(const VmConfig& config) {
+  if (auto good = check_name(config.name); !good) return good;
+  if (auto good = check_board(config); !good) return good;
+  if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
+  if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
+  if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
+  if (config.vcpus > kMaxVcpus)
+    return error("cpu.count: {} is too many; board {} has 1 to {} vCPUs", config.vcpus, config.board, kMaxVcpus);
+  if (auto good = check_memory(config.memory); !good) return good;
+  if (auto good = check_kernel(config); !good) return good;
+  if (auto good = check_disks(config); !good) return good;
+  if (auto good = check_nics(config); !good) return good;
+  if (auto good = check_guest_services(config); !good) return good;
+  if (auto good = check_console(config.console); !good) return good;
+  if (config.isa_debug_exit && *config.isa_debug_exit > 0x10000 - kIsaDebugExitPorts)
+    return error("isa_debug_exit: port {:#x} is too high for {} ports; at most {:#x}", *config.isa_debug_exit,
+                 kIsaDebugExitPorts, 0x10000 - kIsaDebugExitPorts);
+  if (config.qmp)
+    if (auto good = check_socket("qmp", *config.qmp); !good) return good;
+  if (config.gdb)
+    if (auto good = check_gdb(*config.gdb); !good) return good;
+  return check_debug(config);
 }
 
 Result<Console> parse_console(std::string_view text) {

@@ -4,10 +4,12 @@
 // A value of these types may hold anything; validate() says whether it describes a VM. Thread-compatible.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.hpp"
@@ -23,12 +25,27 @@ constexpr unsigned kMaxVcpus = 255;
 constexpr uint64_t kMinMemory = 2 * MiB;
 // 40 physical-address bits, less the hole below 4 GiB.
 constexpr uint64_t kMaxMemory = 1023 * GiB;
-constexpr size_t kMaxJsonSize = 1 * MiB;
+// Room for the longest texts of every field, each byte of them as \u00xx.
+constexpr size_t kMaxJsonSize = 4 * MiB;
 // Of a command line; a kernel may take less, which is for its loader to say.
 constexpr size_t kMaxCommandLine = 64 * KiB - 1;
 // sockaddr_un::sun_path with its terminating NUL, unix(7).
 constexpr size_t kMaxSocketPath = 107;
 constexpr unsigned kIsaDebugExitPorts = 4;
+
+// Board q35-1 has places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
+// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers.
+constexpr size_t kPciPlaces = 24, kOtherPciDevices = 5;
+constexpr size_t kMaxDisks = 8, kMaxNics = 8;
+static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
+constexpr size_t kMaxForwards = 64;  // of one card
+constexpr unsigned kMaxQueuePairs = 8;
+constexpr size_t kMaxSerial = 20;         // what VIRTIO_BLK_T_GET_ID has room for (virtio 1.2, 5.2.6)
+constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ less the NUL, netdevice(7)
+constexpr int kMinFd = 3, kMaxFd = 0xfffff;  // of descriptors that are handed down: 0, 1 and 2 have other uses
+constexpr size_t kMaxUserData = 256 * KiB, kMaxMetaData = 64 * KiB;
+// 0, 1 and 2 are the hypervisor, this machine and the host, and all bits set is "any" (vsock(7); virtio 1.2, 5.10.4).
+constexpr uint32_t kMinVsockCid = 3, kMaxVsockCid = 0xfffffffe;
 
 struct Kernel {
   std::string path;
@@ -65,16 +82,25 @@ struct Disk {
   bool read_only = false;
   bool cdrom = false;
   Cache cache = Cache::kWriteback;
-  std::string serial;  // at most 20 bytes; empty: none
+  std::string serial;  // at most 20 printable characters; empty: none
   bool operator==(const Disk&) const = default;
+};
+
+// In texts and in JSON.
+constexpr std::pair<std::string_view, Disk::Cache> kCacheModes[] = {
+    {"writeback", Disk::Cache::kWriteback},
+    {"none", Disk::Cache::kNone},
+    {"writethrough", Disk::Cache::kWritethrough},
+    {"directsync", Disk::Cache::kDirectsync},
+    {"unsafe", Disk::Cache::kUnsafe},
 };
 
 // A port of the host that leads to a port of the guest.
 struct PortForward {
   bool udp = false;
-  std::string host_address;  // empty: 127.0.0.1
+  std::string host_address;  // IPv4; empty: 127.0.0.1, which only this host reaches
   uint16_t host_port = 0;
-  std::string guest_address;  // empty: the guest's first address
+  std::string guest_address;  // IPv4; empty: the guest's first address
   uint16_t guest_port = 0;
   bool operator==(const PortForward&) const = default;
 };
@@ -89,14 +115,15 @@ struct Nic {
   bool listen = false;      // of kSocket: this end waits for the other
   bool restricted = false;  // of kUser: nothing but forwarded ports
   std::vector<PortForward> forwards;  // of kUser
-  std::string mac;      // empty: made from the VM's name and the card's number
-  unsigned queues = 1;  // pairs
+  std::string mac;      // "52:54:00:12:34:56"; empty: made from the VM's name and the card's number, see mac_of()
+  unsigned queues = 1;  // pairs; more than one only of kTap by name and kBridge
   bool operator==(const Nic&) const = default;
 };
 
 // What cloud-init of the guest finds on a small disk labelled cidata (cloud-init's NoCloud).
 struct CloudInit {
   std::string user_data, meta_data;  // the files' content
+  std::string network_config;        // likewise; empty: there is no such file
   bool operator==(const CloudInit&) const = default;
 };
 
@@ -107,8 +134,8 @@ struct VmConfig {
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
   uint64_t memory = 512 * MiB;  // bytes, whole pages
-  Kernel kernel;         // path empty: the firmware starts from the first disk
-  std::string firmware;  // file; empty: the board's own choice
+  Kernel kernel;                // path empty: the firmware starts from the first disk
+  std::string firmware;         // file; empty: the board's own choice. Without a kernel only
   std::vector<Disk> disks;
   std::vector<Nic> nics;
   std::optional<CloudInit> cloud_init;
@@ -123,6 +150,7 @@ struct VmConfig {
   bool operator==(const VmConfig&) const = default;
 };
 
+// "plain-1" has no PCI: only a kernel, started directly. "q35-1" has all the rest.
 std::vector<std::string_view> boards();
 std::vector<std::string_view> accelerators();
 std::vector<std::string_view> cpu_models();
@@ -131,12 +159,24 @@ std::vector<std::string_view> cpu_models();
 // what would be right.
 Result<void> validate(const VmConfig& config);
 
+using Mac = std::array<uint8_t, 6>;
+// Of an Ethernet card: six pairs of hexadecimal digits, neither a group's address nor all zero.
+Result<Mac> parse_mac(std::string_view text);
+std::string to_string(const Mac& mac);
+// The address of card `index` of a valid description: its own, or else one that is locally administered (IEEE 802, 8.2)
+// and always the same for the same VM name and number of the card.
+Mac mac_of(const VmConfig& config, size_t index);
+
 // `config` must be valid. The same value gives the same text, and from_json() gives the same value back.
 std::string to_json(const VmConfig& config);
 // Parses and validates. Keys that are not known are refused: a typing error must not silently mean the default.
 Result<VmConfig> from_json(std::string_view text);
 // from_json() of everything that can be read from `fd`, a file or a pipe.
 Result<VmConfig> read_json(int fd);
+
+// "tcp:127.0.0.1:2222-:22": PROTOCOL:[HOST ADDRESS]:PORT-[GUEST ADDRESS]:PORT.
+Result<PortForward> parse_forward(std::string_view text);
+std::string to_string(const PortForward& forward);
 
 // The texts of the options: "stdio", "pty", "file:PATH", "unix:PATH", "none".
 Result<Console> parse_console(std::string_view text);

@@ -1,21 +1,16 @@
-// The JSON form of VmConfig. The only file that knows the JSON library, whose exceptions do not leave it.
+// The JSON form of VmConfig.
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <nlohmann/json.hpp>
-#include <set>
 
+#include "config/json_reader.hpp"
 #include "config/vm_config.hpp"
 
 namespace skerry::config {
 
 namespace {
 
-using nlohmann::json;
 using nlohmann::ordered_json;
-
-constexpr int kMaxDepth = 8;  // deeper than any description goes
 
 constexpr std::pair<std::string_view, Console::Type> kConsoleTypes[] = {
     {"stdio", Console::Type::kStdio}, {"pty", Console::Type::kPty},   {"file", Console::Type::kFile},
@@ -25,175 +20,72 @@ constexpr std::pair<std::string_view, GdbAddress::Type> kGdbTypes[] = {
     {"tcp", GdbAddress::Type::kTcp},
     {"unix", GdbAddress::Type::kUnix},
 };
+constexpr std::pair<std::string_view, Nic::Type> kNicTypes[] = {
+    {"user", Nic::Type::kUser},
+    {"tap", Nic::Type::kTap},
+    {"bridge", Nic::Type::kBridge},
+    {"socket", Nic::Type::kSocket},
+};
+constexpr std::pair<std::string_view, bool> kProtocols[] = {{"tcp", false}, {"udp", true}};
 
-template <typename T, size_t N>
-std::string_view name_of(const std::pair<std::string_view, T> (&names)[N], T value) {
-  for (const auto& [name, type] : names)
-    if (type == value) return name;
-  return names[0].first;
+void read_disk(ObjectReader& disk, Disk& value) {
+  disk.require("path");
+  disk.read("path", value.path);
+  disk.read("format", value.format);
+  disk.read("read_only", value.read_only);
+  disk.read("cdrom", value.cdrom);
+  disk.read("cache", value.cache, kCacheModes);
+  disk.read("serial", value.serial);
 }
 
-std::string what_is(const json& value) {
-  switch (value.type()) {
-    case json::value_t::null:
-      return "null";
-    case json::value_t::object:
-      return "an object";
-    case json::value_t::array:
-      return "an array";
-    case json::value_t::string:
-      return "a string";
-    case json::value_t::boolean:
-      return value.get<bool>() ? "true" : "false";
-    case json::value_t::number_float:
-      return "a number with a fraction";
-    default:
-      return "the number " + value.dump();
-  }
+void read_forward(ObjectReader& forward, PortForward& value) {
+  forward.read("protocol", value.udp, kProtocols);
+  forward.read("host_address", value.host_address);
+  forward.read("host_port", value.host_port);
+  forward.read("guest_address", value.guest_address);
+  forward.read("guest_port", value.guest_port);
 }
 
-// A name out of a description, for a message: a hostile one must not fill or garble the terminal.
-std::string in_quotes(const std::string& name) {
-  std::string shown = json(name.substr(0, 40)).dump(-1, ' ', true, json::error_handler_t::replace);
-  return shown;
-}
-
-// Takes the members of one JSON object, each by its key. The first thing that is wrong is kept in `failure`; after it
-// nothing more is taken.
-class ObjectReader {
- public:
-  ObjectReader(const json& object, std::string path, std::string& failure)
-      : object_(object), path_(std::move(path)), failure_(failure) {
-    if (!object_.is_object()) fail("", fmt::format("is {}; it must be an object", what_is(object_)));
-  }
-
-  void read(const char* key, std::string& value) {
-    if (const json* member = take(key)) {
-      if (member->is_string())
-        value = member->get<std::string>();
-      else
-        fail(key, fmt::format("is {}; it must be a string", what_is(*member)));
-    }
-  }
-  void read(const char* key, bool& value) {
-    if (const json* member = take(key)) {
-      if (member->is_boolean())
-        value = member->get<bool>();
-      else
-        fail(key, fmt::format("is {}; it must be true or false", what_is(*member)));
-    }
-  }
-  template <typename T>
-  requires std::unsigned_integral<T> &&
-      (!std::same_as<T, bool>)void read(const char* key, T& value, uint64_t max = std::numeric_limits<T>::max()) {
-    const json* member = take(key);
-    if (!member) return;
-    if (member->is_number_unsigned() && member->get<uint64_t>() <= max)
-      value = static_cast<T>(member->get<uint64_t>());
-    else
-      fail(key, fmt::format("is {}; it must be a whole number from 0 to {}", what_is(*member), max));
-  }
-  template <typename T, size_t N>
-  void read(const char* key, T& value, const std::pair<std::string_view, T> (&names)[N]) {
-    std::string text(name_of(names, value));
-    read(key, text);
-    std::string all;
-    for (const auto& [name, type] : names) {
-      if (name == text) {
-        value = type;
-        return;
+void read_nic(ObjectReader& nic, Nic& value) {
+  nic.require("type");
+  nic.read("type", value.type, kNicTypes);
+  switch (value.type) {
+    case Nic::Type::kUser:
+      nic.read("restricted", value.restricted);
+      nic.objects("forwards", value.forwards, read_forward);
+      break;
+    case Nic::Type::kTap:
+      nic.read("name", value.name);
+      if (nic.optional("fd")) {
+        uint32_t fd = 0;
+        nic.read("fd", fd, kMaxFd);
+        value.fd = static_cast<int>(fd);
       }
-      all += (all.empty() ? "" : ", ") + std::string(name);
-    }
-    fail(key, fmt::format("{} is not known; use {}", in_quotes(text), all));
+      break;
+    case Nic::Type::kBridge:
+      nic.read("name", value.name);
+      break;
+    case Nic::Type::kSocket:
+      nic.read("path", value.path);
+      nic.read("listen", value.listen);
+      break;
   }
-  void read(const char* key, std::vector<std::string>& values) {
-    const json* member = take(key);
-    if (!member) return;
-    const auto is_string = [](const json& element) { return element.is_string(); };
-    if (member->is_array() && std::all_of(member->begin(), member->end(), is_string))
-      values = member->get<std::vector<std::string>>();
-    else
-      fail(key, fmt::format("is {}; it must be an array of strings",
-                            member->is_array() ? "another array" : what_is(*member)));
-  }
-  // Reads the object at `key`, if there is one; null is none. `describe` gets a reader of it.
-  template <typename Describe>
-  void object(const char* key, Describe describe) {
-    const json* member = take(key);
-    if (!member || member->is_null()) return;
-    ObjectReader reader(*member, path_of(key), failure_);
-    describe(reader);
-    reader.refuse_others();
-  }
-  const json* optional(const char* key) {
-    const json* member = take(key);
-    return member && !member->is_null() ? member : nullptr;
-  }
-  void require(const char* key) {
-    if (failure_.empty() && !object_.contains(key)) fail(key, "is missing");
-  }
-  void refuse_others() {
-    if (!failure_.empty()) return;
-    for (const auto& [key, value] : object_.items())
-      if (!taken_.contains(key))
-        return fail("", fmt::format("key {} is not known; the keys are {}", in_quotes(key), fmt::join(taken_, ", ")));
-  }
-  void fail(const char* key, std::string_view why) {
-    if (!failure_.empty()) return;
-    const std::string path = path_of(key);
-    failure_ = path.empty() ? std::string(why) : fmt::format("{}: {}", path, why);
-  }
+  nic.read("mac", value.mac);
+  nic.read("queues", value.queues);
+}
 
- private:
-  std::string path_of(std::string_view key) const {
-    return path_.empty() || key.empty() ? path_ + std::string(key) : fmt::format("{}.{}", path_, key);
-  }
-  const json* take(const char* key) {
-    taken_.insert(key);
-    if (!failure_.empty()) return nullptr;
-    const auto found = object_.find(key);
-    return found == object_.end() ? nullptr : &*found;
-  }
-  const json& object_;
-  std::string path_;
-  std::string& failure_;
-  std::set<std::string> taken_;
-};
-
-// Refuses what the library would accept silently: a key that is there twice, and nesting without end.
-class ParseGuard {
- public:
-  bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) throw std::runtime_error(fmt::format("is nested more than {} levels deep", kMaxDepth));
-    if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == json::parse_event_t::object_end) keys_.pop_back();
-    if (event == json::parse_event_t::key) {
-      const std::string& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second)
-        throw std::runtime_error(fmt::format("key {} is there twice", in_quotes(key)));
-    }
-    return true;
-  }
-
- private:
-  std::vector<std::set<std::string>> keys_;
-};
-
-Result<json> parse(std::string_view text) {
-  if (text.size() > kMaxJsonSize)
-    return error("is larger than {}; no description of a VM is", format_size(kMaxJsonSize));
-  ParseGuard guard;
-  try {
-    return json::parse(text,
-                       [&](int depth, json::parse_event_t event, json& parsed) { return guard(depth, event, parsed); });
-  } catch (const json::parse_error& failure) {
-    const size_t at = std::min<size_t>(failure.byte, text.size());
-    const std::string_view before = text.substr(0, at);
-    return error("is not JSON: error near line {}, byte {}", 1 + std::count(before.begin(), before.end(), '\n'), at);
-  } catch (const std::exception& failure) {
-    return error("{}", failure.what());
-  }
+void read_pci_devices(ObjectReader& root, VmConfig& config) {
+  root.read("firmware", config.firmware);
+  root.objects("disks", config.disks, read_disk);
+  root.objects("nics", config.nics, read_nic);
+  root.object("cloud_init", [&](ObjectReader& seed) {
+    CloudInit& value = config.cloud_init.emplace();
+    seed.read("user_data", value.user_data);
+    seed.read("meta_data", value.meta_data);
+    seed.read("network_config", value.network_config);
+  });
+  if (root.optional("vsock_cid")) root.read("vsock_cid", config.vsock_cid.emplace());
+  if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
 }
 
 void read_devices(ObjectReader& root, VmConfig& config) {
@@ -234,17 +126,68 @@ void read_root(ObjectReader& root, VmConfig& config) {
     kernel.read("initrd", config.kernel.initrd);
     kernel.read("command_line", config.kernel.command_line);
   });
+  read_pci_devices(root, config);
   read_devices(root, config);
   root.read("no_reboot", config.no_reboot);
   root.read("debug", config.debug);
   root.refuse_others();
 }
 
+ordered_json json_of(const Disk& disk) {
+  ordered_json json{{"path", disk.path},
+                    {"format", disk.format},
+                    {"read_only", disk.read_only},
+                    {"cdrom", disk.cdrom},
+                    {"cache", name_of(kCacheModes, disk.cache)}};
+  if (!disk.serial.empty()) json["serial"] = disk.serial;
+  return json;
+}
+
+ordered_json json_of(const PortForward& forward) {
+  return {{"protocol", name_of(kProtocols, forward.udp)},
+          {"host_address", forward.host_address},
+          {"host_port", forward.host_port},
+          {"guest_address", forward.guest_address},
+          {"guest_port", forward.guest_port}};
+}
+
+ordered_json json_of(const Nic& nic) {
+  ordered_json json{{"type", name_of(kNicTypes, nic.type)}};
+  if (!nic.name.empty()) json["name"] = nic.name;
+  if (nic.fd >= 0) json["fd"] = nic.fd;
+  if (nic.type == Nic::Type::kSocket) {
+    json["path"] = nic.path;
+    json["listen"] = nic.listen;
+  }
+  if (nic.type == Nic::Type::kUser) {
+    json["restricted"] = nic.restricted;
+    ordered_json& forwards = json["forwards"] = ordered_json::array();
+    for (const PortForward& forward : nic.forwards) forwards.push_back(json_of(forward));
+  }
+  if (!nic.mac.empty()) json["mac"] = nic.mac;
+  json["queues"] = nic.queues;
+  return json;
+}
+
+// Keys of what is not there are left out, so that a description of before they existed is still the same text.
+void write_pci_devices(ordered_json& root, const VmConfig& config) {
+  if (!config.firmware.empty()) root["firmware"] = config.firmware;
+  for (const Disk& disk : config.disks) root["disks"].push_back(json_of(disk));
+  for (const Nic& nic : config.nics) root["nics"].push_back(json_of(nic));
+  if (config.cloud_init) {
+    root["cloud_init"] = {{"user_data", config.cloud_init->user_data}, {"meta_data", config.cloud_init->meta_data}};
+    if (!config.cloud_init->network_config.empty())
+      root["cloud_init"]["network_config"] = config.cloud_init->network_config;
+  }
+  if (config.vsock_cid) root["vsock_cid"] = *config.vsock_cid;
+  if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
+}
+
 }  // namespace
 
 Result<VmConfig> from_json(std::string_view text) {
   constexpr std::string_view doing = "VM description";
-  auto root = parse(text);
+  auto root = parse_json(text);
   if (!root) return std::move(root).error().in(doing);
   VmConfig config;
   std::string failure;
@@ -264,6 +207,7 @@ std::string to_json(const VmConfig& config) {
                     {"memory", config.memory}};
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};
+  write_pci_devices(root, config);
   root["console"] = {{"type", name_of(kConsoleTypes, config.console.type)}};
   if (!config.console.path.empty()) root["console"]["path"] = config.console.path;
   if (config.isa_debug_exit) root["isa_debug_exit"] = *config.isa_debug_exit;

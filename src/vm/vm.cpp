@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/log.hpp"
+#include "machine/not_yet.hpp"
 #include "vm/cpu_dump.hpp"
 
 namespace skerry::vm {
@@ -66,6 +67,7 @@ Result<void> Vm::open_console() {
 }
 
 Result<void> Vm::make_machine() {
+  if (auto supported = machine::check_supported(config_); !supported) return supported;
   auto files = machine::open_boot_files(config_.kernel);
   if (!files) return std::move(files).error();
   if (auto opened = open_console(); !opened) return opened;
