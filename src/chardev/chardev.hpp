@@ -27,6 +27,8 @@ struct Frontend {
   std::function<void(std::span<const uint8_t>)> receive;  // at most as many as can_receive() just said
   std::function<void()> writable;                         // write() took less than it was given; there is room again
   std::function<void()> receive_break;                    // the person asked for a line break (Ctrl-A b)
+  // Whether somebody is at the other end: told once after both connect() and start(), and when it changes.
+  std::function<void(bool)> connected;
 };
 
 class Chardev {

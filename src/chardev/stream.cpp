@@ -24,7 +24,7 @@ Stream::~Stream() {
 
 void Stream::connect(Frontend frontend) {
   frontend_ = std::move(frontend);
-  if (started()) post([this] { deliver(); });
+  if (started()) post([this] { greet(); });
 }
 
 Result<void> Stream::start(EventLoop& loop) {
@@ -34,8 +34,16 @@ Result<void> Stream::start(EventLoop& loop) {
     loop_for_writers_ = &loop;
   }
   update_watches();
-  post([this] { handle(0); });
+  post([this] {
+    greet();
+    handle(0);
+  });
   return ok();
+}
+
+void Stream::greet() {
+  tell_connected();
+  deliver();
 }
 
 void Stream::post(std::function<void()> work) {

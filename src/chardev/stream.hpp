@@ -45,6 +45,12 @@ class Stream : public Chardev {
   void post(std::function<void()> work);
   const Frontend& frontend() const { return frontend_; }
 
+  // Whether somebody is at the other end; tells the device after it has changed.
+  virtual bool has_peer() const { return true; }
+  void tell_connected() {
+    if (frontend_.connected) frontend_.connected(has_peer());
+  }
+
   // Bytes from the host on their way to the device; what is left of them in `bytes` goes on.
   virtual void filter(std::vector<uint8_t>& bytes) { (void)bytes; }
   // The other side is gone: end of file on the input, or an error. By default the direction just ends.
@@ -64,6 +70,7 @@ class Stream : public Chardev {
   void update_watches();
   void want(Watch& watch, int fd, uint32_t events);
   void forget(Watch& watch);
+  void greet();
   void handle(uint32_t events);
   void read_some();
   void deliver();

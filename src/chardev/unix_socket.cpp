@@ -1,13 +1,9 @@
 // "unix:PATH": a listening socket, one client at a time; the next client is served when the first has gone.
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
+#include "base/unix_listener.hpp"
 #include "chardev/backends.hpp"
 #include "chardev/stream.hpp"
 
@@ -45,12 +41,15 @@ class UnixSocket final : public Stream {
     listening_ = false;
     set_when_full(WhenFull::kBackPressure);  // somebody reads now: nothing is lost however slowly
     open_both(HostFd::owned(std::move(client)));
+    tell_connected();
   }
   void client_gone() {
     close_both();
     set_when_full(WhenFull::kDropOldest);
     if (!listening_) (void)listen_again();
+    tell_connected();
   }
+  bool has_peer() const override { return !listening_; }
   void input_ended() override { client_gone(); }
   void output_ended(int) override { client_gone(); }
 
@@ -59,40 +58,12 @@ class UnixSocket final : public Stream {
   bool listening_ = false;
 };
 
-// Makes way for our socket: removes one that a dead process left behind, refuses anything else.
-Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
-  struct stat about {};
-  if (::lstat(path.c_str(), &about) != 0) return ok();
-  if (!S_ISSOCK(about.st_mode)) return error("console socket '{}': something that is no socket is there", path);
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!probe) return errno_error(errno, "cannot create a socket");
-  const int connected = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  // EAGAIN: somebody listens, and has more callers than it wants.
-  if (connected == 0 || errno == EAGAIN)
-    return error("console socket '{}': another program is listening there; use another path", path);
-  if (errno != ECONNREFUSED) return errno_error(errno, fmt::format("console socket '{}': cannot reuse it", path));
-  if (::unlink(path.c_str()) != 0)
-    return errno_error(errno, fmt::format("console socket '{}': cannot remove the stale socket", path));
-  return ok();
-}
 }  // namespace
 
 Result<std::unique_ptr<Chardev>> open_unix(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return error("console socket '{}': the path is longer than the {} bytes that a socket may have; use a shorter one",
-                 path, sizeof address.sun_path - 1);
-  std::memcpy(address.sun_path, path.data(), path.size());
-  if (auto cleared = clear_path(path, address); !cleared) return std::move(cleared).error();
-
-  UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!listener) return errno_error(errno, "cannot create a socket");
-  ::fchmod(listener.get(), 0600);  // before bind(): a console is the machine, and there is no moment when others may
-  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener.get(), 1) != 0)
-    return errno_error(errno, fmt::format("console socket '{}': cannot listen there", path));
-  return std::unique_ptr<Chardev>(std::make_unique<UnixSocket>(std::move(listener), path));
+  auto listener = listen_unix(fmt::format("console socket '{}'", path), path, 1);
+  if (!listener) return std::move(listener).error();
+  return std::unique_ptr<Chardev>(std::make_unique<UnixSocket>(*std::move(listener), path));
 }
 
 }  // namespace skerry::chardev

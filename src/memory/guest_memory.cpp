@@ -1,5 +1,6 @@
 #include "memory/guest_memory.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -138,6 +139,22 @@ bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
     const Region* region = find(gpa + done);
     const uint64_t here = std::min(size - done, region->base + region->size - (gpa + done));
     std::memset(region->host + (gpa + done - region->base), value, here);
+    done += here;
+  }
+  written(gpa, size);
+  return true;
+}
+
+bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
+  if (size == 0 || ((gpa | size) & kPageMask) || !contains(gpa, size, true)) return false;
+  for (uint64_t done = 0; done < size;) {
+    const Region* region = find(gpa + done);
+    const uint64_t offset = gpa + done - region->base;
+    const uint64_t here = std::min(size - done, region->size - offset);
+    // The mapping stays, so that host addresses given out before stay right; where the host cannot, the content still goes.
+    if (::fallocate(region->backing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                    static_cast<off_t>(here)) != 0)
+      std::memset(region->host + offset, 0, here);
     done += here;
   }
   written(gpa, size);

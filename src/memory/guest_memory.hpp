@@ -71,6 +71,10 @@ class GuestMemory {
   // come before the guest is told.
   bool host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vector<iovec>& to) const;
 
+  // Drops the content of whole pages of RAM, whose host memory goes back to the host: they read as zero from now on, and
+  // count as written. False, with nothing dropped, if the range is not whole pages of RAM.
+  bool give_back(Gpa gpa, uint64_t size);
+
   // One naturally aligned integer, as a single access.
   template <typename T>
   std::optional<T> load(Gpa gpa) const {

@@ -6,37 +6,19 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "base/log.hpp"
+#include "base/unix_listener.hpp"
 
 namespace skerry::vm {
 
 namespace {
 
 constexpr int kBacklog = 4;
-
-// Removes a socket that a dead process left behind; refuses anything else that is in the way.
-Result<void> clear_path(std::string_view role, const std::string& path, const sockaddr_un& address) {
-  struct stat about{};
-  if (::lstat(path.c_str(), &about) != 0) return ok();  // bind() says what is wrong, if anything is
-  if (!S_ISSOCK(about.st_mode))
-    return error("{} 'unix:{}': something that is no socket is there; use another path", role, path);
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!probe) return errno_error(errno, "cannot create a socket");
-  const int connected = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  if (connected == 0 || errno == EAGAIN)  // EAGAIN: it has more callers than it wants
-    return error("{} 'unix:{}': another program is listening there; use another path", role, path);
-  if (errno != ECONNREFUSED) return errno_error(errno, fmt::format("{} 'unix:{}': cannot reuse it", role, path));
-  if (::unlink(path.c_str()) != 0)
-    return errno_error(errno, fmt::format("{} 'unix:{}': cannot remove the stale socket", role, path));
-  return ok();
-}
 
 struct AddressListDelete {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
@@ -65,20 +47,9 @@ uint16_t bound_port(int fd) {
 }  // namespace
 
 Result<std::unique_ptr<SocketServer>> SocketServer::listen_unix(std::string_view role, const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return error("{} 'unix:{}': the path is longer than the {} bytes of a socket's; use a shorter one", role, path,
-                 sizeof address.sun_path - 1);
-  std::memcpy(address.sun_path, path.data(), path.size());
-  if (auto cleared = clear_path(role, path, address); !cleared) return std::move(cleared).error();
-  UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!listener) return errno_error(errno, "cannot create a socket");
-  ::fchmod(listener.get(), 0600);  // before bind(): who controls the VM is its owner, at every moment
-  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener.get(), kBacklog) != 0)
-    return errno_error(errno, fmt::format("{} 'unix:{}': cannot listen there", role, path));
-  return std::unique_ptr<SocketServer>(new SocketServer(std::string(role), std::move(listener)));
+  auto listener = skerry::listen_unix(fmt::format("{} 'unix:{}'", role, path), path, kBacklog);
+  if (!listener) return std::move(listener).error();
+  return std::unique_ptr<SocketServer>(new SocketServer(std::string(role), *std::move(listener)));
 }
 
 Result<std::unique_ptr<SocketServer>> SocketServer::listen_tcp(std::string_view role, const std::string& host,
