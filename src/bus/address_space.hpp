@@ -4,7 +4,11 @@
 // elsewhere at any time.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,9 +52,19 @@ class AddressSpace {
     IoHandler* handler;
     std::string owner;
   };
-  const Range* find(uint64_t address) const;
+  struct MovableSlot {
+    std::atomic<uint64_t> base{0}, size{0};
+    std::atomic<IoHandler*> handler{nullptr};
+  };
+  std::optional<Movable> find(uint64_t address) const;
+  std::optional<Movable> find_movable(uint64_t address) const;
+
   std::string name_;
   std::vector<Range> ranges_;  // sorted by base
+  // A sequence lock: odd while it is being changed; who has read slots under two different values reads again.
+  std::atomic<uint32_t> movable_sequence_{0};
+  std::atomic<size_t> movable_count_{0};
+  std::array<MovableSlot, kMaxMovable> movable_;
 };
 
 }  // namespace skerry::bus

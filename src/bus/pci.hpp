@@ -37,6 +37,8 @@ constexpr uint16_t kCommandSerr = 1 << 8, kCommandIntxDisable = 1 << 10;
 constexpr uint16_t kStatusInterrupt = 1 << 3, kStatusCapabilities = 1 << 4;
 constexpr uint8_t kCapMsi = 0x05, kCapVendor = 0x09, kCapPciExpress = 0x10, kCapMsix = 0x11;
 constexpr uint8_t kHeaderBridge = 1, kMultiFunction = 0x80;
+// Device/port type (PCIe 7.8.2).
+constexpr unsigned kExpressEndpoint = 0, kExpressRootPort = 4, kExpressIntegratedEndpoint = 9;
 }  // namespace pci
 
 struct PciIdentity {
@@ -69,6 +71,7 @@ class Msix final : public IoHandler {
 
  private:
   friend class PciFunction;
+  friend class PciBus;
   static constexpr uint16_t kEnable = 1 << 15, kFunctionMask = 1 << 14;  // Message Control
   struct Entry {
     uint64_t address = 0;
@@ -106,7 +109,7 @@ class PciFunction : public Device {
   bool bus_master() const { return command_.load(std::memory_order_acquire) & pci::kCommandMaster; }
   uint8_t devfn() const { return devfn_; }
   PciBus* bus() const { return bus_; }
-  // The buses behind it, of a bridge.
+  // The bus behind it, of a bridge.
   virtual PciBus* secondary() { return nullptr; }
 
  protected:
@@ -146,6 +149,9 @@ class PciFunction : public Device {
     uint64_t size = 0;  // 0: there is none
     IoHandler* handler = nullptr;
   };
+  uint16_t config_written_mask(unsigned offset) const {
+    return static_cast<uint16_t>(writable_[offset] | writable_[offset + 1] << 8);
+  }
   // Where the BAR is, if it is anywhere.
   std::optional<uint64_t> bar_base(unsigned index) const;
   void command_changed();
@@ -183,6 +189,17 @@ class PciBus {
   friend class PciFunction;
 };
 
+// A PCI Express root port: a bridge to a bus of one device.
+class PciRootPort final : public PciFunction {
+ public:
+  static constexpr uint16_t kVendor = 0x1b36, kDevice = 0x000c;  // those of a generic root port, which every guest knows
+  PciRootPort(std::string name, unsigned slot);
+  PciBus* secondary() override { return &bus_behind_; }
+
+ private:
+  PciBus bus_behind_;
+};
+
 // The host bridge's part: the two configuration mechanisms, and the place of BARs in the address spaces.
 class PciHost {
  public:
@@ -192,7 +209,8 @@ class PciHost {
   class IntxSink {
    public:
     virtual ~IntxSink() = default;
-    virtual void set_intx(unsigned device, unsigned pin, bool level) = 0;
+    // Level-triggered lines are shared: `source` tells who drives. Called from any thread, with locks of the source held.
+    virtual void set_intx(const PciFunction& source, unsigned device, unsigned pin, bool level) = 0;
   };
   PciHost(AddressSpace& pio, AddressSpace& mmio, MsiSink& msi, IntxSink& intx)
       : pio_(pio), mmio_(mmio), msi_(msi), intx_(intx) {
@@ -213,7 +231,6 @@ class PciHost {
 
   void reset();  // what is not a function's
   void describe(state::Fields& fields);
-  void restored();
 
  private:
   friend class PciFunction;

@@ -43,8 +43,8 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
   log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, writable ? "RAM" : "ROM",
              region->name);
   Region* raw = region.get();
-  regions_.insert(std::upper_bound(regions_.begin(), regions_.end(), base,
-                                   [](Gpa at, const auto& other) { return at < other->base; }),
+  regions_.insert(std::upper_bound(regions_.begin(), regions_.end(), size,
+                                   [](uint64_t of_it, const auto& other) { return of_it > other->size; }),
                   std::move(region));
   generation_.fetch_add(1, std::memory_order_release);
   return raw;
@@ -63,6 +63,13 @@ Result<void> GuestMemory::add_rom(Gpa base, std::span<const uint8_t> content, st
   return ok();
 }
 
+void GuestMemory::set_writable(Gpa base, bool writable) {
+  for (const auto& region : regions_) {
+    if (region->base != base || region->writable.exchange(writable) == writable) continue;
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+}
+
 uint64_t GuestMemory::ram_size() const {
   uint64_t size = 0;
   for (const auto& region : regions_)
@@ -71,7 +78,7 @@ uint64_t GuestMemory::ram_size() const {
 }
 
 const GuestMemory::Region* GuestMemory::find(Gpa gpa) const {
-  for (const auto& region : regions_)  // a handful
+  for (const auto& region : regions_)
     if (gpa - region->base < region->size) return region.get();
   return nullptr;
 }

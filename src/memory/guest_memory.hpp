@@ -56,6 +56,10 @@ class GuestMemory {
 
   uint64_t ram_size() const;
 
+  // Makes the region that begins at `base` RAM (true) or ROM (false), as a chipset can do with the memory below 1 MiB. Any
+  // thread; every vCPU has to be kicked afterwards: until it has come to an instruction boundary the old right holds.
+  void set_writable(Gpa base, bool writable);
+
   // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM).
   // Not for what the guest expects to be single-copy atomic: that is load() and store().
   bool read(Gpa gpa, std::span<std::byte> to) const;
@@ -137,7 +141,7 @@ class GuestMemory {
     Gpa base;
     uint64_t size;
     std::byte* host;
-    bool writable;
+    std::atomic<bool> writable;
     std::string name;
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
@@ -153,7 +157,7 @@ class GuestMemory {
   Result<Region*> add(Gpa base, uint64_t size, std::string name, bool writable);
   bool contains(Gpa gpa, uint64_t size, bool for_write) const;
 
-  std::vector<std::unique_ptr<Region>> regions_;  // sorted by base
+  std::vector<std::unique_ptr<Region>> regions_;  // the largest first: where most of what is looked for is found
   std::atomic<uint64_t> generation_{1};
   WriteWatcher* watcher_ = nullptr;
 };
