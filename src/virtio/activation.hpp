@@ -2,11 +2,13 @@
 // of it; and work that a device puts off to a later turn of its loop. On the device's loop's thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "base/event_loop.hpp"
 #include "virtio/device.hpp"
@@ -21,6 +23,8 @@ class Activation {
     queues_ = queues;
     transport_ = &transport;
     failed_ = false;
+    for (const Queue& queue : queues_)
+      if (!queue.broken().empty()) fail(queue.broken());
   }
   void end() { *this = {}; }
   void quiesce() { quiesced_ = true; }
@@ -68,18 +72,18 @@ class Activation {
   bool quiesced_ = false, failed_ = false;
 };
 
-// Posting it again before it has run changes nothing. It does not run once its owner is gone, which has to go on the
-// loop's thread or after the loop's end.
+// post() may be called from any thread; doing it again before the work has run changes nothing. It does not run once its
+// owner is gone, which has to go on the loop's thread or after the loop's end.
 class LaterWork {
  public:
   LaterWork(EventLoop& loop, std::function<void()> work) : loop_(loop), state_(std::make_shared<State>(std::move(work))) {}
 
   void post() {
-    if (std::exchange(state_->posted, true)) return;
+    if (state_->posted.exchange(true)) return;
     loop_.post([weak = std::weak_ptr(state_)] {
       const auto state = weak.lock();
       if (!state) return;
-      state->posted = false;
+      state->posted.store(false);  // before: what is asked for from here on is done in another turn
       state->work();
     });
   }
@@ -88,7 +92,7 @@ class LaterWork {
   struct State {
     explicit State(std::function<void()> doing) : work(std::move(doing)) {}
     std::function<void()> work;
-    bool posted = false;
+    std::atomic<bool> posted{false};
   };
   EventLoop& loop_;
   std::shared_ptr<State> state_;

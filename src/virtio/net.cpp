@@ -1,6 +1,7 @@
 #include "virtio/net.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstring>
 
@@ -57,6 +58,7 @@ constexpr uint64_t kCommandData = 2;  // after class and command
 constexpr uint16_t kQueueSize = 256, kControlQueueSize = 64;
 constexpr unsigned kFramesAtOnce = 256;  // of one queue; then the loop's other work has its turn
 constexpr unsigned kCommandsAtOnce = 64;
+constexpr size_t kMostPieces = 1024;  // of a frame: IOV_MAX of the host
 constexpr size_t kEthernetHeader = 14, kTwoVlanTags = 8;
 constexpr uint32_t kMacTableEntries = 0x10000;  // more in one command is no driver's mistake
 
@@ -77,12 +79,12 @@ Net::Net(std::string name, EventLoop& loop, memory::GuestMemory& memory, net::Ba
       max_pairs_(options.queue_pairs),
       mtu_(backend.mtu()),
       own_mac_(options.mac),
-      interrupts_(loop,
+      interrupts_(loop, [this] { interrupt_due(); }),
+      work_later_(loop,
                   [this] {
-                    for (unsigned due = std::exchange(interrupts_due_, 0); due; due &= due - 1)
-                      active_.interrupt(static_cast<unsigned>(std::countr_zero(due)));
+                    transmit_all();
+                    serve_control();
                   }),
-      transmit_later_(loop, [this] { transmit_all(); }),
       mac_(options.mac),
       status_(backend.link_up() ? VIRTIO_NET_S_LINK_UP : 0) {
   assert(max_pairs_ >= 1 && max_pairs_ <= kMaxQueuePairs);
@@ -136,8 +138,7 @@ void Net::reset_state() {
 void Net::quiesce(std::function<void()> at_rest) {
   stop_backend();
   if (active_.active()) hold_none();
-  for (unsigned due = std::exchange(interrupts_due_, 0); due; due &= due - 1)
-    active_.interrupt(static_cast<unsigned>(std::countr_zero(due)));
+  interrupt_due();
   active_.quiesce();
   at_rest();
 }
@@ -330,6 +331,11 @@ void Net::deliver(unsigned index, const net::FrameHeader& header, std::span<cons
   interrupts_.post();
 }
 
+void Net::interrupt_due() {
+  for (uint32_t due = std::exchange(interrupts_due_, 0); due; due &= due - 1)
+    active_.interrupt(static_cast<unsigned>(std::countr_zero(due)));
+}
+
 // Puts back what is held, the last one first.
 void Net::hold_none() {
   for (unsigned pair = 0; pair < max_pairs_; ++pair) {
@@ -369,7 +375,7 @@ void Net::transmit(unsigned pair) {
   queue.disable_notifications();
   for (unsigned left = kFramesAtOnce;; --left) {
     if (left == 0) {
-      transmit_later_.post();
+      work_later_.post();
       break;
     }
     const auto chain = active_.pop(index);
@@ -401,10 +407,11 @@ bool Net::send(unsigned pair, const Chain& chain) {
   for (const Buffer& buffer : chain.readable) {
     const uint64_t here = std::min<uint64_t>(skip, buffer.length);
     skip -= here;
-    if (here < buffer.length && !memory_.host_ranges(buffer.address + here, buffer.length - here, false, frame_)) {
-      ++counters_.send_dropped;
-      return true;
-    }
+    if (here < buffer.length) memory_.host_ranges(buffer.address + here, buffer.length - here, false, frame_);
+  }
+  if (frame_.size() > kMostPieces) {
+    ++counters_.send_dropped;
+    return true;
   }
   if (!backend_.send(header.frame, frame_)) return false;
   ++counters_.sent;
@@ -451,7 +458,11 @@ unsigned Net::control_queue() const { return active_.has(VIRTIO_NET_F_MQ) ? 2 * 
 void Net::serve_control() {
   if (!active_.has(VIRTIO_NET_F_CTRL_VQ)) return;
   const unsigned index = control_queue();
-  for (unsigned left = kCommandsAtOnce; left > 0; --left) {
+  for (unsigned left = kCommandsAtOnce;; --left) {
+    if (left == 0) {
+      work_later_.post();
+      break;
+    }
     const auto chain = active_.pop(index);
     if (!chain) {
       if (active_.more_after_enabling(index)) continue;
@@ -537,7 +548,7 @@ bool Net::set_pairs(const Chain& chain) {
   uint16_t count = 0;
   if (!read_value(memory_, chain, kCommandData, count) || count == 0 || count > max_pairs_) return false;
   pairs_ = count;
-  transmit_later_.post();  // what waits in queues that were not in use
+  work_later_.post();  // what waits in queues that were not in use
   return true;
 }
 

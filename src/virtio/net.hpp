@@ -68,6 +68,7 @@ class Net final : public Device, private net::Backend::Card {
   uint64_t guest_offloads() const;
   void tell_offloads();
   void set_status(uint16_t bits, bool on);
+  void interrupt_due();
   void hold_none();
   void reset_state();
 
@@ -97,7 +98,7 @@ class Net final : public Device, private net::Backend::Card {
   uint64_t offered_ = 0;
 
   Activation active_;
-  LaterWork interrupts_, transmit_later_;
+  LaterWork interrupts_, work_later_;
   uint32_t interrupts_due_ = 0;  // a bit a queue
   bool backend_started_ = false;
   bool backend_full_ = false;    // until backend_has_room()
