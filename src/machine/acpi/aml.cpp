@@ -12,11 +12,22 @@ namespace {
 constexpr uint8_t kZeroOp = 0x00, kOneOp = 0x01, kNameOp = 0x08, kBytePrefix = 0x0a, kWordPrefix = 0x0b;
 constexpr uint8_t kDWordPrefix = 0x0c, kStringPrefix = 0x0d, kQWordPrefix = 0x0e, kScopeOp = 0x10, kBufferOp = 0x11;
 constexpr uint8_t kPackageOp = 0x12, kDualNamePrefix = 0x2e, kMultiNamePrefix = 0x2f, kExtOpPrefix = 0x5b;
-constexpr uint8_t kDeviceOp = 0x82;
+constexpr uint8_t kDeviceOp = 0x82, kOpRegionOp = 0x80, kFieldOp = 0x81;  // after kExtOpPrefix
+constexpr uint8_t kMethodOp = 0x14, kLocal0Op = 0x60, kArg0Op = 0x68, kStoreOp = 0x70, kAndOp = 0x7b, kOrOp = 0x7d;
+constexpr uint8_t kNotifyOp = 0x86, kIndexOp = 0x88, kCreateDWordFieldOp = 0x8a, kLNotOp = 0x92, kLEqualOp = 0x93;
+constexpr uint8_t kIfOp = 0xa0, kElseOp = 0xa1, kReturnOp = 0xa4;
+constexpr uint8_t kSerializeFlag = 1 << 3;  // of MethodFlags
+constexpr uint8_t kByteAcc = 1;             // of FieldFlags; no lock, other bits are preserved
 
 // Resource data types, 6.4.2 and 6.4.3: a small one has its length in its first byte.
 constexpr uint8_t kIrqNoFlags = 0x22, kIoPort = 0x47, kEndTag = 0x79, kMemory32Fixed = 0x86;
+constexpr uint8_t kExtendedInterrupt = 0x89, kWordSpace = 0x88, kDWordSpace = 0x87, kQWordSpace = 0x8a;
 constexpr uint8_t kDecode16 = 1, kReadWrite = 1;
+// 6.4.3.5: types, general flags (not given: positive decode, produced) and type-specific flags of address spaces.
+constexpr uint8_t kMemoryRange = 0, kIoRange = 1, kBusNumberRange = 2;
+constexpr uint8_t kMinFixed = 1 << 2, kMaxFixed = 1 << 3, kEntireRange = 3;
+// 6.4.3.6: consumed, level-triggered, active high, shared.
+constexpr uint8_t kConsumer = 1 << 0, kShared = 1 << 3;
 
 void append(Bytes& to, const Bytes& from) { std::copy(from.begin(), from.end(), std::back_inserter(to)); }
 
@@ -69,6 +80,18 @@ Bytes name_string(std::string_view path) {
   return result;
 }
 
+// An Address Space Descriptor of 2, 4 or 8 bytes a field: all of [first, last], untranslated.
+Bytes window(uint8_t tag, uint8_t type, uint8_t type_flags, uint64_t first, uint64_t last, unsigned size) {
+  const uint8_t flags = kMinFixed | kMaxFixed;
+  Bytes content{type, flags, type_flags};
+  for (const uint64_t field : {uint64_t{0}, first, last, uint64_t{0}, last - first + 1})  // granularity, ..., translation
+    append_little_endian(content, field, size);
+  Bytes result{tag};
+  append_little_endian(result, content.size(), 2);
+  append(result, content);
+  return result;
+}
+
 }  // namespace
 
 Bytes cat(std::initializer_list<Bytes> terms) {
@@ -97,6 +120,12 @@ Bytes integer(uint64_t value) {
   return result;
 }
 
+Bytes dword(uint32_t value) {
+  Bytes result{kDWordPrefix};
+  append_little_endian(result, value, 4);
+  return result;
+}
+
 Bytes string(std::string_view text) {
   Bytes result{kStringPrefix};
   std::copy(text.begin(), text.end(), std::back_inserter(result));
@@ -113,13 +142,29 @@ Bytes eisa_id(std::string_view id) {
   return integer(__builtin_bswap32(value));
 }
 
-Bytes package(std::initializer_list<Bytes> elements) {
-  Bytes content{static_cast<uint8_t>(elements.size())};
-  append(content, cat(elements));
-  return cat({{kPackageOp}, with_length(content)});
+Bytes package(std::initializer_list<Bytes> elements) { return package(elements.size(), cat(elements)); }
+
+Bytes package(size_t count, const Bytes& elements) {
+  assert(count < 256);
+  return cat({{kPackageOp}, with_length(cat({{static_cast<uint8_t>(count)}, elements}))});
 }
 
 Bytes buffer(const Bytes& content) { return cat({{kBufferOp}, with_length(cat({integer(content.size()), content}))}); }
+
+Bytes uuid(std::string_view text) {
+  // Where the byte of each pair of digits goes: the first three fields are little endian.
+  constexpr uint8_t kPlace[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+  Bytes bytes(16);
+  size_t at = 0;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    if (text[i] == '-') ++i;
+    assert(at < bytes.size() && i + 1 < text.size());
+    bytes[kPlace[at++]] = static_cast<uint8_t>(digit(text[i]) << 4 | digit(text[i + 1]));
+  }
+  assert(at == bytes.size());
+  return buffer(bytes);
+}
 
 Bytes name(std::string_view path, const Bytes& object) { return cat({{kNameOp}, name_string(path), object}); }
 
@@ -130,6 +175,57 @@ Bytes scope(std::string_view path, const Bytes& terms) {
 Bytes device(std::string_view path, const Bytes& terms) {
   return cat({{kExtOpPrefix, kDeviceOp}, with_length(cat({name_string(path), terms}))});
 }
+
+Bytes path(std::string_view path) { return name_string(path); }
+
+// --- methods ---------------------------------------------------------------------------------------------------------
+
+Bytes method(std::string_view path, unsigned arguments, Serialize serialize, const Bytes& terms) {
+  assert(arguments <= 7);
+  const auto flags = static_cast<uint8_t>(arguments | (serialize == Serialize::kYes ? kSerializeFlag : 0));
+  return cat({{kMethodOp}, with_length(cat({name_string(path), {flags}, terms}))});
+}
+
+Bytes nowhere() { return {0}; }  // NullName
+Bytes argument(unsigned number) { return {static_cast<uint8_t>(kArg0Op + number)}; }
+Bytes local(unsigned number) { return {static_cast<uint8_t>(kLocal0Op + number)}; }
+
+Bytes if_then(const Bytes& condition, const Bytes& terms) {
+  return cat({{kIfOp}, with_length(cat({condition, terms}))});
+}
+
+Bytes otherwise(const Bytes& terms) { return cat({{kElseOp}, with_length(terms)}); }
+Bytes return_value(const Bytes& value) { return cat({{kReturnOp}, value}); }
+Bytes store(const Bytes& value, const Bytes& target) { return cat({{kStoreOp}, value, target}); }
+Bytes bit_and(const Bytes& a, const Bytes& b, const Bytes& target) { return cat({{kAndOp}, a, b, target}); }
+Bytes bit_or(const Bytes& a, const Bytes& b, const Bytes& target) { return cat({{kOrOp}, a, b, target}); }
+Bytes equal(const Bytes& a, const Bytes& b) { return cat({{kLEqualOp}, a, b}); }
+Bytes logical_not(const Bytes& value) { return cat({{kLNotOp}, value}); }
+
+Bytes element(const Bytes& package, unsigned number) {
+  return cat({{kIndexOp}, package, integer(number), nowhere()});
+}
+
+Bytes notify(const Bytes& object, uint8_t event) { return cat({{kNotifyOp}, object, integer(event)}); }
+
+Bytes dword_field(const Bytes& buffer, unsigned byte, std::string_view name) {
+  return cat({{kCreateDWordFieldOp}, buffer, integer(byte), name_string(name)});
+}
+
+Bytes operation_region(std::string_view path, Space space, uint64_t offset, uint64_t length) {
+  return cat({{kExtOpPrefix, kOpRegionOp}, name_string(path), {static_cast<uint8_t>(space)}, integer(offset), integer(length)});
+}
+
+Bytes byte_fields(std::string_view region, std::initializer_list<std::string_view> names) {
+  Bytes content = cat({name_string(region), {kByteAcc}});
+  for (const std::string_view field : names) {
+    append(content, name_string(field));
+    content.push_back(8);  // bits, as a PkgLength of one byte
+  }
+  return cat({{kExtOpPrefix, kFieldOp}, with_length(content)});
+}
+
+// --- resources -------------------------------------------------------------------------------------------------------
 
 Bytes io(uint16_t base, uint8_t length) {
   Bytes result{kIoPort, kDecode16};
@@ -152,6 +248,24 @@ Bytes memory32_fixed(uint32_t base, uint32_t length) {
   append_little_endian(result, base, 4);
   append_little_endian(result, length, 4);
   return result;
+}
+
+Bytes interrupts(std::initializer_list<uint32_t> numbers) {
+  Bytes result{kExtendedInterrupt};
+  append_little_endian(result, 2 + 4 * numbers.size(), 2);
+  result.push_back(kConsumer | kShared);
+  result.push_back(static_cast<uint8_t>(numbers.size()));
+  for (const uint32_t number : numbers) append_little_endian(result, number, 4);
+  return result;
+}
+
+Bytes bus_numbers(uint16_t first, uint16_t last) { return window(kWordSpace, kBusNumberRange, 0, first, last, 2); }
+Bytes io_window(uint16_t first, uint16_t last) { return window(kWordSpace, kIoRange, kEntireRange, first, last, 2); }
+Bytes memory32_window(uint32_t first, uint32_t last) {
+  return window(kDWordSpace, kMemoryRange, kReadWrite, first, last, 4);
+}
+Bytes memory64_window(uint64_t first, uint64_t last) {
+  return window(kQWordSpace, kMemoryRange, kReadWrite, first, last, 8);
 }
 
 Bytes resource_template(const Bytes& descriptors) {

@@ -14,6 +14,7 @@
 #include "irqchip/ioapic.hpp"
 #include "irqchip/irq_router.hpp"
 #include "irqchip/lapic.hpp"
+#include "machine/acpi/definitions.hpp"
 
 namespace skerry::machine::acpi {
 
@@ -116,6 +117,14 @@ struct MadtLocalApicNmi {
   uint8_t local_apic_lint = 1;
 };
 
+// PCI Firmware Specification 3.3, table 4-3.
+struct Mcfg {
+  uint64_t reserved = 0, base_address = 0;
+  uint16_t pci_segment_group = 0;
+  uint8_t start_bus = 0, end_bus = PciRoot::kBuses - 1;
+  uint32_t reserved2 = 0;
+};
+
 struct HpetTable {
   uint32_t event_timer_block_id = Hpet::kGeneralCapabilities;
   GenericAddress base_address{0, 64, 0, 0, Hpet::kBase};
@@ -147,23 +156,22 @@ void append(Bytes& to, const T& structure) {
   std::memcpy(&to[offset], &structure, sizeof structure);
 }
 
-uint8_t checksum(std::span<const uint8_t> bytes) {
-  uint8_t sum = 0;
-  for (const uint8_t byte : bytes) sum = static_cast<uint8_t>(sum + byte);
-  return static_cast<uint8_t>(-sum);
-}
+// OEM Table ID, by which guests know the board.
+constexpr std::string_view kPlainBoard = "PLAIN-1 ", kQ35Board = "Q35-1   ", kVmGenIdTable = "VMGENID ";
+std::string_view oem_table_id(const Board& board) { return board.pci ? kQ35Board : kPlainBoard; }
 
-Bytes table(std::string_view signature, uint8_t revision, const Bytes& body) {
+Bytes table(std::string_view signature, uint8_t revision, std::string_view id, const Bytes& body) {
   Header header{{},
                 static_cast<uint32_t>(sizeof(Header) + body.size()),
                 revision,
                 0,
                 {'S', 'K', 'E', 'R', 'R', 'Y'},
-                {'P', 'L', 'A', 'I', 'N', '-', '1', ' '},
+                {},
                 1,
                 {'S', 'K', 'R', 'Y'},
                 1};
   std::memcpy(header.signature, signature.data(), sizeof header.signature);
+  std::memcpy(header.oem_table_id, id.data(), sizeof header.oem_table_id);
   Bytes bytes;
   append(bytes, header);
   std::copy(body.begin(), body.end(), std::back_inserter(bytes));
@@ -175,7 +183,7 @@ GenericAddress port(uint16_t address, uint8_t bytes, uint8_t access_size) {
   return {kIoSpace, static_cast<uint8_t>(bytes * 8), 0, access_size, address};
 }
 
-Bytes fadt(uint64_t facs, uint64_t dsdt) {
+Bytes fadt(const Board& board, uint64_t facs, uint64_t dsdt) {
   Fadt fadt;
   fadt.firmware_ctrl = static_cast<uint32_t>(facs);
   fadt.dsdt = static_cast<uint32_t>(dsdt);
@@ -205,7 +213,7 @@ Bytes fadt(uint64_t facs, uint64_t dsdt) {
   fadt.x_gpe0_blk = port(AcpiPm::kGpe0Block, AcpiPm::kGpe0Length, 1);
   Bytes body;
   append(body, fadt);
-  return table("FACP", 6, body);
+  return table("FACP", 6, oem_table_id(board), body);
 }
 
 Bytes madt(const Board& board) {
@@ -224,13 +232,19 @@ Bytes madt(const Board& board) {
   append(body, MadtInterruptSourceOverride{
                    .source = AcpiPm::kSciIrq, .global_system_interrupt = AcpiPm::kSciIrq, .flags = kActiveHighLevel});
   append(body, MadtLocalApicNmi{});
-  return table("APIC", 5, body);
+  return table("APIC", 5, oem_table_id(board), body);
 }
 
-Bytes hpet() {
+Bytes hpet(const Board& board) {
   Bytes body;
   append(body, HpetTable{});
-  return table("HPET", 1, body);
+  return table("HPET", 1, oem_table_id(board), body);
+}
+
+Bytes mcfg(const Board& board) {
+  Bytes body;
+  append(body, Mcfg{.base_address = board.pci->ecam_base});
+  return table("MCFG", 1, oem_table_id(board), body);
 }
 
 // Collects tables one behind the other and gives their addresses.
@@ -245,6 +259,10 @@ class Region {
   uint64_t add_facs(const Bytes& bytes) {
     put(0, bytes);
     return base_;
+  }
+  // That there is an address in a table that was added: where in it, and of how many bytes.
+  void note_pointer(uint64_t table, size_t offset, unsigned size, bool to_vm_gen_id = false) {
+    tables_.pointers.push_back({table - base_ + offset, size, to_vm_gen_id});
   }
   Tables finish() {
     tables_.content.resize(align_up(tables_.content.size(), 4096));
@@ -272,22 +290,51 @@ Bytes rsdp(uint64_t rsdt, uint64_t xsdt) {
   return bytes;
 }
 
+// RSDT and XSDT: the addresses of the others.
+uint64_t add_root(Region& region, std::string_view signature, const Board& board, std::span<const uint64_t> tables,
+                  unsigned size) {
+  Bytes body;
+  for (const uint64_t address : tables)
+    for (unsigned i = 0; i < size; ++i) body.push_back(static_cast<uint8_t>(address >> (8 * i)));
+  const uint64_t root = region.add(table(signature, 1, oem_table_id(board), body));
+  for (size_t i = 0; i < tables.size(); ++i) region.note_pointer(root, sizeof(Header) + i * size, size);
+  return root;
+}
+
+uint64_t add_fadt(Region& region, const Board& board, uint64_t facs, uint64_t dsdt) {
+  const uint64_t address = region.add(fadt(board, facs, dsdt));
+  region.note_pointer(address, sizeof(Header) + offsetof(Fadt, firmware_ctrl), 4);
+  region.note_pointer(address, sizeof(Header) + offsetof(Fadt, dsdt), 4);
+  region.note_pointer(address, sizeof(Header) + offsetof(Fadt, x_dsdt), 8);
+  return address;
+}
+
+uint64_t add_vm_gen_id(Region& region, uint32_t guid) {
+  const uint64_t address = region.add(table("SSDT", 2, kVmGenIdTable, vm_gen_id_definition(guid)));
+  region.note_pointer(address, sizeof(Header) + kVmGenIdAddressOffset, 4, true);
+  return address;
+}
+
 }  // namespace
+
+uint8_t checksum(std::span<const uint8_t> bytes) {
+  uint8_t sum = 0;
+  for (const uint8_t byte : bytes) sum = static_cast<uint8_t>(sum + byte);
+  return static_cast<uint8_t>(-sum);
+}
 
 Tables build(const Board& board, uint64_t base) {
   Region region(base);
   Bytes facs_bytes;
   append(facs_bytes, Facs{});
   const uint64_t facs = region.add_facs(facs_bytes);
-  const uint64_t dsdt = region.add(table("DSDT", 2, dsdt_definition(board)));
-  const uint64_t roots[] = {region.add(fadt(facs, dsdt)), region.add(madt(board)), region.add(hpet())};
-  Bytes rsdt_body, xsdt_body;
-  for (const uint64_t address : roots) {
-    append(rsdt_body, static_cast<uint32_t>(address));
-    append(xsdt_body, address);
-  }
-  const uint64_t rsdt = region.add(table("RSDT", 1, rsdt_body));
-  const uint64_t xsdt = region.add(table("XSDT", 1, xsdt_body));
+  const Bytes definition = board.pci ? q35_definition(board) : plain_definition(board);
+  const uint64_t dsdt = region.add(table("DSDT", 2, oem_table_id(board), definition));
+  std::vector<uint64_t> roots{add_fadt(region, board, facs, dsdt), region.add(madt(board)), region.add(hpet(board))};
+  if (board.pci) roots.push_back(region.add(mcfg(board)));
+  if (board.pci && board.pci->vm_gen_id) roots.push_back(add_vm_gen_id(region, *board.pci->vm_gen_id));
+  const uint64_t rsdt = add_root(region, "RSDT", board, roots, 4);
+  const uint64_t xsdt = add_root(region, "XSDT", board, roots, 8);
   Tables tables = region.finish();
   tables.rsdp = rsdp(rsdt, xsdt);
   return tables;

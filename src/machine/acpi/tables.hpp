@@ -1,7 +1,13 @@
-// The ACPI tables that describe a board to its guest. ACPI 6.4; IA-PC HPET Specification 1.0a, 3.2.4.
+// The ACPI tables that describe a board to its guest. ACPI 6.4; IA-PC HPET Specification 1.0a, 3.2.4; PCI Firmware
+// Specification 3.3, 4.1.2 (MCFG).
+//
+// They reach the guest in one of two ways: written to its memory by the board, complete, or as files that firmware puts
+// where it likes (table_loader.hpp).
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,10 +15,26 @@ namespace skerry::machine::acpi {
 
 using Bytes = std::vector<uint8_t>;
 
+// The PCI Express root of the board "q35-1", with the devices that only that board has: ICH9's LPC bridge at 00:1f.0,
+// fw_cfg, pvpanic.
+struct PciRoot {
+  static constexpr unsigned kLpcDevice = 31, kBuses = 256;
+  static constexpr uint32_t kEcamSize = kBuses << 20;
+  // INTA to INTD of each slot, turned by the slot's number, are PIRQE to PIRQH: these inputs of the I/O APIC.
+  static constexpr unsigned kFirstPciGsi = 20;
+
+  uint32_t ecam_base = 0xb0000000;                    // MMCONFIG, for kBuses buses
+  uint32_t mmio32_first = 0xc0000000, mmio32_last = 0xfebfffff;  // for BARs
+  uint64_t mmio64_first = 0, mmio64_last = 0;         // likewise, above RAM; both 0: none
+  unsigned root_ports = 0;                            // devices 1 to root_ports of bus 0, at most 30
+  std::optional<uint32_t> vm_gen_id;                  // the address of the generation ID, of a VM that has one
+};
+
 // What differs from VM to VM; the rest is the devices' own constants.
 struct Board {
-  unsigned vcpus = 1;  // APIC IDs 0 to vcpus-1, below 255
-  bool mouse = true;   // the i8042 has its second port
+  unsigned vcpus = 1;          // APIC IDs 0 to vcpus-1, below 255
+  bool mouse = true;           // the i8042 has its second port
+  std::optional<PciRoot> pci;  // of "q35-1"; without it, it is "plain-1"
 };
 
 struct Tables {
@@ -25,7 +47,20 @@ struct Tables {
     size_t offset, size;
   };
   std::vector<Part> parts;
+  // Each address that is in `content`, for who moves it: its place and size. The address is of something in `content`, or
+  // it is that of the generation ID.
+  struct Pointer {
+    size_t offset;
+    unsigned size;
+    bool to_vm_gen_id = false;
+  };
+  std::vector<Pointer> pointers;
 };
+
+// The addresses in an RSDP, of the RSDT and of the XSDT; and its checksums: of the first kRsdpV1Size bytes, and of all.
+constexpr size_t kRsdpRsdt = 16, kRsdpXsdt = 24, kRsdpChecksum = 8, kRsdpExtendedChecksum = 32, kRsdpV1Size = 20;
+// The place of the checksum in the header of every other table but the FACS.
+constexpr size_t kTableChecksum = 9;
 
 // The guest writes to the FACS; it has a page of its own.
 constexpr uint64_t kFacsSize = 4096;
@@ -33,7 +68,7 @@ constexpr uint64_t kFacsSize = 4096;
 // The tables with their addresses for `base`, a multiple of 4 KiB below 4 GiB. Their size does not depend on `base`.
 Tables build(const Board& board, uint64_t base);
 
-// The definition block of the DSDT, without its header (dsdt.cpp).
-Bytes dsdt_definition(const Board& board);
+// What has to be added to a byte of `bytes` for their sum to be 0.
+uint8_t checksum(std::span<const uint8_t> bytes);
 
 }  // namespace skerry::machine::acpi
