@@ -21,7 +21,7 @@ std::string completer(const std::string& option) {
   if (option == "--accel") return words(accelerator_choices());
   if (option == "--cpu") return words(config::cpu_models());
   if (option == "--debug") return words(debug_choices());
-  if (option == "--kernel" || option == "--initrd") return "compgen -f";
+  if (option == "--kernel" || option == "--initrd" || option == "--restore") return "compgen -f";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";
   if (option == "--qmp") return "compgen -W 'unix:'";
   if (option == "--gdb") return "compgen -W 'tcp:: unix:'";

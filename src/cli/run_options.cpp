@@ -53,12 +53,6 @@ Result<uint16_t> parse_port(const std::string& text) {
   return static_cast<uint16_t>(*number);
 }
 
-Result<std::string> parse_qmp(std::string_view text) {
-  if (!text.starts_with(kUnixPrefix) || text.size() == kUnixPrefix.size())
-    return error("--qmp: '{}' is not an address; use unix:PATH", text);
-  return std::string(text.substr(kUnixPrefix.size()));
-}
-
 std::vector<std::string> split(std::string_view list) {
   std::vector<std::string> parts;
   while (!list.empty()) {
@@ -97,6 +91,19 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
 
 }  // namespace
 
+Result<std::string> parse_qmp(std::string_view text) {
+  if (!text.starts_with(kUnixPrefix) || text.size() == kUnixPrefix.size())
+    return error("--qmp: '{}' is not an address; use unix:PATH", text);
+  return std::string(text.substr(kUnixPrefix.size()));
+}
+
+Result<void> lower_host(const RunOptions& options, RunPlan& plan) {
+  plan.config.debug = split(options.debug);
+  if (auto lowered = lower_devices(options, plan); !lowered) return lowered;
+  if (auto valid = config::validate(plan.config); !valid) return in_options(valid.error());
+  return ok();
+}
+
 Result<RunPlan> lower(const RunOptions& options) {
   RunPlan plan;
   config::VmConfig& config = plan.config;
@@ -104,15 +111,13 @@ Result<RunPlan> lower(const RunOptions& options) {
   config.cpu_model = options.cpu;
   config.kernel = {options.kernel, options.initrd, options.append};
   config.no_reboot = options.no_reboot;
-  config.debug = split(options.debug);
   const auto memory = parse_size(options.memory);
   if (!memory) return Error(memory.error()).in("--memory");
   config.memory = *memory;
   const auto vcpus = parse_vcpus(options.cpus);
   if (!vcpus) return vcpus.error();
   config.vcpus = *vcpus;
-  if (auto lowered = lower_devices(options, plan); !lowered) return std::move(lowered).error();
-  if (auto valid = config::validate(config); !valid) return in_options(valid.error());
+  if (auto lowered = lower_host(options, plan); !lowered) return std::move(lowered).error();
   return plan;
 }
 
