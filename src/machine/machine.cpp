@@ -20,7 +20,7 @@ Machine::Machine(const config::VmConfig& config, BootFiles files, EventLoop& loo
       loop_(loop),
       events_(std::move(events)),
       layout_(config.memory, acpi::Board{.vcpus = config.vcpus, .mouse = true}),
-      tsc_(host_tsc_hz()),
+      tsc_(config.tsc_hz, host_tsc_hz()),
       board_(std::make_unique<PlainBoard>(config_, loop, console, events_.guest)) {
   if (loop_.clock().running()) loop_.clock().stop();
   loop_.clock_changed();

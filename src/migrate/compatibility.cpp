@@ -10,8 +10,6 @@ namespace skerry::migrate {
 
 namespace {
 
-// What KVM tolerates too: a guest's own clock discipline makes up for it.
-constexpr uint64_t kTscTolerance = 250;  // parts per million
 constexpr size_t kMaxName = 64, kMaxFeatures = 8 * 1024;
 
 uint64_t time_of_day() {
@@ -75,11 +73,9 @@ Result<void> check_compatible(const MachineFacts& saved, const MachineFacts& her
   if (!missing.empty())
     return error("the guest's processor has features that there are not here: {:.200}; restore it on a host that has them",
                  fmt::format("{}", fmt::join(missing, " ")));
-  const uint64_t difference = saved.tsc_hz > here.tsc_hz ? saved.tsc_hz - here.tsc_hz : here.tsc_hz - saved.tsc_hz;
-  if (difference > saved.tsc_hz / 1'000'000 * kTscTolerance)
-    return error("the guest's time-stamp counter runs at {} kHz, and this host's at {} kHz; restore it on a host whose "
-                 "counter runs as fast",
-                 saved.tsc_hz / 1000, here.tsc_hz / 1000);
+  if (saved.tsc_hz != here.tsc_hz)
+    return error("the guest's time-stamp counter ran at {} Hz, and this machine's is described with {} Hz", saved.tsc_hz,
+                 here.tsc_hz);
   return ok();
 }
 

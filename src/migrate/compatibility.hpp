@@ -26,7 +26,7 @@ struct MachineFacts {
 MachineFacts facts_of(const x86::CpuModel& model, std::string_view accelerator);
 
 // Whether a guest that was saved with `saved` can go on with `here`: every processor feature that it may use is there,
-// and its TSC runs on at its rate.
+// and its TSC runs on at its rate. A machine takes that rate from its description.
 Result<void> check_compatible(const MachineFacts& saved, const MachineFacts& here);
 
 }  // namespace skerry::migrate

@@ -63,7 +63,9 @@ Result<void> SaveTask::check_file() const {
 // All that stands before the memory. The map of pages and the header follow when they are known.
 Result<void> SaveTask::write_front(const config::VmConfig& config) {
   MachineFacts facts = facts_of(machine_.cpu_model(), machine_.accelerator().name());
-  const std::string json = config::to_json(config::for_saving(config));
+  config::VmConfig saved_config = config::for_saving(config);
+  saved_config.tsc_hz = facts.tsc_hz;  // the guest goes on counting at this rate, on any host
+  const std::string json = config::to_json(saved_config);
   const std::vector<std::byte> parts[] = {
       bytes_of({reinterpret_cast<const uint8_t*>(json.data()), json.size()}),
       saved([&](state::Fields& fields) { facts.describe(fields); }),

@@ -167,7 +167,6 @@ TEST(Compatibility, MoreFeaturesAndAnotherAcceleratorAreFine) {
   MachineFacts here = facts();
   here.accelerator = "interpreter";
   here.cpu_features.push_back("sha_ni");
-  here.tsc_hz += 100'000;
   EXPECT_TRUE(check_compatible(facts(), here));
 }
 
@@ -180,7 +179,7 @@ TEST(Compatibility, MissingFeaturesAnotherVendorAndAnotherTscAreNamed) {
   EXPECT_THAT(check_compatible(facts(), here).error().message(), HasSubstr("AuthenticAMD"));
   here = facts();
   here.tsc_hz = 3'000'000'000;
-  EXPECT_THAT(check_compatible(facts(), here).error().message(), HasSubstr("2000000 kHz"));
+  EXPECT_THAT(check_compatible(facts(), here).error().message(), HasSubstr("2000000000 Hz"));
 }
 
 }  // namespace

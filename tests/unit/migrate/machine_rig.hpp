@@ -44,6 +44,7 @@ inline config::VmConfig config_of(unsigned vcpus = 1, uint64_t memory = 16 * MiB
   config::VmConfig config;
   config.accelerator = "interpreter";
   config.vcpus = vcpus;
+  config.tsc_hz = 2'000'000'000;  // what is measured may differ a little between two machines
   config.memory = memory;
   config.kernel.path = "test.img";
   return config;
