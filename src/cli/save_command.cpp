@@ -65,6 +65,14 @@ class Interrupts {
   UniqueFd fd_;
 };
 
+// Of what a monitor has answered: whatever it is, it is looked at with care.
+std::string text_of(const json& object, const char* key, std::string otherwise) {
+  return object.is_object() && object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : otherwise;
+}
+uint64_t number_of(const json& object, const char* key) {
+  return object.is_object() && object.contains(key) && object[key].is_number_unsigned() ? object[key].get<uint64_t>() : 0;
+}
+
 // On a terminal: one line that is written over and over.
 class ProgressLine {
  public:
@@ -72,9 +80,9 @@ class ProgressLine {
     if (shown_) std::fputs("\r\033[K", stderr);
   }
   void show(const json& info) {
-    if (!terminal_ || !info.contains("ram")) return;
-    const uint64_t total = info["ram"].value("total", uint64_t{0}), left = info["ram"].value("remaining", uint64_t{0});
-    if (total == 0) return;
+    if (!terminal_ || !info.is_object() || !info.contains("ram")) return;
+    const uint64_t total = number_of(info["ram"], "total"), left = number_of(info["ram"], "remaining");
+    if (total == 0 || left > total) return;
     shown_ = true;
     fmt::print(stderr, "\rsaving: {} % of {}", (total - left) * 100 / total, format_size(total));
     std::fflush(stderr);
@@ -94,11 +102,11 @@ Result<Outcome> follow(QmpClient& vm, const Interrupts& interrupts) {
   for (;;) {
     const auto info = vm.command("query-migrate");
     if (!info) return info.error();
-    const std::string status = info->value("status", "none");
+    const std::string status = text_of(*info, "status", "none");
     if (status == "completed") return interrupted ? Outcome::kInterrupted : Outcome::kWritten;
     if (status != "active")
       return interrupted ? Result(Outcome::kInterrupted)
-                         : error("the VM could not be saved: {}", info->value("error-desc", "its monitor says " + status));
+                         : error("the VM could not be saved: {}", text_of(*info, "error-desc", "its monitor says " + status));
     progress.show(*info);
     if (interrupted || !interrupts.wait(kPollPeriod)) continue;
     interrupted = true;
@@ -120,7 +128,7 @@ Result<Outcome> save(const SaveOptions& options, const std::string& monitor) {
   if (!vm) return std::move(vm).error();
   const auto before = vm->command("query-status");
   if (!before) return before.error();
-  const bool was_running = before->value("running", false);
+  const bool was_running = before->is_object() && before->value("running", json()) == true;
   if (auto passed = vm->command("getfd", {{"fdname", "skerry-save"}}, file->fd()); !passed) return passed.error();
   if (auto begun = vm->command("migrate", {{"uri", "fd:skerry-save"}}); !begun) return begun.error();
   const auto outcome = follow(*vm, interrupts);

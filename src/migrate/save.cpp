@@ -125,8 +125,9 @@ GuestMemory::Range SaveTask::data_at(const SavedRegion& region, Gpa from) {
 
 Result<void> SaveTask::write_chunk(SavedRegion& region, size_t index) {
   Chunk& chunk = region.chunks[index];
-  const Gpa end = region.base + index * kChunk + region.chunk_size(index);
-  for (Gpa at = region.base + index * kChunk; at < end;) {
+  const Gpa begin = region.base + index * kChunk, end = begin + region.chunk_size(index);
+  if (data_at(region, begin).begin >= end) return ok();
+  for (Gpa at = begin; at < end;) {
     const GuestMemory::Range data = data_at(region, at);
     const Gpa zeros_end = std::min(data.begin, end), data_end = std::min(data.end, end);
     chunk.crc = crc32c_zeros(chunk.crc, zeros_end - at);

@@ -11,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 
 // Bytes of guest memory that must come back: at region edges, at a chunk's, in a page of their own.
-constexpr uint64_t kMarks[] = {0x1000, 0x9f000, 0x100000 + 0x1ff000, 0x400000, 0x7fffff8, 0xfff000};
+constexpr uint64_t kMarks[] = {0x1000, 0x9f000, 0x100000 + 0x1ff000, 0x400000, 0x7ffff8, 0xfff000};
 
 Rig& with_marks(Rig& rig) {
   uint64_t value = 0x1234;
