@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
@@ -57,8 +58,15 @@ Result<std::string> find_vm_program() {
   ::fcntl(config_fd, F_SETFD, 0);
   ::sigprocmask(SIG_SETMASK, &mask, nullptr);
   const std::string number = fmt::format("{}", config_fd);
-  std::array<const char*, 5> arguments = {program.c_str(), "--config-fd", number.c_str(), nullptr, nullptr};
-  if (plan.wait_for_gdb) arguments[3] = "--wait-for-gdb";
+  const std::string restore = fmt::format("{}", plan.restore.get());
+  std::vector<const char*> arguments = {program.c_str(), "--config-fd", number.c_str()};
+  if (plan.restore) {
+    ::fcntl(plan.restore.get(), F_SETFD, 0);
+    arguments.insert(arguments.end(), {"--restore-fd", restore.c_str()});
+    if (!plan.verify) arguments.push_back("--no-verify");
+  }
+  if (plan.wait_for_gdb) arguments.push_back("--wait-for-gdb");
+  arguments.push_back(nullptr);
   ::execv(program.c_str(), const_cast<char* const*>(arguments.data()));
   log::failure("cannot run '{}': {}", program, ::strerror(errno));
   ::_exit(kExitInternal);

@@ -13,6 +13,7 @@ using Action = std::function<int()>;
 using SubcommandAdder = void (*)(CLI::App& app, Action& action);
 
 void add_run(CLI::App& app, Action& action);
+void add_save(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
 // All of it. `app` refers to `action`.

@@ -1,6 +1,8 @@
 // `skerry run`: one VM in the foreground, without a daemon.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "cli/exit_status.hpp"
 #include "cli/launch.hpp"
@@ -23,6 +25,7 @@ Examples:
   skerry run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 quiet' --memory 1G --cpus 2
   skerry run --kernel vmlinuz --console file:guest.log --qmp unix:/tmp/vm.qmp
   skerry run --kernel vmlinuz --append 'console=ttyS0 nokaslr' --gdb tcp::1234,wait
+  skerry run --restore vm.state --qmp unix:/tmp/vm.qmp
   skerry run --kernel test.elf --isa-debug-exit 0xf4 --no-reboot --debug cpu,msr
 
 Exit status:
@@ -106,6 +109,26 @@ void add_host_options(CLI::App& app, RunOptions& o) {
       ->type_name("CATEGORY,...");
 }
 
+void add_restore_options(CLI::App& app, RunOptions& o) {
+  app.add_option("--restore", o.restore, "Go on with the VM in this file of 'skerry save', instead of starting one")
+      ->type_name("FILE");
+  app.add_flag("--no-verify", o.no_verify, "Do not look for damage of the memory in the file of --restore first");
+}
+
+std::vector<std::string> given_options(const CLI::App& app) {
+  std::vector<std::string> given;
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() > 0) given.push_back(option->get_name(false, false));
+  return given;
+}
+
+Result<RunPlan> plan_of(const CLI::App& app, const RunOptions& options) {
+  const std::vector<std::string> given = given_options(app);
+  if (std::find(given.begin(), given.end(), "--restore") != given.end()) return lower_restored(options, given);
+  if (options.no_verify) return error("--no-verify: is for --restore; leave it out");
+  return lower(options);
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, Action& action) {
@@ -116,11 +139,12 @@ void add_run(CLI::App& app, Action& action) {
   add_guest_options(*run, *options);
   add_machine_options(*run, *options);
   add_host_options(*run, *options);
+  add_restore_options(*run, *options);
   run->set_help_flag("-h,--help", "Print this help");
   run->footer(footer());
-  run->callback([options, &action] {
-    action = [options] {
-      const auto plan = lower(*options);
+  run->callback([options, run, &action] {
+    action = [options, run] {
+      const auto plan = plan_of(*run, *options);
       if (!plan) {
         log::failure("{}", plan.error().message());
         return static_cast<int>(kExitBadInput);

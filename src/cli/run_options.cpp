@@ -211,6 +211,15 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
 
 }  // namespace
 
+Result<std::string> parse_qmp(std::string_view text) { return parse_unix("--qmp", text); }
+
+Result<void> lower_host(const RunOptions& options, RunPlan& plan) {
+  plan.config.debug = split(options.debug);
+  if (auto lowered = lower_devices(options, plan); !lowered) return lowered;
+  if (auto valid = config::validate(plan.config); !valid) return in_options(plan.config, valid.error());
+  return ok();
+}
+
 Result<RunPlan> lower(const RunOptions& options) {
   RunPlan plan;
   config::VmConfig& config = plan.config;
@@ -219,14 +228,12 @@ Result<RunPlan> lower(const RunOptions& options) {
   config.kernel = {options.kernel, options.initrd, options.append};
   config.firmware = options.firmware;
   config.no_reboot = options.no_reboot;
-  config.debug = split(options.debug);
   const auto vcpus = parse_vcpus(options.cpus);
   if (!vcpus) return vcpus.error();
   config.vcpus = *vcpus;
-  if (auto lowered = lower_devices(options, plan); !lowered) return std::move(lowered).error();
   if (auto lowered = lower_pci_devices(options, config); !lowered) return std::move(lowered).error();
   if (auto lowered = lower_defaults(options, config); !lowered) return std::move(lowered).error();
-  if (auto valid = config::validate(config); !valid) return in_options(config, valid.error());
+  if (auto lowered = lower_host(options, plan); !lowered) return std::move(lowered).error();
   return plan;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "base/result.hpp"
 #include "cli/cloud_init.hpp"
 #include "config/vm_config.hpp"
@@ -34,16 +35,28 @@ struct RunOptions {
   std::string qmp;
   std::string gdb;
   std::string debug;
+  std::string restore;
+  bool no_verify = false;
 };
 
 struct RunPlan {
   config::VmConfig config;
-  bool wait_for_gdb = false;  // how this one run begins; not part of what the VM is
+  // How this one run begins; not part of what the VM is.
+  bool wait_for_gdb = false;
+  UniqueFd restore;    // the state file to go on from, if there is one
+  bool verify = true;  // its memory
 };
 
 // A valid description, or the first thing that is wrong, starting with the option's name. Images are looked at, but not
 // changed; the files for cloud-init are read.
 Result<RunPlan> lower(const RunOptions& options);
+// The same with --restore: the description of the VM in that file. `given` are the names of the options that were used.
+Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std::string>& given);
+// The part of both that is about this host: console, monitor, debugger, log. Checks the whole.
+Result<void> lower_host(const RunOptions& options, RunPlan& plan);
+
+// "unix:PATH" of --qmp: the path.
+Result<std::string> parse_qmp(std::string_view text);
 
 // What can be completed after the options that take one of a few words.
 std::vector<std::string> accelerator_choices();

@@ -124,6 +124,8 @@ Result<void> validate(const VmConfig& config) {
   if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
   if (config.vcpus > kMaxVcpus)
     return error("cpu.count: {} is too many; board {} has 1 to {} vCPUs", config.vcpus, config.board, kMaxVcpus);
+  if (config.tsc_hz && (*config.tsc_hz < kMinTscHz || *config.tsc_hz > kMaxTscHz))
+    return error("cpu.tsc_hz: {} is no frequency of a time-stamp counter; use {} to {}", *config.tsc_hz, kMinTscHz, kMaxTscHz);
   if (auto good = check_memory(config.memory); !good) return good;
   if (auto good = check_kernel(config); !good) return good;
   if (auto good = check_disks(config); !good) return good;

@@ -19,6 +19,8 @@ namespace skerry::config {
 
 // Of the JSON form. Goes up when a reader of the old form would misunderstand the new one.
 constexpr unsigned kVersion = 1;
+// What is no frequency of a time-stamp counter.
+constexpr uint64_t kMinTscHz = 100'000'000, kMaxTscHz = 100'000'000'000;
 // APIC IDs are 0..254: 255 is the broadcast ID of an xAPIC (Intel SDM vol. 3, 11.6.1).
 constexpr unsigned kMaxVcpus = 255;
 // Below 1 MiB there are holes and tables; the smallest kernels live in the second.
@@ -133,6 +135,7 @@ struct VmConfig {
   std::string accelerator = "auto";  // see accelerators()
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
+  std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's
   uint64_t memory = 512 * MiB;  // bytes, whole pages
   Kernel kernel;                // path empty: the firmware starts from the first disk
   std::string firmware;         // file; empty: the board's own choice. Without a kernel only

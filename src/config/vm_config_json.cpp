@@ -119,6 +119,7 @@ void read_root(ObjectReader& root, VmConfig& config) {
   root.object("cpu", [&](ObjectReader& cpu) {
     cpu.read("model", config.cpu_model);
     cpu.read("count", config.vcpus);
+    if (cpu.optional("tsc_hz")) cpu.read("tsc_hz", config.tsc_hz.emplace());
   });
   root.read("memory", config.memory);
   root.object("kernel", [&](ObjectReader& kernel) {
@@ -205,6 +206,7 @@ std::string to_json(const VmConfig& config) {
                     {"accelerator", config.accelerator},
                     {"cpu", {{"model", config.cpu_model}, {"count", config.vcpus}}},
                     {"memory", config.memory}};
+  if (config.tsc_hz) root["cpu"]["tsc_hz"] = *config.tsc_hz;
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};
   write_pci_devices(root, config);

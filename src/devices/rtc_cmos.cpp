@@ -103,6 +103,25 @@ void RtcCmos::restored() {
   rearm(timer_.now());
 }
 
+void RtcCmos::advance(uint64_t ns) {
+  std::lock_guard guard(lock_);
+  const int64_t now = timer_.now();
+  account(now);
+  if (!counting()) return;  // the guest has stopped it
+  const auto alarm = next_alarm(seconds_at(now));
+  const uint64_t fraction = ns % kNanosecondsPerSecond;
+  int64_t seconds = static_cast<int64_t>(ns / kNanosecondsPerSecond);
+  if (base_clock_ >= fraction) {
+    base_clock_ -= fraction;
+  } else {
+    base_clock_ += kNanosecondsPerSecond - fraction;
+    ++seconds;
+  }
+  base_seconds_ = std::min(base_seconds_ + seconds, kLatest);
+  if (alarm && *alarm <= seconds_at(now)) raise_flags(AF);
+  rearm(now);
+}
+
 void RtcCmos::set_cmos(uint8_t index, uint8_t value) {
   std::lock_guard guard(lock_);
   cmos_[index % kSize] = value;

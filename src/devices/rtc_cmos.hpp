@@ -1,6 +1,7 @@
 // The PC's real-time clock and CMOS memory: Motorola MC146818A at ports 0x70 and 0x71, IRQ 8.
 //
-// The time of day is a start time (of the host, by default) plus VmClock: it stands still while the VM is paused.
+// The time of day is a start time (of the host, by default) plus VmClock: it stands still while the VM is paused. The time
+// that a VM spends in a file is added by advance().
 #pragma once
 
 #include <array>
@@ -25,6 +26,9 @@ class RtcCmos final : public bus::Device, private bus::IoHandler {
   // time, the board adds the zone's offset.
   RtcCmos(bus::IrqLine irq, EventLoop& loop, int64_t now_ns = host_utc());
   Result<void> attach(bus::AddressSpace& pio);
+
+  // The time of day goes on by `ns` at once: the VM was at rest so long, in a file. At rest. An alarm in between goes off.
+  void advance(uint64_t ns);
 
   // The memory beside the clock, for the board to describe the machine to its firmware. Not for clock registers.
   void set_cmos(uint8_t index, uint8_t value);

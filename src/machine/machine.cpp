@@ -20,7 +20,7 @@ Machine::Machine(const config::VmConfig& config, BootFiles files, Surroundings a
       loop_(around.loop),
       events_(std::move(events)),
       layout_(config.memory, acpi_board(config)),
-      tsc_(host_tsc_hz()) {
+      tsc_(config.tsc_hz, host_tsc_hz()) {
   if (loop_.clock().running()) loop_.clock().stop();
   loop_.clock_changed();
 }

@@ -68,6 +68,9 @@ class Machine {
   // The whole machine but for its memory, while paused.
   void describe(state::Fields& fields);
   void restored();  // after describe() has loaded a state
+  // After restored(): the time of day goes on by `ns`, which the VM spent in a file. Clocks that count the guest's run
+  // time do not.
+  void advance_time_of_day(uint64_t ns) { board_->rtc().advance(ns); }
 
   const std::string& description() const { return description_; }  // of the kernel, after reset()
   memory::GuestMemory& memory() { return memory_; }

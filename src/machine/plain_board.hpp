@@ -48,6 +48,7 @@ class PlainBoard {
   irqchip::ApicBus& apic_bus() { return apic_bus_; }
   FerrLatch& ferr() { return ferr_; }
   devices::AcpiPm& acpi_pm() { return acpi_pm_; }
+  devices::RtcCmos& rtc() { return rtc_; }
 
   // In the order in which they are reset, saved and loaded: interrupt controllers before what drives their lines.
   virtual std::vector<bus::Device*> devices();

@@ -70,6 +70,12 @@ uint64_t measured_hz() {
   return (hz + kHalfStep) / kStep * kStep;
 }
 
+bool same_rate(uint64_t a, uint64_t b) { return (a > b ? a - b : b - a) <= a / 1'000'000 * Tsc::kTolerance; }
+
+uint64_t ratio(uint64_t a, uint64_t b, unsigned fraction) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(a) << fraction) / b);
+}
+
 }  // namespace
 
 uint64_t host_tsc_hz() {
@@ -83,9 +89,14 @@ uint64_t host_tsc_hz() {
   return kLowest;
 }
 
+Tsc::Tsc(std::optional<uint64_t> hz, uint64_t host_hz)
+    : hz_(hz.value_or(host_hz)), scale_(same_rate(hz_, host_hz) ? kOne : ratio(hz_, host_hz, kFraction)) {
+  if (scale_ != kOne) log::debug(log::Category::kTimer, "guest TSC: {} Hz, scaled", hz_);
+}
+
 void Tsc::start() {
   if (running_) return;
-  base_.store(__rdtsc() - base_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  base_.store(host() - base_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   running_.store(true, std::memory_order_release);
 }
 

@@ -5,19 +5,24 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 namespace skerry::machine {
 
-// One per VM; each vCPU adds its own offset. It runs at the host's rate: the scale of a VM is 1 until it migrates.
+// One per VM; each vCPU adds its own offset. It runs at the host's rate; that of a VM which was saved on a host with
+// another is scaled.
 // now() may be called from any thread; the rest only with vCPUs at rest.
 class Tsc {
  public:
-  // Stopped, at 0. `hz` is the frequency that the guest is told.
-  explicit Tsc(uint64_t hz) : hz_(hz) {}
+  // Two rates that differ by less count as the same: the guest's own clock discipline makes up for it, as under KVM.
+  static constexpr uint64_t kTolerance = 250;  // parts per million
+
+  // Stopped, at 0. `hz` is the frequency that the guest is told; none: the host's.
+  Tsc(std::optional<uint64_t> hz, uint64_t host_hz);
   uint64_t hz() const { return hz_; }
   uint64_t now() const {
     const uint64_t base = base_.load(std::memory_order_acquire);
-    return running_.load(std::memory_order_relaxed) ? __rdtsc() - base : base;
+    return running_.load(std::memory_order_relaxed) ? host() - base : base;
   }
   void start();
   void stop();
@@ -25,8 +30,17 @@ class Tsc {
   void set(uint64_t value);
 
  private:
+  static constexpr unsigned kFraction = 48;  // bits of scale_ below 1
+  static constexpr uint64_t kOne = uint64_t{1} << kFraction;
+  // The host's TSC, at the guest's rate.
+  uint64_t host() const {
+    const uint64_t tsc = __rdtsc();
+    return scale_ == kOne ? tsc : static_cast<uint64_t>(static_cast<unsigned __int128>(tsc) * scale_ >> kFraction);
+  }
+
   const uint64_t hz_;
-  std::atomic<uint64_t> base_{0};  // running: host TSC - guest TSC; else the guest TSC
+  const uint64_t scale_;
+  std::atomic<uint64_t> base_{0};  // running: host() - guest TSC; else the guest TSC
   std::atomic<bool> running_{false};
 };
 

@@ -12,6 +12,22 @@
 
 namespace skerry::memory {
 
+namespace {
+
+// Keeps `ranges` sorted and apart.
+void add_range(std::vector<GuestMemory::Range>& ranges, GuestMemory::Range added) {
+  const auto first = std::find_if(ranges.begin(), ranges.end(),
+                                  [&](const GuestMemory::Range& range) { return range.end >= added.begin; });
+  auto last = first;
+  for (; last != ranges.end() && last->begin <= added.end; ++last) {
+    added.begin = std::min(added.begin, last->begin);
+    added.end = std::max(added.end, last->end);
+  }
+  ranges.insert(ranges.erase(first, last), added);
+}
+
+}  // namespace
+
 GuestMemory::~GuestMemory() {
   for (const auto& region : regions_) ::munmap(region->host, region->size);
 }
@@ -171,6 +187,47 @@ bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vecto
     size -= here;
   }
   return true;
+}
+
+std::vector<GuestMemory::RegionInfo> GuestMemory::regions() const {
+  std::vector<RegionInfo> all;
+  for (const auto& region : regions_) all.push_back({region->base, region->size, region->writable, region->name});
+  return all;
+}
+
+std::optional<GuestMemory::Range> GuestMemory::next_data(Gpa from) const {
+  const Region* region = find(from);
+  if (!region) return std::nullopt;
+  const auto file = std::find_if(region->from_file.begin(), region->from_file.end(),
+                                 [from](const Range& range) { return range.end > from; });
+  if (file != region->from_file.end() && file->begin <= from) return Range{from, file->end};
+  const Gpa limit = file == region->from_file.end() ? region->base + region->size : file->begin;
+  const off_t data = ::lseek(region->backing.get(), static_cast<off_t>(from - region->base), SEEK_DATA);
+  if (data >= 0 && region->base + static_cast<uint64_t>(data) < limit) {
+    const off_t hole = ::lseek(region->backing.get(), data, SEEK_HOLE);
+    const Gpa end = hole < 0 ? limit : region->base + static_cast<uint64_t>(hole);
+    return Range{region->base + static_cast<uint64_t>(data), std::min(end, limit)};
+  }
+  if (file == region->from_file.end()) return std::nullopt;
+  return *file;
+}
+
+Result<void> GuestMemory::map_file(Gpa gpa, uint64_t size, int fd, uint64_t offset) {
+  Region* region = nullptr;
+  for (const auto& candidate : regions_)
+    if (gpa - candidate->base < candidate->size && size <= candidate->size - (gpa - candidate->base))
+      region = candidate.get();
+  if (!region || size == 0 || ((gpa | size | offset) & kPageMask))
+    return error("guest memory: {:#x}+{:#x} is no part of a region", gpa, size);
+  void* const at = region->host + (gpa - region->base);
+  if (::mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+             static_cast<off_t>(offset)) == MAP_FAILED)
+    return errno_error(errno, fmt::format("guest memory '{}' at {:#x}: cannot map {} of a file", region->name, gpa,
+                                          format_size(size)));
+  ::madvise(at, size, MADV_DONTDUMP);
+  add_range(region->from_file, {gpa, gpa + size});
+  generation_.fetch_add(1, std::memory_order_release);
+  return ok();
 }
 
 void GuestMemory::written(Gpa gpa, uint64_t size) {

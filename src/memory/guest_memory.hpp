@@ -110,6 +110,25 @@ class GuestMemory {
   // Changes whenever a Page given out before may be wrong, or a page must be marked dirty anew.
   uint64_t map_generation() const { return generation_.load(std::memory_order_acquire); }
 
+  // For saving and restoring, while no vCPU runs and no device writes.
+  struct RegionInfo {
+    Gpa base;
+    uint64_t size;  // bytes
+    bool writable;
+    std::string name;
+  };
+  std::vector<RegionInfo> regions() const;  // by address
+  struct Range {
+    Gpa begin, end;
+  };
+  // The first whole pages at or after `from`, in its region, that may hold anything but zeroes; none, if there are none.
+  // What nobody ever used is found to be zero without being touched.
+  std::optional<Range> next_data(Gpa from) const;
+  // Makes the content of [gpa, gpa + size), whole pages of one region, that of the file at `offset`, ROM too. Nothing is
+  // read before it is used, and the file does not change by what the guest writes. It may be deleted. If it becomes
+  // shorter, uses of what is missing raise SIGBUS.
+  Result<void> map_file(Gpa gpa, uint64_t size, int fd, uint64_t offset);
+
   void mark_dirty(Gpa gpa, uint64_t size);
   // Whether the page was written since the last clear; clear_dirty() needs every vCPU to pass an instruction boundary
   // before its answer is complete (map_generation() changes).
@@ -146,6 +165,7 @@ class GuestMemory {
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
     std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
+    std::vector<Range> from_file;                    // by map_file(), and no more in `backing`; sorted, apart
   };
   template <typename T>
   Page aligned(Gpa gpa) const {

@@ -108,6 +108,41 @@ Result<void> Loader::finish() {
   return ok();
 }
 
+Result<std::vector<std::string>> group_names(std::span<const uint8_t> data) {
+  const Error malformed("the state is malformed");
+  std::vector<std::string> names;
+  size_t depth = 0, at = 0;
+  const auto take = [&](size_t size) -> const uint8_t* {
+    if (data.size() - at < size) return nullptr;
+    at += size;
+    return data.data() + at - size;
+  };
+  while (at < data.size()) {
+    const uint8_t* header = take(2);
+    const uint8_t* name = header ? take(header[1]) : nullptr;
+    if (!name) return malformed;
+    const uint8_t* size = nullptr;
+    switch (static_cast<char>(header[0])) {
+      case 'g':
+        if (depth++ == 0) names.emplace_back(reinterpret_cast<const char*>(name), header[1]);
+        break;
+      case 'e':
+        if (depth-- == 0) return malformed;
+        break;
+      case 's':
+        if (!(size = take(1)) || !take(*size)) return malformed;
+        break;
+      case 'b':
+        if (!(size = take(4)) || !take(size[0] | size[1] << 8 | size[2] << 16 | uint32_t{size[3]} << 24)) return malformed;
+        break;
+      default:
+        return malformed;
+    }
+  }
+  if (depth != 0) return malformed;
+  return names;
+}
+
 void Randomizer::scalar(std::string_view, unsigned size, uint64_t& value, Legal legal) {
   const uint64_t width = size == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * size)) - 1;
   const uint64_t max = std::min(legal.max, width);

@@ -47,6 +47,10 @@ class Loader final : public Fields {
   std::string failure_;
 };
 
+// The names of the groups at the top of a saved state, in their order, without loading it: what a state is of. A state
+// that is malformed is refused. Time and memory are linear in its size.
+Result<std::vector<std::string>> group_names(std::span<const uint8_t> data);
+
 class Randomizer final : public Fields {
  public:
   explicit Randomizer(uint64_t seed) : random_(seed) {}

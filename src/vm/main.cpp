@@ -1,10 +1,13 @@
 // skerry-vm: is one VM, as a description on a file descriptor says. Started by `skerry run`.
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <optional>
@@ -19,12 +22,14 @@ namespace {
 
 using namespace skerry;
 
-constexpr const char* kUsage = R"(Usage: skerry-vm --config-fd N [--wait-for-gdb]
+constexpr const char* kUsage = R"(Usage: skerry-vm --config-fd N [--restore-fd N [--no-verify]] [--wait-for-gdb]
 
 Runs the virtual machine that is described, as JSON, on file descriptor N. People use `skerry run`, which starts this
 program; see `skerry run --help` for what it does and its exit statuses.
 
   --config-fd N    read the description of the VM from descriptor N
+  --restore-fd N   go on from the state file on descriptor N
+  --no-verify      do not compare the memory in it with its checksums first
   --wait-for-gdb   do not execute anything until a debugger says so
   --version        print the version
   --help           this text
@@ -32,12 +37,21 @@ program; see `skerry run --help` for what it does and its exit statuses.
 
 struct Options {
   int config_fd = -1;
+  int restore_fd = -1;
+  bool verify = true;
   bool wait_for_gdb = false;
   std::optional<int> exit;  // nothing more to do
 };
 
+int descriptor_of(const char* text) {
+  const auto number = parse_number(text);
+  return number && *number <= 0xffff ? static_cast<int>(*number) : -1;
+}
+
 Options parse_options(int argc, char** argv) {
   constexpr option kOptions[] = {{"config-fd", required_argument, nullptr, 'c'},
+                                 {"restore-fd", required_argument, nullptr, 'r'},
+                                 {"no-verify", no_argument, nullptr, 'n'},
                                  {"wait-for-gdb", no_argument, nullptr, 'w'},
                                  {"version", no_argument, nullptr, 'v'},
                                  {"help", no_argument, nullptr, 'h'},
@@ -45,11 +59,12 @@ Options parse_options(int argc, char** argv) {
   Options options;
   for (int found; (found = ::getopt_long(argc, argv, "h", kOptions, nullptr)) != -1;) {
     switch (found) {
-      case 'c': {
-        const auto number = parse_number(::optarg);
-        if (number && *number <= 0xffff) options.config_fd = static_cast<int>(*number);
+      case 'c': options.config_fd = descriptor_of(::optarg); break;
+      case 'r':
+        options.restore_fd = descriptor_of(::optarg);
+        if (options.restore_fd < 0) options.exit = vm::kExitBadInput;
         break;
-      }
+      case 'n': options.verify = false; break;
       case 'w': options.wait_for_gdb = true; break;
       case 'v':
         std::printf("skerry-vm %u.%u.%u\n", vm::kVersionMajor, vm::kVersionMinor, vm::kVersionMicro);
@@ -91,6 +106,17 @@ Result<config::VmConfig> read_config(int fd) {
   return config::read_json(fd);
 }
 
+std::optional<vm::RestoreSource> restore_source(const Options& options) {
+  if (options.restore_fd < 0) return std::nullopt;
+  // Only for messages.
+  std::array<char, PATH_MAX> path{};
+  const std::string link = fmt::format("/proc/self/fd/{}", options.restore_fd);
+  const ssize_t size = ::readlink(link.c_str(), path.data(), path.size() - 1);
+  ::fcntl(options.restore_fd, F_SETFD, FD_CLOEXEC);
+  return vm::RestoreSource{size > 0 ? path.data() : link, UniqueFd(options.restore_fd),
+                           options.verify ? migrate::Verify::kYes : migrate::Verify::kNo};
+}
+
 Result<void> close_sandbox(vm::Vm& vm) {
   if (auto dropped = vm::drop_rights(); !dropped) return dropped;
   vm.start_threads();
@@ -108,7 +134,7 @@ int run(const Options& options) {
   VmClock clock;
   auto loop = EventLoop::create(clock);
   if (!loop) return fail(loop.error(), vm::kExitInternal);
-  auto vm = vm::Vm::create(*config, **loop);
+  auto vm = vm::Vm::create(*config, **loop, restore_source(options));
   if (!vm) return fail(vm.error(), vm::kExitBadInput);
   auto watched = (*loop)->add(signals->get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo about;

@@ -44,14 +44,26 @@ json check_members(const json& request) {
   return nullptr;
 }
 
-json check_arguments(const json& request, bool capabilities) {
-  if (!request.contains("arguments")) return nullptr;
-  for (const auto& [key, value] : request["arguments"].items()) {
-    // No capability is offered, so none can be enabled.
-    if (capabilities && key == "enable" && value.is_array() && value.empty()) continue;
-    if (capabilities && key == "enable") return generic("There are no capabilities to enable");
-    return generic(fmt::format("Parameter '{}' is unexpected", quoted(key)));
+json unexpected(const std::string& parameter) {
+  return generic(fmt::format("Parameter '{}' is unexpected", quoted(parameter)));
+}
+
+// No capability is offered, so none can be enabled.
+json check_capabilities(const json& arguments) {
+  for (const auto& [key, value] : arguments.items()) {
+    if (key != "enable") return unexpected(key);
+    if (!value.is_array() || !value.empty()) return generic("There are no capabilities to enable");
   }
+  return nullptr;
+}
+
+json check_arguments(const json& arguments, const QmpCommand& command) {
+  for (const auto& [key, value] : arguments.items()) {
+    if (key != command.parameter) return unexpected(key);
+    if (!value.is_string()) return generic(fmt::format("Invalid parameter type for '{}', expected: string", key));
+  }
+  if (!command.parameter.empty() && !arguments.contains(command.parameter))
+    return generic(fmt::format("Parameter '{}' is missing", command.parameter));
   return nullptr;
 }
 
@@ -72,7 +84,10 @@ void QmpSession::connected() {
   send_json({{"QMP", {{"version", qmp_version()}, {"capabilities", json::array()}}}});
 }
 
-void QmpSession::disconnected() { connected_ = negotiated_ = false; }
+void QmpSession::disconnected() {
+  connected_ = negotiated_ = false;
+  descriptors_.clear();
+}
 
 void QmpSession::received(std::string_view bytes) {
   while (connected_) {
@@ -104,12 +119,15 @@ json QmpSession::answer(const json& request) {
   const auto found = std::find_if(commands.begin(), commands.end(), [&](const auto& c) { return c.name == command; });
   if (!capabilities && found == commands.end())
     return failure("CommandNotFound", fmt::format("The command {} has not been found", quoted(command)));
-  if (json wrong = check_arguments(request, capabilities); !wrong.is_null()) return wrong;
+  const json arguments = request.value("arguments", json::object());
+  json wrong = capabilities ? check_capabilities(arguments) : check_arguments(arguments, *found);
+  if (!wrong.is_null()) return wrong;
   if (capabilities) {
     negotiated_ = true;
     return {{"return", json::object()}};
   }
-  auto result = found->run(vm_);
+  const std::string argument = found->parameter.empty() ? "" : arguments[found->parameter].get<std::string>();
+  auto result = found->run({vm_, descriptors_, argument});
   if (!result) return generic(result.error().message());
   return {{"return", std::move(*result)}};
 }
@@ -123,6 +141,10 @@ void QmpSession::vm_event(const VmEvent& event) {
     case VmEvent::Kind::kPowerdown: message["event"] = "POWERDOWN"; break;
     case VmEvent::Kind::kReset: message["event"] = "RESET"; break;
     case VmEvent::Kind::kShutdown: message["event"] = "SHUTDOWN"; break;
+    case VmEvent::Kind::kMigration:
+      message["event"] = "MIGRATION";
+      message["data"] = {{"status", name(event.save)}};
+      break;
   }
   if (event.kind == VmEvent::Kind::kReset || event.kind == VmEvent::Kind::kShutdown)
     message["data"] = {{"guest", by_guest(event.cause)}, {"reason", name(event.cause)}};

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "vm/json_splitter.hpp"
+#include "vm/qmp_descriptors.hpp"
 #include "vm/vm_control.hpp"
 
 namespace skerry::vm {
@@ -21,6 +22,8 @@ class QmpSession final : public VmListener {
   // A client came: greets it. What an earlier one left unfinished is forgotten.
   void connected();
   void received(std::string_view bytes);
+  // A descriptor that came with the next bytes.
+  void descriptor(UniqueFd fd) { descriptors_.received(std::move(fd)); }
   void disconnected();
   // Events reach a client that has negotiated.
   void vm_event(const VmEvent& event) override;
@@ -33,6 +36,7 @@ class QmpSession final : public VmListener {
   VmControl& vm_;
   const std::function<void(std::string_view)> send_;
   JsonSplitter splitter_;
+  QmpDescriptors descriptors_;
   bool connected_ = false;
   bool negotiated_ = false;
 };

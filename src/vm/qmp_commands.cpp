@@ -10,42 +10,48 @@ namespace {
 
 using nlohmann::json;
 
+Error no_descriptor(std::string_view name) {
+  return error("File descriptor named '{:.64}' has not been found", name);
+}
+
 // QEMU's qapi/run-state.json, StatusInfo.
-Result<json> query_status(VmControl& vm) {
-  const RunState state = vm.run_state();
+Result<json> query_status(const QmpCall& call) {
+  const RunState state = call.vm.run_state();
   return json{{"status", name(state)}, {"running", state == RunState::kRunning}, {"singlestep", false}};
 }
 
-Result<json> stop(VmControl& vm) {
-  vm.stop();
+Result<json> stop(const QmpCall& call) {
+  call.vm.stop();
   return json::object();
 }
 
-Result<json> cont(VmControl& vm) {
-  if (vm.run_state() == RunState::kShutdown) return error("The VM is about to end; it cannot go on");
-  vm.cont();
+Result<json> cont(const QmpCall& call) {
+  if (call.vm.run_state() == RunState::kShutdown) return error("The VM is about to end; it cannot go on");
+  if (call.vm.run_state() == RunState::kSaving)
+    return error("The VM is being saved; it can go on after that, or after migrate_cancel");
+  call.vm.cont();
   return json::object();
 }
 
-Result<json> system_powerdown(VmControl& vm) {
-  vm.press_power_button();
+Result<json> system_powerdown(const QmpCall& call) {
+  call.vm.press_power_button();
   return json::object();
 }
 
-Result<json> system_reset(VmControl& vm) {
-  vm.request_reset(Cause::kHostQmpSystemReset);
+Result<json> system_reset(const QmpCall& call) {
+  call.vm.request_reset(Cause::kHostQmpSystemReset);
   return json::object();
 }
 
-Result<json> quit(VmControl& vm) {
-  vm.request_quit(Cause::kHostQmpQuit);
+Result<json> quit(const QmpCall& call) {
+  call.vm.request_quit(Cause::kHostQmpQuit);
   return json::object();
 }
 
 // qapi/machine.json, CpuInfoFast.
-Result<json> query_cpus_fast(VmControl& vm) {
+Result<json> query_cpus_fast(const QmpCall& call) {
   json all = json::array();
-  for (const int thread : vm.vcpu_threads()) {
+  for (const int thread : call.vm.vcpu_threads()) {
     const size_t index = all.size();
     all.push_back({{"cpu-index", index},
                    {"qom-path", fmt::format("/machine/unattached/device[{}]", index)},
@@ -55,31 +61,104 @@ Result<json> query_cpus_fast(VmControl& vm) {
   return all;
 }
 
-Result<json> query_version(VmControl&) { return qmp_version(); }
-Result<json> query_name(VmControl& vm) { return json{{"name", vm.vm_name()}}; }
+// qapi/misc.json.
+Result<json> getfd(const QmpCall& call) {
+  if (!call.argument.empty() && call.argument[0] >= '0' && call.argument[0] <= '9')
+    return error("Parameter 'fdname' expects a name not starting with a digit");
+  if (auto claimed = call.descriptors.claim(call.argument); !claimed) return std::move(claimed).error();
+  return json::object();
+}
 
-Result<json> query_commands(VmControl&) {
+Result<json> closefd(const QmpCall& call) {
+  if (!call.descriptors.take(call.argument)) return no_descriptor(call.argument);
+  return json::object();
+}
+
+// qapi/migration.json. This process opens no files, so it takes one that is open.
+Result<json> migrate(const QmpCall& call) {
+  constexpr std::string_view kDescriptor = "fd:";
+  if (!call.argument.starts_with(kDescriptor))
+    return error("The process of a VM opens no files: pass a descriptor by getfd and give 'fd:NAME' as uri, or use "
+                 "'skerry save'");
+  const std::string name = call.argument.substr(kDescriptor.size());
+  auto file = call.descriptors.take(name);
+  if (!file) return no_descriptor(name);
+  if (auto started = call.vm.start_save(std::move(*file)); !started) return std::move(started).error();
+  return json::object();
+}
+
+Result<json> migrate_cancel(const QmpCall& call) {
+  call.vm.cancel_save();
+  return json::object();
+}
+
+// MigrationInfo, with MigrationStats as "ram".
+Result<json> query_migrate(const QmpCall& call) {
+  const SaveStatus status = call.vm.save_status();
+  if (status.state == SaveStatus::State::kNone) return json::object();
+  constexpr uint64_t kPageSize = 4096;
+  const double seconds = static_cast<double>(status.milliseconds) / 1000;
+  const double megabits = static_cast<double>(status.written) * 8 / 1e6;
+  json info{{"status", name(status.state)}, {"total-time", status.milliseconds}};
+  if (!status.error.empty()) info["error-desc"] = status.error;
+  info["ram"] = {{"total", status.total},
+                 {"remaining", status.total - status.done},
+                 {"transferred", status.written},
+                 {"duplicate", (status.done - status.written) / kPageSize},
+                 {"skipped", 0},
+                 {"normal", status.written / kPageSize},
+                 {"normal-bytes", status.written},
+                 {"dirty-pages-rate", 0},
+                 {"mbps", seconds > 0 ? megabits / seconds : 0.0},
+                 {"dirty-sync-count", 1},
+                 {"page-size", kPageSize},
+                 {"multifd-bytes", 0},
+                 {"pages-per-second", 0},
+                 {"precopy-bytes", 0},
+                 {"downtime-bytes", status.written},
+                 {"postcopy-bytes", 0},
+                 {"postcopy-requests", 0}};
+  if (status.state == SaveStatus::State::kCompleted) {
+    info["downtime"] = status.milliseconds;
+    info["setup-time"] = 0;
+  }
+  return info;
+}
+
+Result<json> query_version(const QmpCall&) { return qmp_version(); }
+Result<json> query_name(const QmpCall& call) { return json{{"name", call.vm.vm_name()}}; }
+
+Result<json> query_commands(const QmpCall&) {
   json all = json::array({{{"name", "qmp_capabilities"}}});
   for (const QmpCommand& command : qmp_commands()) all.push_back({{"name", command.name}});
   return all;
 }
 
-constexpr std::array kCommands = {
-    QmpCommand{"cont", cont},
-    QmpCommand{"query-commands", query_commands},
-    QmpCommand{"query-cpus-fast", query_cpus_fast},
-    QmpCommand{"query-name", query_name},
-    QmpCommand{"query-status", query_status},
-    QmpCommand{"query-version", query_version},
-    QmpCommand{"quit", quit},
-    QmpCommand{"stop", stop},
-    QmpCommand{"system_powerdown", system_powerdown},
-    QmpCommand{"system_reset", system_reset},
-};
+// Made once: they hold no state.
+std::span<const QmpCommand> all_commands() {
+  static const std::array kCommands = {
+      QmpCommand{"closefd", closefd, "fdname"},
+      QmpCommand{"cont", cont},
+      QmpCommand{"getfd", getfd, "fdname"},
+      QmpCommand{"migrate", migrate, "uri"},
+      QmpCommand{"migrate_cancel", migrate_cancel},
+      QmpCommand{"query-commands", query_commands},
+      QmpCommand{"query-cpus-fast", query_cpus_fast},
+      QmpCommand{"query-migrate", query_migrate},
+      QmpCommand{"query-name", query_name},
+      QmpCommand{"query-status", query_status},
+      QmpCommand{"query-version", query_version},
+      QmpCommand{"quit", quit},
+      QmpCommand{"stop", stop},
+      QmpCommand{"system_powerdown", system_powerdown},
+      QmpCommand{"system_reset", system_reset},
+  };
+  return kCommands;
+}
 
 }  // namespace
 
-std::span<const QmpCommand> qmp_commands() { return kCommands; }
+std::span<const QmpCommand> qmp_commands() { return all_commands(); }
 
 // qapi/control.json, VersionInfo. The key is "qemu" whoever speaks the protocol: clients look for it.
 json qmp_version() {

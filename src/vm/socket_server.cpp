@@ -19,6 +19,7 @@ namespace skerry::vm {
 namespace {
 
 constexpr int kBacklog = 4;
+constexpr size_t kMostDescriptors = 16;  // passed at once
 
 struct AddressListDelete {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
@@ -118,11 +119,32 @@ void SocketServer::client_event(uint32_t events) {
 
 bool SocketServer::read_some() {
   std::array<char, 16384> buffer;
-  const ssize_t got = ::recv(client_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control;
+  iovec data{buffer.data(), buffer.size()};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(client_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
+  take_descriptors(message);
   if (got == 0) return false;
   handler_.received({buffer.data(), static_cast<size_t>(got)});
   return true;
+}
+
+// Each of them has an owner at once. The kernel has closed those that did not fit.
+void SocketServer::take_descriptors(const msghdr& message) {
+  for (const cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(part))) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, reinterpret_cast<const char*>(part) + at, sizeof fd);
+      UniqueFd owned(fd);
+      if (handler_.descriptor) handler_.descriptor(std::move(owned));
+    }
+  }
 }
 
 bool SocketServer::write_some() {

@@ -3,6 +3,8 @@
 // Opening needs the file system; everything after start() needs only descriptors. Main thread only.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,6 +26,7 @@ class SocketServer {
 
   struct Handler {
     std::function<void()> connected;
+    std::function<void(UniqueFd)> descriptor = {};  // passed along with what is received next; empty: closed
     std::function<void(std::string_view)> received;
     std::function<void()> disconnected;
   };
@@ -47,6 +50,7 @@ class SocketServer {
   void accept_client();
   void client_event(uint32_t events);
   bool read_some();   // false: the client is gone
+  void take_descriptors(const msghdr& message);
   bool write_some();  // likewise
   void watch();
   void drop_client();

@@ -30,6 +30,7 @@ namespace {
 constexpr int kPlainCalls[] = {
     // Descriptors that are open already. There is no way to open one but accept4().
     CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(lseek), CALL(close), CALL(fstat),
+    CALL(pwrite64), CALL(ftruncate),  // of a state file that the monitor's client has opened
     CALL(recvfrom), CALL(sendto), CALL(recvmsg), CALL(sendmsg), CALL(accept4), CALL(shutdown), CALL(poll), CALL(ppoll),
     CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_ctl), CALL(timerfd_settime),
     // Memory. mmap() and mprotect() are below.

@@ -1,13 +1,14 @@
 #include "vm/vm.hpp"
 
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "base/log.hpp"
-#include "machine/not_yet.hpp"
+#include "vm/bus_error.hpp"
 #include "vm/cpu_dump.hpp"
 
 namespace skerry::vm {
@@ -33,8 +34,9 @@ chardev::Spec spec_of(const config::Console& console) {
 
 }  // namespace
 
-Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop& loop) {
-  std::unique_ptr<Vm> vm(new Vm(config, loop));
+Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop& loop,
+                                       std::optional<RestoreSource> source) {
+  std::unique_ptr<Vm> vm(new Vm(config, loop, std::move(source)));
   if (auto made = vm->make_machine(); !made) return std::move(made).error();
   if (auto opened = vm->open_reset_timer(); !opened) return std::move(opened).error();
   if (auto opened = vm->open_servers(); !opened) return std::move(opened).error();
@@ -66,9 +68,24 @@ Result<void> Vm::open_console() {
   return ok();
 }
 
-Result<void> Vm::make_machine() {
-  if (auto supported = machine::check_supported(config_); !supported) return supported;
+// A restored VM needs its kernel only to start again after a reset.
+Result<machine::BootFiles> Vm::open_boot_files() {
   auto files = machine::open_boot_files(config_.kernel);
+  if (files || !source_) return files;
+  if (!config_.no_reboot)
+    return error("{}; the saved VM starts again from it after a reset: put it there, or restore with --no-reboot",
+                 files.error().message());
+  UniqueFd none(::memfd_create("skerry-no-kernel", MFD_CLOEXEC));
+  constexpr std::string_view kText = "it was not there when the VM was restored";
+  if (!none || ::write(none.get(), kText.data(), kText.size()) != static_cast<ssize_t>(kText.size()))
+    return errno_error(errno, "cannot get memory");
+  auto kernel = machine::InputFile::adopt("kernel", config_.kernel.path, std::move(none));
+  if (!kernel) return std::move(kernel).error();
+  return machine::BootFiles{std::move(*kernel), {}};
+}
+
+Result<void> Vm::make_machine() {
+  auto files = open_boot_files();
   if (!files) return std::move(files).error();
   if (auto opened = open_console(); !opened) return opened;
   auto io = IoThread::create(loop_.clock(), "io");
@@ -124,8 +141,18 @@ machine::MachineEvents Vm::events() {
   return events;
 }
 
+Result<void> Vm::load_machine() {
+  if (!source_) return machine_->reset();
+  report_bus_errors();
+  auto file = migrate::StateFile::open(source_->path, std::move(source_->file));
+  if (!file) return std::move(file).error();
+  auto restored = migrate::restore(*machine_, config_, *file, source_->verify);
+  source_.reset();
+  return restored;
+}
+
 Result<void> Vm::start(bool wait_for_debugger) {
-  if (auto loaded = machine_->reset(); !loaded) return loaded;
+  if (auto loaded = load_machine(); !loaded) return loaded;
   log::debug(log::Category::kVm, "{} under accelerator {}", machine_->description(), machine_->accelerator().name());
   if (auto started = console_->start(loop_); !started) return started;
   if (auto started = start_qmp(); !started) return started;
@@ -139,6 +166,7 @@ Result<void> Vm::start_qmp() {
   qmp_ = std::make_unique<QmpSession>(*this, [this](std::string_view bytes) { qmp_server_->send(bytes); });
   listeners_.push_back(qmp_.get());
   return qmp_server_->start(loop_, {.connected = [this] { qmp_->connected(); },
+                                    .descriptor = [this](UniqueFd fd) { qmp_->descriptor(std::move(fd)); },
                                     .received = [this](std::string_view bytes) { qmp_->received(bytes); },
                                     .disconnected = [this] { qmp_->disconnected(); }});
 }
@@ -178,6 +206,7 @@ void Vm::rest() {
 }
 
 void Vm::stop() {
+  if (state_ == RunState::kSaving && before_save_ == RunState::kRunning) before_save_ = RunState::kPaused;
   if (state_ != RunState::kRunning) return;
   rest();
   state_ = RunState::kPaused;
@@ -185,7 +214,7 @@ void Vm::stop() {
 }
 
 void Vm::cont() {
-  if (state_ == RunState::kRunning || state_ == RunState::kShutdown) return;
+  if (state_ == RunState::kRunning || state_ == RunState::kShutdown || state_ == RunState::kSaving) return;
   if (stepping_) rest();
   ++moves_;
   state_ = RunState::kRunning;
@@ -212,6 +241,43 @@ void Vm::request_quit(Cause cause) {
   loop_.post([this, cause] { end(cause, cause == Cause::kHostSignal ? kExitSignal : kExitOk); });
 }
 
+Result<void> Vm::start_save(UniqueFd file) {
+  if (save_.active()) return error("There's a migration process in progress");
+  if (state_ == RunState::kShutdown) return error("The VM is about to end; it cannot be saved");
+  if (stepping_) return error("The debugger executes an instruction; save after that");
+  const bool ran = running();
+  rest();
+  if (auto started = save_.start(*machine_, config_, std::move(file)); !started) {
+    if (ran) machine_->run();
+    return started;
+  }
+  return ok();
+}
+
+void Vm::give_up_save(std::string_view why, RunState then) {
+  if (!save_.active()) return;
+  before_save_ = then;
+  save_.abandon(SaveStatus::State::kFailed, std::string(why));
+}
+
+void Vm::cancel_save() { save_.abandon(SaveStatus::State::kCancelled, ""); }
+
+void Vm::save_changed() {
+  const SaveStatus::State save = save_.status().state;
+  if (save == SaveStatus::State::kActive) {
+    before_save_ = state_;
+    state_ = RunState::kSaving;
+    if (before_save_ == RunState::kRunning) emit({VmEvent::Kind::kStop});
+  } else if (state_ == RunState::kSaving) {
+    const bool go_on = save != SaveStatus::State::kCompleted && before_save_ == RunState::kRunning;
+    state_ = save == SaveStatus::State::kCompleted ? RunState::kSaved
+             : go_on                               ? RunState::kPaused
+                                                   : before_save_;
+    if (go_on) cont();
+  }
+  emit({.kind = VmEvent::Kind::kMigration, .save = save});
+}
+
 void Vm::guest_reset() {
   if (config_.no_reboot)
     end(Cause::kGuestReset, kExitOk);
@@ -220,6 +286,7 @@ void Vm::guest_reset() {
 }
 
 void Vm::reset(Cause cause) {
+  give_up_save("the VM was reset", before_save_);
   rest();
   ++resets_;
   if (auto loaded = machine_->reset(); !loaded) {
@@ -246,6 +313,7 @@ void Vm::run_after_reset() {
 
 void Vm::end(Cause cause, int status) {
   if (state_ == RunState::kShutdown) return;
+  give_up_save("the VM ended", RunState::kPaused);
   rest();
   state_ = RunState::kShutdown;
   exit_status_ = status;
@@ -296,6 +364,7 @@ void Vm::halt() {
 }
 
 void Vm::step(unsigned vcpu, bool others_run) {
+  give_up_save("the debugger made the VM go on", RunState::kDebug);
   state_ = RunState::kDebug;
   stepping_ = true;
   ++moves_;
@@ -305,6 +374,7 @@ void Vm::step(unsigned vcpu, bool others_run) {
 }
 
 void Vm::set_state(unsigned vcpu, const x86::CpuState& state) {
+  give_up_save("the debugger changed the VM", RunState::kDebug);
   vcpu_at(vcpu).mutable_state() = state;
   vcpu_at(vcpu).state_changed();
 }
@@ -314,6 +384,7 @@ bool Vm::read_memory(unsigned vcpu, uint64_t address, std::span<std::byte> to) {
 }
 
 bool Vm::write_memory(unsigned vcpu, uint64_t address, std::span<const std::byte> from) {
+  give_up_save("the debugger changed the VM", RunState::kDebug);
   return vcpu_at(vcpu).write_linear(address, from);
 }
 

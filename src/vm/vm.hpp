@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,23 +16,34 @@
 #include "config/vm_config.hpp"
 #include "machine/backends.hpp"
 #include "machine/machine.hpp"
+#include "migrate/restore.hpp"
+#include "migrate/state_file.hpp"
 #include "vm/exit_status.hpp"
 #include "vm/gdb_stub.hpp"
 #include "vm/gdb_target.hpp"
 #include "vm/qmp.hpp"
+#include "vm/save_job.hpp"
 #include "vm/socket_server.hpp"
 #include "vm/vm_control.hpp"
 
 namespace skerry::vm {
 
+// The saved state that a VM goes on from, instead of starting.
+struct RestoreSource {
+  std::string path;  // for messages
+  UniqueFd file;
+  migrate::Verify verify = migrate::Verify::kYes;
+};
+
 class Vm final : public VmControl, public DebugTarget {
  public:
   // Opens every file and socket and makes the machine, at rest and empty. `config` is valid; `loop` outlives the VM.
-  static Result<std::unique_ptr<Vm>> create(const config::VmConfig& config, EventLoop& loop);
+  static Result<std::unique_ptr<Vm>> create(const config::VmConfig& config, EventLoop& loop,
+                                            std::optional<RestoreSource> source = {});
   ~Vm() override;
 
   void start_threads() { machine_->start_threads(); }
-  // Loads the kernel, lets the controllers in, and runs; or waits for the debugger to say so. Inside the sandbox.
+  // Loads the kernel or the saved state, lets the controllers in, and runs; or waits for the debugger to say so. Inside the sandbox.
   Result<void> start(bool wait_for_debugger);
   // After the loop's end: writes out what is buffered and says how it ended.
   int finish();
@@ -45,6 +57,9 @@ class Vm final : public VmControl, public DebugTarget {
   void press_power_button() override;
   void request_reset(Cause cause) override;
   void request_quit(Cause cause) override;
+  Result<void> start_save(UniqueFd file) override;
+  SaveStatus save_status() const override { return save_.status(); }
+  void cancel_save() override;
 
   // DebugTarget
   unsigned vcpu_count() const override { return machine_->vcpu_count(); }
@@ -62,12 +77,15 @@ class Vm final : public VmControl, public DebugTarget {
   void kill() override { request_quit(Cause::kHostUi); }
 
  private:
-  Vm(const config::VmConfig& config, EventLoop& loop) : config_(config), loop_(loop) {}
+  Vm(const config::VmConfig& config, EventLoop& loop, std::optional<RestoreSource> source)
+      : config_(config), loop_(loop), source_(std::move(source)), save_(loop, [this] { save_changed(); }) {}
+  Result<machine::BootFiles> open_boot_files();
   Result<void> open_console();
   Result<void> open_servers();
   Result<void> make_machine();
   Result<void> open_reset_timer();
   machine::MachineEvents events();
+  Result<void> load_machine();
   Result<void> start_qmp();
   Result<void> start_gdb();
 
@@ -79,6 +97,9 @@ class Vm final : public VmControl, public DebugTarget {
   void run_after_reset();
   void end(Cause cause, int status);
   void rest();
+  void save_changed();
+  // Ends a save under way, because the machine is about to change; the VM is in state `then`.
+  void give_up_save(std::string_view why, RunState then);
   void emit(const VmEvent& event);
   accel::Vcpu& vcpu_at(unsigned index) { return machine_->vcpu(index).vcpu(); }
   // Posts `handler` for the main thread, from a vCPU. It is dropped if the machine has been reset by then: the wish was
@@ -88,6 +109,7 @@ class Vm final : public VmControl, public DebugTarget {
 
   const config::VmConfig config_;
   EventLoop& loop_;
+  std::optional<RestoreSource> source_;  // until start()
   std::unique_ptr<chardev::Chardev> console_;
   std::unique_ptr<SocketServer> qmp_server_, gdb_server_;
   std::unique_ptr<IoThread> io_;
@@ -97,7 +119,9 @@ class Vm final : public VmControl, public DebugTarget {
   std::unique_ptr<GdbStub> gdb_;
   std::vector<VmListener*> listeners_;
 
+  SaveJob save_;
   RunState state_ = RunState::kPrelaunch;
+  RunState before_save_ = RunState::kPrelaunch;
   bool stepping_ = false;
   int exit_status_ = kExitOk;
   uint64_t triple_faults_ = 0;

@@ -8,9 +8,22 @@ std::string_view name(RunState state) {
     case RunState::kRunning: return "running";
     case RunState::kPaused: return "paused";
     case RunState::kDebug: return "debug";
+    case RunState::kSaving: return "finish-migrate";
+    case RunState::kSaved: return "postmigrate";
     case RunState::kShutdown: return "shutdown";
   }
   return "internal-error";
+}
+
+std::string_view name(SaveStatus::State state) {
+  switch (state) {
+    case SaveStatus::State::kNone: return "none";
+    case SaveStatus::State::kActive: return "active";
+    case SaveStatus::State::kCompleted: return "completed";
+    case SaveStatus::State::kFailed: return "failed";
+    case SaveStatus::State::kCancelled: return "cancelled";
+  }
+  return "none";
 }
 
 std::string_view name(Cause cause) {

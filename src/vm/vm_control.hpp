@@ -6,6 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
 namespace skerry::vm {
 
 enum class RunState : uint8_t {
@@ -13,9 +16,12 @@ enum class RunState : uint8_t {
   kRunning,
   kPaused,    // by the monitor
   kDebug,     // by the debugger
+  kSaving,    // at rest, while its state is written
+  kSaved,     // at rest; its state has been written
   kShutdown,  // about to end
 };
-// As in QEMU's qapi/run-state.json: "prelaunch", "running", "paused", "debug", "shutdown".
+// As in QEMU's qapi/run-state.json: "prelaunch", "running", "paused", "debug", "finish-migrate",
+// "postmigrate", "shutdown".
 std::string_view name(RunState state);
 
 // Why a VM was reset or ended: QEMU's ShutdownCause.
@@ -32,11 +38,23 @@ enum class Cause : uint8_t {
 std::string_view name(Cause cause);
 bool by_guest(Cause cause);
 
+// How the last save goes, or went.
+struct SaveStatus {
+  enum class State : uint8_t { kNone, kActive, kCompleted, kFailed, kCancelled };
+  State state = State::kNone;
+  uint64_t total = 0, done = 0, written = 0;  // bytes of guest memory: all, looked at, written (the rest of it is zero)
+  int64_t milliseconds = 0;
+  std::string error;  // of kFailed
+};
+// As in QEMU's qapi/migration.json, MigrationStatus: "none", "active", "completed", "failed", "cancelled".
+std::string_view name(SaveStatus::State state);
+
 struct VmEvent {
-  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown };
+  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown, kMigration };
   Kind kind;
   Cause cause = Cause::kGuestShutdown;  // of kReset and kShutdown
   int exit_status = 0;                  // of kShutdown
+  SaveStatus::State save = SaveStatus::State::kNone;  // of kMigration
 };
 
 class VmListener {
@@ -60,6 +78,12 @@ class VmControl {
   // These two are done soon, by the event loop, so that the caller can answer first.
   virtual void request_reset(Cause cause) = 0;
   virtual void request_quit(Cause cause) = 0;
+
+  // Stops the VM and writes its state into `file`, which is open for writing, regular and empty; events tell how it goes.
+  // At the end the VM rests as kSaved if that went well, and goes on as before if not. An error: nothing has changed.
+  virtual Result<void> start_save(UniqueFd file) = 0;
+  virtual SaveStatus save_status() const = 0;
+  virtual void cancel_save() = 0;
 };
 
 }  // namespace skerry::vm

@@ -27,6 +27,7 @@ class CpuModel {
   static std::vector<std::string_view> names();
 
   const std::string& name() const { return name_; }
+  const std::string& vendor() const { return vendor_; }  // "GenuineIntel"
   // Whether the vendor is AMD or Hygon, whose system calls and some MSRs differ from Intel's.
   bool amd() const { return amd_; }
   unsigned physical_address_bits() const { return physical_address_bits_; }

@@ -183,6 +183,40 @@ TEST(Rtc, AlarmOfTomorrow) {
   EXPECT_TRUE(rig.irq());
 }
 
+TEST(Rtc, FollowsTheTimeThatTheVmWasInAFile) {
+  RtcRig rig;
+  rig.time.advance(kSecond / 2);
+  rig.rtc.advance(kSecond * 3 / 4);
+  EXPECT_EQ(rig.get(0), 0x58);
+  rig.time.advance(kSecond * 3 / 4 - 1);
+  EXPECT_EQ(rig.get(0), 0x58);
+  rig.time.advance(1);
+  EXPECT_EQ(rig.get(0), 0x59) << "a quarter of a second had been left over";
+  rig.rtc.advance(uint64_t{86'400} * kSecond);
+  EXPECT_EQ(rig.when(), (When{0x20, 0x24, 0x03, 0x01, 0x23, 0x59, 0x59}));
+}
+
+TEST(Rtc, AnAlarmInThatTimeGoesOff) {
+  RtcRig rig;
+  rig.set(5, 0x00);
+  rig.set(3, 0x10);
+  rig.set(1, 0x00);
+  rig.set(0x0b, 0x22);
+  rig.rtc.advance(uint64_t{300} * kSecond);
+  EXPECT_FALSE(rig.irq());
+  rig.rtc.advance(uint64_t{600} * kSecond);
+  EXPECT_TRUE(rig.irq());
+  EXPECT_EQ(rig.get(0x0c) & 0xa0, 0xa0);
+}
+
+TEST(Rtc, StandsStillWhenTheGuestHasStoppedIt) {
+  RtcRig rig;
+  rig.set(0x0b, 0x82);
+  rig.rtc.advance(uint64_t{100} * kSecond);
+  rig.set(0x0b, 0x02);
+  EXPECT_EQ(rig.get(0), 0x57);
+}
+
 TEST(Rtc, MemoryHoldsAndSurvivesReset) {
   RtcRig rig;
   rig.rtc.set_cmos(0x15, 0x80);

@@ -61,7 +61,7 @@ TEST(MemoryLayout, PutsTheRootOfTheAcpiTablesWhereGuestsLookForIt) {
 }
 
 TEST(Tsc, StandsStillWhileStoppedAndGoesOnFromThere) {
-  Tsc tsc(1'000'000'000);
+  Tsc tsc(std::nullopt, 1'000'000'000);
   EXPECT_EQ(tsc.now(), 0u);
   tsc.start();
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -78,12 +78,29 @@ TEST(Tsc, StandsStillWhileStoppedAndGoesOnFromThere) {
 
 TEST(Tsc, FrequencyOfTheHostIsWhatTheClockSays) {
   const uint64_t hz = host_tsc_hz();
-  Tsc tsc(hz);
+  Tsc tsc(std::nullopt, hz);
   tsc.start();
   const auto before = std::chrono::steady_clock::now();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   EXPECT_NEAR(static_cast<double>(tsc.now()) / static_cast<double>(hz) / seconds, 1.0, 0.01);
+}
+
+// A VM of another host. Both counters are read at the same time, so that no waiting makes a difference.
+TEST(Tsc, OfAnotherRateIsScaled) {
+  Tsc slow(1'000'000'000, 4'000'000'000), same(1'000'100'000, 1'000'000'000), host(std::nullopt, 4'000'000'000);
+  EXPECT_EQ(slow.hz(), 1'000'000'000u);
+  EXPECT_EQ(same.hz(), 1'000'100'000u);
+  for (Tsc* tsc : {&slow, &same, &host}) tsc->start();
+  while (host.now() < 40'000'000) {
+  }
+  for (Tsc* tsc : {&slow, &same, &host}) tsc->stop();
+  EXPECT_NEAR(static_cast<double>(host.now()) / static_cast<double>(slow.now()), 4.0, 1.0);
+  const uint64_t stopped = slow.now();
+  slow.start();
+  EXPECT_GE(slow.now(), stopped);
+  slow.set(uint64_t{1} << 60);
+  EXPECT_GE(slow.now(), uint64_t{1} << 60);
 }
 
 }  // namespace

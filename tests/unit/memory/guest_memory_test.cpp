@@ -1,6 +1,8 @@
 #include "memory/guest_memory.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/units.hpp"
 
@@ -112,6 +114,63 @@ TEST(GuestMemory, APageIsClaimedOrWatched) {
   EXPECT_FALSE(memory.watch(0));
   memory.unwatch(0);
   EXPECT_TRUE(memory.claim(0));
+}
+
+UniqueFd file_with(std::string_view text, uint64_t size) {
+  UniqueFd file(::memfd_create("content", MFD_CLOEXEC));
+  EXPECT_EQ(::ftruncate(file.get(), static_cast<off_t>(size)), 0);
+  EXPECT_EQ(::pwrite(file.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  return file;
+}
+
+TEST_F(GuestMemoryTest, KnowsWhatWasEverUsed) {
+  EXPECT_FALSE(memory_.next_data(0));
+  EXPECT_TRUE(memory_.fill(8 * KiB, 1, 5));
+  EXPECT_TRUE(memory_.fill(12 * KiB, 1, 5));
+  EXPECT_TRUE(memory_.fill(40 * KiB, 1, 5));
+  const auto first = memory_.next_data(0);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->begin, 8 * KiB);
+  EXPECT_EQ(first->end, 16 * KiB);
+  const auto second = memory_.next_data(first->end);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->begin, 40 * KiB);
+  EXPECT_FALSE(memory_.next_data(second->end));
+  EXPECT_FALSE(memory_.next_data(64 * KiB)) << "the next region is another";
+  EXPECT_TRUE(memory_.next_data(GiB)) << "a ROM has content";
+  EXPECT_FALSE(memory_.next_data(2 * GiB)) << "nothing is there";
+}
+
+TEST_F(GuestMemoryTest, TakesContentFromAFile) {
+  const UniqueFd file = file_with("content", 16 * KiB);
+  const uint64_t generation = memory_.map_generation();
+  ASSERT_TRUE(memory_.map_file(16 * KiB, 8 * KiB, file.get(), 0));
+  ASSERT_TRUE(memory_.map_file(24 * KiB, 4 * KiB, file.get(), 0));
+  EXPECT_NE(memory_.map_generation(), generation);
+  std::array<std::byte, 7> text;
+  ASSERT_TRUE(memory_.read(16 * KiB, text));
+  EXPECT_EQ(std::memcmp(text.data(), "content", 7), 0);
+  const auto data = memory_.next_data(0);
+  ASSERT_TRUE(data);
+  EXPECT_EQ(data->begin, 16 * KiB);
+  EXPECT_EQ(data->end, 28 * KiB) << "neighbours are one range";
+  ASSERT_TRUE(memory_.fill(16 * KiB, 7, 'x'));
+  char kept[8] = {};
+  ASSERT_EQ(::pread(file.get(), kept, 7, 0), 7);
+  EXPECT_STREQ(kept, "content") << "the file does not change";
+  const auto inside = memory_.next_data(20 * KiB);
+  ASSERT_TRUE(inside);
+  EXPECT_EQ(inside->begin, 20 * KiB);
+}
+
+TEST_F(GuestMemoryTest, RefusesToMapWhereItIsNot) {
+  const UniqueFd file = file_with("", 1 * MiB);
+  EXPECT_FALSE(memory_.map_file(0, 0, file.get(), 0));
+  EXPECT_FALSE(memory_.map_file(1, 4 * KiB, file.get(), 0));
+  EXPECT_FALSE(memory_.map_file(0, 4 * KiB, file.get(), 1));
+  EXPECT_FALSE(memory_.map_file(60 * KiB, 8 * KiB, file.get(), 0)) << "over two regions";
+  EXPECT_FALSE(memory_.map_file(2 * GiB, 4 * KiB, file.get(), 0));
+  EXPECT_FALSE(memory_.map_file(0, 4 * KiB, -1, 0));
 }
 
 }  // namespace

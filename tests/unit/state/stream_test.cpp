@@ -94,5 +94,34 @@ TEST(Stream, DamagedStreamsAreRefusedOrLegal) {
   }
 }
 
+TEST(GroupNames, AreThoseAtTheTop) {
+  Saver saver;
+  uint32_t value = 7;
+  std::vector<uint8_t> blob{1, 2, 3};
+  saver.field("clock", value);
+  saver.group("first", [&] {
+    saver.field("a", value);
+    saver.group("inner", [&] { saver.blob("b", blob, 3); });
+  });
+  saver.group("second", [] {});
+  const auto names = group_names(saver.data());
+  ASSERT_TRUE(names);
+  EXPECT_EQ(*names, (std::vector<std::string>{"first", "second"}));
+}
+
+TEST(GroupNames, OfAMalformedStateAreRefused) {
+  Saver saver;
+  uint32_t value = 7;
+  saver.group("group", [&] { saver.field("a", value); });
+  const std::span<const uint8_t> whole = saver.data();
+  for (size_t length = 1; length < whole.size(); ++length) EXPECT_FALSE(group_names(whole.first(length))) << length;
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::vector<uint8_t> damaged(whole.begin(), whole.end());
+    damaged[at] ^= 0xff;
+    (void)group_names(damaged);  // no more than whether it ends
+  }
+  EXPECT_FALSE(group_names(std::vector<uint8_t>{'e', 0}));
+}
+
 }  // namespace
 }  // namespace skerry::state

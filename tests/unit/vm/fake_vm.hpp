@@ -26,6 +26,15 @@ class FakeVm final : public VmControl {
   void press_power_button() override { asked.push_back("powerdown"); }
   void request_reset(Cause cause) override { asked.push_back("reset " + std::string(vm::name(cause))); }
   void request_quit(Cause cause) override { asked.push_back("quit " + std::string(vm::name(cause))); }
+  Result<void> start_save(UniqueFd file) override {
+    if (save.state == SaveStatus::State::kActive) return error("There's a migration process in progress");
+    saved_to = std::move(file);
+    save.state = SaveStatus::State::kActive;
+    emit({.kind = VmEvent::Kind::kMigration, .save = save.state});
+    return ok();
+  }
+  SaveStatus save_status() const override { return save; }
+  void cancel_save() override { save.state = SaveStatus::State::kCancelled; }
   void emit(const VmEvent& event) {
     if (listener) listener->vm_event(event);
   }
@@ -33,6 +42,8 @@ class FakeVm final : public VmControl {
   std::string name = "test";
   RunState state = RunState::kRunning;
   std::vector<std::string> asked;
+  SaveStatus save;
+  UniqueFd saved_to;
   VmListener* listener = nullptr;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -165,6 +167,85 @@ TEST_F(Qmp, TheNextClientBeginsAnew) {
   session.connected();
   EXPECT_TRUE(take()[0].contains("QMP"));
   EXPECT_EQ(error_class(R"({"execute":"query-name"})"), "CommandNotFound");
+}
+
+UniqueFd some_file() { return UniqueFd(::memfd_create("passed", MFD_CLOEXEC)); }
+bool same_file(int a, int b) {
+  struct stat first {}, second {};
+  return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_ino == second.st_ino;
+}
+std::string description(const json& answer) { return answer["error"]["desc"]; }
+
+TEST_F(Qmp, SavesToADescriptorThatWasPassed) {
+  negotiate();
+  EXPECT_EQ(ask(R"({"execute":"query-migrate"})"), json::parse(R"({"return":{}})"));
+  const UniqueFd file = some_file();
+  session.descriptor(UniqueFd(::dup(file.get())));
+  EXPECT_EQ(ask(R"({"execute":"getfd","arguments":{"fdname":"out"}})"), json::parse(R"({"return":{}})"));
+  session.received(R"({"execute":"migrate","arguments":{"uri":"fd:out"}})");
+  const auto messages = take();
+  ASSERT_EQ(messages.size(), 2u);
+  EXPECT_EQ(messages[0]["event"], "MIGRATION");
+  EXPECT_EQ(messages[0]["data"]["status"], "active");
+  EXPECT_TRUE(messages[1].contains("return"));
+  EXPECT_TRUE(same_file(vm.saved_to.get(), file.get()));
+
+  vm.save.total = 8192;
+  vm.save.done = 4096;
+  const json info = ask(R"({"execute":"query-migrate"})")["return"];
+  EXPECT_EQ(info["status"], "active");
+  EXPECT_EQ(info["ram"]["total"], 8192);
+  EXPECT_EQ(info["ram"]["remaining"], 4096);
+  EXPECT_EQ(info["ram"]["duplicate"], 1);
+  ask(R"({"execute":"migrate_cancel"})");
+  EXPECT_EQ(ask(R"({"execute":"query-migrate"})")["return"]["status"], "cancelled");
+}
+
+TEST_F(Qmp, TellsWhyASaveHasFailed) {
+  negotiate();
+  vm.save.state = SaveStatus::State::kFailed;
+  vm.save.error = "no room";
+  EXPECT_EQ(ask(R"({"execute":"query-migrate"})")["return"]["error-desc"], "no room");
+}
+
+TEST_F(Qmp, RefusesDescriptorsThatAreNotThere) {
+  negotiate();
+  EXPECT_EQ(description(ask(R"({"execute":"getfd","arguments":{"fdname":"a"}})")), "No file descriptor supplied via SCM_RIGHTS");
+  EXPECT_EQ(description(ask(R"({"execute":"getfd"})")), "Parameter 'fdname' is missing");
+  EXPECT_EQ(description(ask(R"({"execute":"getfd","arguments":{"fdname":7}})")), "Invalid parameter type for 'fdname', expected: string");
+  EXPECT_EQ(description(ask(R"({"execute":"getfd","arguments":{"fdname":"1"}})")), "Parameter 'fdname' expects a name not starting with a digit");
+  EXPECT_EQ(description(ask(R"({"execute":"closefd","arguments":{"fdname":"a"}})")), "File descriptor named 'a' has not been found");
+  EXPECT_EQ(description(ask(R"({"execute":"migrate","arguments":{"uri":"fd:a"}})")), "File descriptor named 'a' has not been found");
+  EXPECT_NE(description(ask(R"({"execute":"migrate","arguments":{"uri":"file:/tmp/x"}})")).find("skerry save"), std::string::npos);
+}
+
+TEST_F(Qmp, KeepsNoMoreDescriptorsThanItSays) {
+  negotiate();
+  for (size_t i = 0; i < 3 * QmpDescriptors::kMost; ++i) session.descriptor(some_file());
+  size_t claimed = 0;
+  while (ask(fmt::format(R"({{"execute":"getfd","arguments":{{"fdname":"n{}"}}}})", claimed)).contains("return")) ++claimed;
+  EXPECT_EQ(claimed, QmpDescriptors::kMost);
+  session.descriptor(some_file());
+  EXPECT_NE(description(ask(R"({"execute":"getfd","arguments":{"fdname":"more"}})")).find("close one"), std::string::npos);
+  session.descriptor(some_file());
+  EXPECT_TRUE(ask(R"({"execute":"getfd","arguments":{"fdname":"n0"}})").contains("return")) << "one name, one descriptor";
+}
+
+TEST_F(Qmp, ForgetsTheDescriptorsOfAClientThatHasGone) {
+  negotiate();
+  session.descriptor(some_file());
+  ask(R"({"execute":"getfd","arguments":{"fdname":"mine"}})");
+  session.disconnected();
+  session.connected();
+  negotiate();
+  EXPECT_EQ(description(ask(R"({"execute":"closefd","arguments":{"fdname":"mine"}})")), "File descriptor named 'mine' has not been found");
+}
+
+TEST_F(Qmp, DoesNotLetAVmGoOnThatIsBeingSaved) {
+  negotiate();
+  vm.state = RunState::kSaving;
+  EXPECT_NE(description(ask(R"({"execute":"cont"})")).find("being saved"), std::string::npos);
+  EXPECT_EQ(ask(R"({"execute":"query-status"})")["return"]["status"], "finish-migrate");
 }
 
 }  // namespace

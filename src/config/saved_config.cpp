@@ -1,0 +1,69 @@
+#include "config/saved_config.hpp"
+
+namespace skerry::config {
+
+namespace {
+
+std::string text_of(const std::string& value) { return value; }
+template <typename T>
+std::string text_of(const T& value) {
+  return fmt::format("{}", value);
+}
+template <typename T>
+std::string text_of(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "none";
+}
+
+// Keeps the first difference.
+class Comparison {
+ public:
+  template <typename T>
+  void field(std::string_view path, const T& saved, const T& now) {
+    if (first_.empty() && !(saved == now))
+      first_ = fmt::format("{}: the VM was saved with {}, and is described with {}; a saved VM goes on only as it was",
+                           path, text_of(saved), text_of(now));
+  }
+  Result<void> result() const {
+    if (first_.empty()) return ok();
+    return Error(first_);
+  }
+
+ private:
+  std::string first_;
+};
+
+}  // namespace
+
+VmConfig for_saving(VmConfig config) {
+  config.console = {};
+  config.qmp.reset();
+  config.gdb.reset();
+  config.debug.clear();
+  return config;
+}
+
+Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
+  Comparison compare;
+  compare.field("board", saved.board, now.board);
+  compare.field("cpu.model", saved.cpu_model, now.cpu_model);
+  compare.field("cpu.count", saved.vcpus, now.vcpus);
+  compare.field("memory", saved.memory, now.memory);
+  compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
+  compare.field("vsock_cid", saved.vsock_cid, now.vsock_cid);
+  compare.field("disks", saved.disks.size(), now.disks.size());
+  for (size_t i = 0; i < std::min(saved.disks.size(), now.disks.size()); ++i) {
+    const Disk &a = saved.disks[i], &b = now.disks[i];
+    compare.field(fmt::format("disks.{}.read_only", i), a.read_only, b.read_only);
+    compare.field(fmt::format("disks.{}.cdrom", i), a.cdrom, b.cdrom);
+    compare.field(fmt::format("disks.{}.serial", i), a.serial, b.serial);
+  }
+  compare.field("nics", saved.nics.size(), now.nics.size());
+  for (size_t i = 0; i < std::min(saved.nics.size(), now.nics.size()); ++i) {
+    const Nic &a = saved.nics[i], &b = now.nics[i];
+    compare.field(fmt::format("nics.{}.mac", i), a.mac, b.mac);
+    compare.field(fmt::format("nics.{}.queues", i), a.queues, b.queues);
+  }
+  return compare.result();
+}
+
+}  // namespace skerry::config

@@ -1,0 +1,46 @@
+# Keeps a guest busy for ever, and says so by lines that must come one after the other without a gap:
+#   BUSY number uptime-in-centiseconds seconds-of-the-real-time-clock
+# Anything that is not as it should be is a line BUSY-ERROR.
+dd if=/dev/urandom of=/tmp/ballast bs=64k count=96 2>/dev/null
+sum=$(md5sum </tmp/ballast)
+
+worker() {
+  while :; do
+    cp /tmp/ballast "/tmp/copy$1"
+    [ "$(md5sum <"/tmp/copy$1")" = "$sum" ] || echo "BUSY-ERROR worker $1: its memory has changed"
+    # Processes, pipes, signals, files that come and go
+    seq 1 300 | sort -r | sort -n | tail -n 1 | grep -qx 300 || echo "BUSY-ERROR worker $1: sort"
+    rm "/tmp/copy$1"
+  done
+}
+
+# Sleeps that must not end early, by the clock that the guest has.
+sleeper() {
+  while :; do
+    read -r before _ </proc/uptime
+    usleep 100000
+    read -r after _ </proc/uptime
+    [ $((${after%.*}${after#*.} - ${before%.*}${before#*.})) -ge 9 ] || echo "BUSY-ERROR sleep: from $before to $after"
+  done
+}
+
+worker 1 &
+worker 2 &
+sleeper &
+last=0 count=0 messages=0
+while :; do
+  read -r uptime _ </proc/uptime
+  # A leading zero would make it octal
+  now=${uptime%.*}${uptime#*.}
+  [ "$now" -ge "$last" ] || echo "BUSY-ERROR uptime went from $last to $now"
+  last=$now count=$((count + 1))
+  echo "BUSY $count $now $(cat /sys/class/rtc/rtc0/since_epoch 2>/dev/null || echo 0)"
+  if [ $((count % 8)) = 0 ]; then
+    # Kernel warnings and worse, each once.
+    dmesg | grep -iE 'stall|lockup|hung task|unstable|skew|BUG|WARNING|Oops|call trace' >/tmp/bad
+    bad=$(wc -l </tmp/bad)
+    [ "$bad" = "$messages" ] || sed 's/^/BUSY-ERROR kernel: /' /tmp/bad
+    messages=$bad
+  fi
+  usleep 100000
+done
