@@ -27,7 +27,8 @@ Machine::Machine(const config::VmConfig& config, BootFiles files, Surroundings a
 
 Machine::~Machine() {
   pause();
-  for (auto& processor : vcpus_) processor->thread.reset();  // joins; after that nobody calls the devices
+  for (auto& processor : vcpus_) processor->thread.reset();  // joins
+  around_.io.stop();  // after that nobody calls the devices
 }
 
 Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, BootFiles files, Surroundings around,

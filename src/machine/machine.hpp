@@ -42,7 +42,7 @@ class Machine {
   // events refer to outlive the machine; from now on it is the machine that starts and stops the loops' clock.
   struct Surroundings {
     EventLoop& loop;  // of the main thread
-    IoThread& io;     // not started before start_threads(); stopped before the machine goes
+    IoThread& io;     // the machine starts and stops it
     chardev::Chardev& console;
     Backends& backends;
   };

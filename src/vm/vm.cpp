@@ -45,7 +45,6 @@ Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop
 
 Vm::~Vm() {
   if (reset_timer_) loop_.remove(reset_timer_.get());
-  if (io_) io_->stop();
 }
 
 Result<void> Vm::open_reset_timer() {
@@ -155,6 +154,8 @@ Result<void> Vm::start(bool wait_for_debugger) {
   if (auto loaded = load_machine(); !loaded) return loaded;
   log::debug(log::Category::kVm, "{} under accelerator {}", machine_->description(), machine_->accelerator().name());
   if (auto started = console_->start(loop_); !started) return started;
+  if (backends_.guest_agent)
+    if (auto started = backends_.guest_agent->start(loop_); !started) return started;
   if (auto started = start_qmp(); !started) return started;
   if (auto started = start_gdb(); !started) return started;
   if (!wait_for_debugger) cont();

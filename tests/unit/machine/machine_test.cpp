@@ -160,7 +160,7 @@ struct Vm {
     events.guest.debug_exit = [note](uint8_t status) { note(fmt::format("exit {}", status >> 1))(); };
     events.triple_fault = [note](unsigned vcpu) { note(fmt::format("triple fault {}", vcpu))(); };
     events.debug_stop = [note](unsigned vcpu, accel::Exit) { note(fmt::format("stop {}", vcpu))(); };
-    auto made = Machine::create(config_of(vcpus), boot_files(kernel), *loop, console, std::move(events));
+    auto made = Machine::create(config_of(vcpus), boot_files(kernel), {*loop, *io, console, backends}, std::move(events));
     if (!made) throw std::runtime_error(made.error().message());
     machine = std::move(*made);
     if (auto good = machine->reset(); !good) throw std::runtime_error(good.error().message());
@@ -185,6 +185,8 @@ struct Vm {
   }
   VmClock clock;
   std::unique_ptr<EventLoop> loop = EventLoop::create(clock).value();
+  std::unique_ptr<IoThread> io = IoThread::create(clock, "io").value();
+  Backends backends;
   Recorder console;
   std::vector<std::string> happened;
   std::unique_ptr<Machine> machine;
@@ -263,9 +265,11 @@ TEST(Machine, RefusesADebugExitWhereADeviceIs) {
   VmClock clock;
   auto loop = EventLoop::create(clock).value();
   Recorder console;
+  auto io = IoThread::create(clock, "io").value();
+  Backends backends;
   config::VmConfig config = config_of(1);
   config.isa_debug_exit = 0x3fc;
-  auto machine = Machine::create(config, boot_files(flat()), *loop, console, {});
+  auto machine = Machine::create(config, boot_files(flat()), {*loop, *io, console, backends}, {});
   ASSERT_FALSE(machine);
   EXPECT_THAT(machine.error().message(),
               testing::HasSubstr("isa_debug_exit: choose another port: port range 0x3fc+0x4"));

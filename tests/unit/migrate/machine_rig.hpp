@@ -52,7 +52,7 @@ inline config::VmConfig config_of(unsigned vcpus = 1, uint64_t memory = 16 * MiB
 
 struct Rig {
   explicit Rig(const config::VmConfig& description = config_of()) : config(description) {
-    auto made = Machine::create(config, machine::test::boot_files(counting_kernel()), *loop, console, {
+    auto made = Machine::create(config, machine::test::boot_files(counting_kernel()), {*loop, *io, console, backends}, {
         .guest = {[] {}, [] {}, [](uint8_t) {}}, .triple_fault = [](unsigned) {}, .debug_stop = [](unsigned, accel::Exit) {}});
     if (!made) throw std::runtime_error(made.error().message());
     machine = std::move(*made);
@@ -78,6 +78,8 @@ struct Rig {
   const config::VmConfig config;
   VmClock clock;
   std::unique_ptr<EventLoop> loop = EventLoop::create(clock).value();
+  std::unique_ptr<IoThread> io = IoThread::create(clock, "io").value();
+  machine::Backends backends;
   Silent console;
   std::unique_ptr<Machine> machine;
 };
