@@ -1,5 +1,6 @@
 #include "machine/virtio_devices.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -12,6 +13,7 @@ namespace skerry::machine {
 
 namespace {
 
+constexpr unsigned kMostDiskQueues = 4;  // one thread serves them all
 constexpr const char* kGuestAgentPort = "org.qemu.guest_agent.0";
 
 }  // namespace
@@ -25,9 +27,11 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const config::VmCon
 }
 
 Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device) {
-  auto transport = std::make_unique<virtio::PciTransport>(*device, memory_);
-  auto slot = board_.add(*transport);
-  if (slot) entries_.push_back({std::move(device), std::move(transport)});
+  const auto loop = &device->loop() == &main_ ? virtio::LoopThread::kCaller : virtio::LoopThread::kOther;
+  auto transport = virtio::PciTransport::create(*device, {.loop = loop});
+  if (!transport) return std::move(transport).error().in(device->name());
+  auto slot = board_.add(**transport);
+  if (slot) entries_.push_back({std::move(device), std::move(*transport)});
   return slot;
 }
 
@@ -40,9 +44,10 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
     if (!slot) return std::move(slot).error();
   }
   for (size_t i = 0; i < backends.disks.size(); ++i) {
-    const unsigned queues = std::min(config.vcpus, virtio::Block::kMaxQueues);
-    auto slot = add(std::make_unique<virtio::Block>(fmt::format("disk{}", i), io, memory_, *backends.disks[i].node,
-                                                    virtio::Block::Options{backends.disks[i].serial, queues}));
+    const auto queues = static_cast<uint16_t>(std::min(config.vcpus, kMostDiskQueues));
+    auto slot = add(std::make_unique<virtio::Block>(
+        fmt::format("disk{}", i), io, memory_, *backends.disks[i].node,
+        virtio::Block::Options{.serial = backends.disks[i].serial, .queues = queues}));
     if (!slot) return std::move(slot).error();
     disk_slots_.push_back(*slot);
   }
@@ -69,12 +74,7 @@ void VirtioDevices::quiesce() {
     std::lock_guard guard(lock);
     if (--left == 0) changed.notify_all();
   };
-  for (Entry& entry : entries_) {
-    if (&entry.device->loop() == &main_)
-      entry.transport->quiesce(at_rest);
-    else
-      io_.loop().post([&entry, at_rest] { entry.transport->quiesce(at_rest); });
-  }
+  for (Entry& entry : entries_) entry.transport->quiesce(at_rest);
   std::unique_lock guard(lock);
   changed.wait(guard, [&] { return left == 0; });
 }
@@ -82,12 +82,7 @@ void VirtioDevices::quiesce() {
 void VirtioDevices::resume() {
   if (!quiet_) return;
   quiet_ = false;
-  for (Entry& entry : entries_) {
-    if (&entry.device->loop() == &main_)
-      entry.transport->resume();
-    else
-      io_.loop().post([&entry] { entry.transport->resume(); });
-  }
+  for (Entry& entry : entries_) entry.transport->resume();
 }
 
 }  // namespace skerry::machine
