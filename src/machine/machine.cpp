@@ -13,7 +13,7 @@ constexpr uint64_t kMtrrEnabledWriteBack = 1 << 11 | 6;
 
 }  // namespace
 
-Machine::Machine(const config::VmConfig& config, BootFiles files, Surroundings around, MachineEvents events)
+Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around, MachineEvents events)
     : config_(config),
       files_(std::move(files)),
       around_(around),
@@ -31,7 +31,7 @@ Machine::~Machine() {
   around_.io.stop();  // after that nobody calls the devices
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, BootFiles files, Surroundings around,
+Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around,
                                                  MachineEvents events) {
   std::unique_ptr<Machine> machine(new Machine(config, std::move(files), around, std::move(events)));
   if (auto good = machine->build(); !good) return std::move(good).error();
@@ -80,7 +80,7 @@ Result<void> Machine::build_board() {
   auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *q35_);
   if (!devices) return std::move(devices).error();
   virtio_ = std::move(*devices);
-  return ok();
+  return !files_ ? q35_->prepare_firmware(virtio_->disk_slots()) : ok();
 }
 
 void Machine::kick_all() {
@@ -122,15 +122,16 @@ Result<void> Machine::reset() {
 }
 
 Result<void> Machine::load() {
-  if (config_.kernel.path.empty()) {
-    // TODO firmware
+  if (!files_) {
+    q35_->load_firmware();
+    description_ = q35_->firmware();
     reset_processors(nullptr);
     return ok();
   }
   if (auto good = board_->set_up(); !good) return good;
   layout_.write_tables(memory_);
   const std::vector<E820Entry> memory_map = layout_.e820();
-  auto loaded = load_kernel({memory_, files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
+  auto loaded = load_kernel({memory_, *files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
   if (!loaded) return std::move(loaded).error();
   description_ = loaded->description;
   reset_processors(&loaded->entry);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,7 @@ class Machine {
     chardev::Chardev& console;
     Backends& backends;
   };
-  static Result<std::unique_ptr<Machine>> create(const config::VmConfig& config, BootFiles files, Surroundings around,
+  static Result<std::unique_ptr<Machine>> create(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around,
                                                  MachineEvents events);
   ~Machine();
 
@@ -87,7 +88,7 @@ class Machine {
     std::unique_ptr<accel::VcpuThread> thread;
     std::unique_ptr<irqchip::Lapic> lapic;
   };
-  Machine(const config::VmConfig& config, BootFiles files, Surroundings around, MachineEvents events);
+  Machine(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around, MachineEvents events);
   Result<void> build();
   Result<void> build_board();
   Result<void> add_processor(unsigned index);
@@ -98,7 +99,7 @@ class Machine {
   void stop_clocks();
 
   const config::VmConfig config_;
-  const BootFiles files_;
+  const std::optional<BootFiles> files_;  // none: firmware starts the VM
   const Surroundings around_;
   EventLoop& loop_;
   const MachineEvents events_;

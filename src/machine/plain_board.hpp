@@ -31,6 +31,7 @@ struct GuestRequests {
   std::function<void()> power_off;
   std::function<void()> reset;
   std::function<void(uint8_t status)> debug_exit;
+  std::function<void()> panicked;  // its kernel has; it does not go on by itself
 };
 
 // What the ACPI tables and the layout of memory need to know of a board.

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/units.hpp"
+#include "machine/firmware_files.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/pci_setup.hpp"
+#include "machine/smbios.hpp"
 
 namespace skerry::machine {
 
@@ -36,14 +38,23 @@ acpi::Board acpi_board(const config::VmConfig& config) {
   return board;
 }
 
+static smbios::Info smbios_info(const config::VmConfig& config) {
+  const uint64_t low = std::min(config.memory, MemoryLayout::hole_start(acpi_board(config)));
+  return {.product = config.board, .processor = config.cpu_model, .vcpus = config.vcpus, .low_memory = low,
+          .high_memory = config.memory - low};
+}
+
 Q35Board::Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
                    memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio,
                    std::function<void()> kick_all)
-    : PlainBoard(config, loop, console, std::move(requests)),
-      memory_size_(config.memory),
+    : PlainBoard(config, loop, console, requests),
+      config_(config),
+      memory_(memory),
       lpc_(router()),
       host_(pio, mmio, apic_bus(), lpc_),
-      mch_(host_, memory, std::move(kick_all)) {}
+      mch_(host_, memory, std::move(kick_all)),
+      fw_cfg_(memory),
+      pvpanic_([panicked = requests.panicked](devices::PvPanic::Event) { panicked(); }) {}
 
 Result<unsigned> Q35Board::add(bus::PciFunction& function) {
   for (unsigned slot = kFirstSlot; slot <= kLastSlot; ++slot) {
@@ -63,11 +74,43 @@ Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
     ports_.push_back(std::make_unique<bus::PciRootPort>(fmt::format("port{}", i), i));
     if (auto good = host_.root().add(*ports_.back(), i); !good) return good;
   }
-  return host_.root().add(lpc_, kLpcSlot);
+  if (auto good = host_.root().add(lpc_, kLpcSlot); !good) return good;
+  if (auto good = pvpanic_.attach(pio); !good) return good;
+  return fw_cfg_.attach(pio);
+}
+
+Result<void> Q35Board::prepare_firmware(const std::vector<unsigned>& disk_slots) {
+  auto image = FirmwareImage::load(config_.firmware);
+  if (!image) return std::move(image).error();
+  image_ = std::move(*image);
+  if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
+  auto guid = devices::VmGenId::random_guid();
+  if (!guid) return std::move(guid).error();
+  vm_gen_id_ = std::make_unique<devices::VmGenId>(memory_, *guid, [this](unsigned event) { acpi_pm().raise_gpe(event); });
+
+  FirmwareInputs inputs{.board = acpi_board(config_), .machine = smbios_info(config_)};
+  for (const unsigned slot : disk_slots) inputs.boot_order.push_back(boot_path(slot));
+  if (config_.console.type != config::Console::Type::kNone) inputs.serial_console = devices::Serial16550::kCom1;
+  return add_firmware_files(fw_cfg_, inputs, vm_gen_id_.get());
+}
+
+void Q35Board::load_firmware() {
+  for (unsigned i = 0; i < devices::Q35Mch::kSegments; ++i)
+    memory_.set_writable(devices::Q35Mch::segment(i).base, true);
+  memory_.write(image_->low_base(), std::as_bytes(image_->low_content()));
+  mch_.reset();  // which takes the right to write away again
+}
+
+Result<void> Q35Board::restored() {
+  if (!vm_gen_id_) return ok();
+  auto guid = devices::VmGenId::random_guid();
+  if (!guid) return std::move(guid).error();
+  vm_gen_id_->renew(*guid);
+  return ok();
 }
 
 Result<void> Q35Board::set_up() {
-  const acpi::PciRoot root = q35_pci_root(memory_size_);
+  const acpi::PciRoot root = q35_pci_root(config_.memory);
   mch_.set_up();
   lpc_.set_up();
   const PciWindows windows{.io = {kIoFirst, kIoEnd},
@@ -84,6 +127,9 @@ std::vector<bus::Device*> Q35Board::devices() {
   all.push_back(&lpc_);
   for (const auto& port : ports_) all.push_back(port.get());
   for (bus::PciFunction* function : functions_) all.push_back(function);
+  all.push_back(&fw_cfg_);
+  all.push_back(&pvpanic_);
+  if (vm_gen_id_) all.push_back(vm_gen_id_.get());
   all.push_back(&host_state_);
   all.push_back(&mch_);
   return all;

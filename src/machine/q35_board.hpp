@@ -6,12 +6,18 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "bus/pci.hpp"
+#include "devices/fw_cfg.hpp"
 #include "devices/ich9_lpc.hpp"
+#include "devices/pvpanic.hpp"
 #include "devices/q35_mch.hpp"
+#include "devices/vmgenid.hpp"
 #include "machine/acpi/tables.hpp"
+#include "machine/firmware_image.hpp"
 #include "machine/plain_board.hpp"
 #include "memory/guest_memory.hpp"
 
@@ -29,13 +35,20 @@ class Q35Board final : public PlainBoard {
   Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
            memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio, std::function<void()> kick_all);
 
-  // `function` outlives the board's use. Gives its slot.
+  // After attach(). `function` outlives the board's use. Gives its slot.
   Result<unsigned> add(bus::PciFunction& function);
+  // For a VM that is started by firmware: finds it, and tells it what there is, and the slots of the disks to start from,
+  // in their order. After the last add(), before the sandbox closes.
+  Result<void> prepare_firmware(const std::vector<unsigned>& disk_slots);
+  // Puts it where the processor starts. After the devices have been reset.
+  void load_firmware();
+  std::string firmware() const { return image_ ? image_->path() : ""; }
 
   Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;
   Result<void> set_up() override;
   std::vector<bus::Device*> devices() override;
-  bus::PciHost& pci() { return host_; }
+  // After a state has been loaded: the guest is told that it is not the one it was.
+  Result<void> restored();
 
  private:
   // Port 0xcf9 lies among those of the configuration mechanism.
@@ -53,13 +66,18 @@ class Q35Board final : public PlainBoard {
     bus::PciHost& host_;
   };
 
-  const uint64_t memory_size_;
+  const config::VmConfig config_;
+  memory::GuestMemory& memory_;
   devices::Ich9Lpc lpc_;
   bus::PciHost host_;
   devices::Q35Mch mch_;
   HostState host_state_{host_};
   std::vector<std::unique_ptr<bus::PciRootPort>> ports_;
   std::vector<bus::PciFunction*> functions_;
+  devices::FwCfg fw_cfg_;
+  devices::PvPanic pvpanic_;
+  std::unique_ptr<devices::VmGenId> vm_gen_id_;
+  std::optional<FirmwareImage> image_;
 };
 
 }  // namespace skerry::machine

@@ -51,7 +51,7 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
   region->base = base;
   region->size = size;
   region->host = static_cast<std::byte*>(host);
-  region->writable = writable;
+  region->ram = region->writable = writable;
   region->name = std::move(name);
   region->backing = std::move(backing);
   region->dirty = std::make_unique<std::atomic<uint64_t>[]>((size / kPageSize + 63) / 64);
@@ -81,7 +81,7 @@ Result<void> GuestMemory::add_rom(Gpa base, std::span<const uint8_t> content, st
 
 void GuestMemory::set_writable(Gpa base, bool writable) {
   for (const auto& region : regions_) {
-    if (region->base != base || region->writable.exchange(writable) == writable) continue;
+    if (region->base != base || !region->ram || region->writable.exchange(writable) == writable) continue;
     generation_.fetch_add(1, std::memory_order_release);
   }
 }
@@ -89,7 +89,7 @@ void GuestMemory::set_writable(Gpa base, bool writable) {
 uint64_t GuestMemory::ram_size() const {
   uint64_t size = 0;
   for (const auto& region : regions_)
-    if (region->writable) size += region->size;
+    if (region->ram) size += region->size;
   return size;
 }
 
@@ -161,16 +161,39 @@ bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
   return true;
 }
 
+bool GuestMemory::drop(const Region& region, uint64_t offset, uint64_t size) {
+  const Gpa begin = region.base + offset, end = begin + size;
+  if (::fallocate(region.backing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                  static_cast<off_t>(size)) != 0)
+    return false;
+  const bool restored = std::any_of(region.from_file.begin(), region.from_file.end(), [&](const Range& range) {
+    return range.begin < end && begin < range.end;
+  });
+  if (!restored) return true;
+  // Pages of a state file: their place gets the region's own memory again. A mapping of its own for every small piece
+  // would soon be more than the kernel allows.
+  if (size < kLeastRemapped) return false;
+  if (::mmap(region.host + offset, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+             region.backing.get(), static_cast<off_t>(offset)) == MAP_FAILED)
+    return false;
+  ::madvise(region.host + offset, size, MADV_DONTDUMP);
+  std::vector<Range> left;
+  for (const Range& range : region.from_file) {
+    if (range.begin < std::min(range.end, begin)) left.push_back({range.begin, std::min(range.end, begin)});
+    if (std::max(range.begin, end) < range.end) left.push_back({std::max(range.begin, end), range.end});
+  }
+  region.from_file = std::move(left);
+  return true;
+}
+
 bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
   if (size == 0 || ((gpa | size) & kPageMask) || !contains(gpa, size, true)) return false;
   for (uint64_t done = 0; done < size;) {
     const Region* region = find(gpa + done);
     const uint64_t offset = gpa + done - region->base;
     const uint64_t here = std::min(size - done, region->size - offset);
-    // The mapping stays, so that host addresses given out before stay right; where the host cannot, the content still goes.
-    if (::fallocate(region->backing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                    static_cast<off_t>(here)) != 0)
-      std::memset(region->host + offset, 0, here);
+    // Host addresses given out before stay right. Where the host cannot take the pages, their content still goes.
+    if (!drop(*region, offset, here)) std::memset(region->host + offset, 0, here);
     done += here;
   }
   written(gpa, size);
@@ -191,7 +214,8 @@ bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vecto
 
 std::vector<GuestMemory::RegionInfo> GuestMemory::regions() const {
   std::vector<RegionInfo> all;
-  for (const auto& region : regions_) all.push_back({region->base, region->size, region->writable, region->name});
+  for (const auto& region : regions_) all.push_back({region->base, region->size, region->ram, region->name});
+  std::sort(all.begin(), all.end(), [](const RegionInfo& a, const RegionInfo& b) { return a.base < b.base; });
   return all;
 }
 

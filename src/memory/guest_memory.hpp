@@ -56,7 +56,7 @@ class GuestMemory {
 
   uint64_t ram_size() const;
 
-  // Makes the region that begins at `base` RAM (true) or ROM (false), as a chipset can do with the memory below 1 MiB. Any
+  // Write-protects the RAM region that begins at `base`, or not, as a chipset can do with the memory below 1 MiB. Any
   // thread; every vCPU has to be kicked afterwards: until it has come to an instruction boundary the old right holds.
   void set_writable(Gpa base, bool writable);
 
@@ -114,7 +114,7 @@ class GuestMemory {
   struct RegionInfo {
     Gpa base;
     uint64_t size;  // bytes
-    bool writable;
+    bool writable;  // RAM, even while the chipset write-protects it
     std::string name;
   };
   std::vector<RegionInfo> regions() const;  // by address
@@ -150,6 +150,7 @@ class GuestMemory {
   void written(Gpa gpa, uint64_t size);
 
  private:
+  static constexpr uint64_t kLeastRemapped = uint64_t{2} << 20;
   static constexpr uint8_t kClaimed = 1, kWatched = 2;
   std::atomic<uint8_t>& mark(Gpa gpa) const {
     const Region* region = find(gpa);  // the caller has a Page of it
@@ -160,12 +161,13 @@ class GuestMemory {
     Gpa base;
     uint64_t size;
     std::byte* host;
-    std::atomic<bool> writable;
+    bool ram = true;
+    std::atomic<bool> writable;  // of RAM: set_writable()
     std::string name;
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
     std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
-    std::vector<Range> from_file;                    // by map_file(), and no more in `backing`; sorted, apart
+    mutable std::vector<Range> from_file;            // by map_file(), and not in `backing`; sorted, apart
   };
   template <typename T>
   Page aligned(Gpa gpa) const {
@@ -174,6 +176,7 @@ class GuestMemory {
     return page(gpa);
   }
   const Region* find(Gpa gpa) const;
+  static bool drop(const Region& region, uint64_t offset, uint64_t size);
   Result<Region*> add(Gpa base, uint64_t size, std::string name, bool writable);
   bool contains(Gpa gpa, uint64_t size, bool for_write) const;
 

@@ -68,9 +68,11 @@ Result<void> Vm::open_console() {
 }
 
 // A restored VM needs its kernel only to start again after a reset.
-Result<machine::BootFiles> Vm::open_boot_files() {
+Result<std::optional<machine::BootFiles>> Vm::open_boot_files() {
+  if (config_.kernel.path.empty()) return std::optional<machine::BootFiles>();
   auto files = machine::open_boot_files(config_.kernel);
-  if (files || !source_) return files;
+  if (files) return std::optional(std::move(*files));
+  if (!source_) return std::move(files).error();
   if (!config_.no_reboot)
     return error("{}; the saved VM starts again from it after a reset: put it there, or restore with --no-reboot",
                  files.error().message());
@@ -80,7 +82,7 @@ Result<machine::BootFiles> Vm::open_boot_files() {
     return errno_error(errno, "cannot get memory");
   auto kernel = machine::InputFile::adopt("kernel", config_.kernel.path, std::move(none));
   if (!kernel) return std::move(kernel).error();
-  return machine::BootFiles{std::move(*kernel), {}};
+  return std::optional(machine::BootFiles{std::move(*kernel), {}});
 }
 
 Result<void> Vm::make_machine() {
@@ -130,6 +132,7 @@ machine::MachineEvents Vm::events() {
   events.guest.debug_exit = [this](uint8_t status) {
     post_unless_reset([this, status] { end(Cause::kGuestShutdown, status); });
   };
+  events.guest.panicked = [this] { post_unless_reset([this] { guest_panicked(); }); };
   events.triple_fault = [this](unsigned vcpu) { post_unless_reset([this, vcpu] { triple_fault(vcpu); }); };
   // A breakpoint that is dropped here, because the VM came to rest before, is hit again when it runs on.
   events.debug_stop = [this](unsigned vcpu, accel::Exit reason) {
@@ -277,6 +280,12 @@ void Vm::save_changed() {
     if (go_on) cont();
   }
   emit({.kind = VmEvent::Kind::kMigration, .save = save});
+}
+
+// What it does then, to wait or to restart, is its own choice.
+void Vm::guest_panicked() {
+  log::warn("the guest's kernel has panicked; see its console");
+  emit({VmEvent::Kind::kPanicked});
 }
 
 void Vm::guest_reset() {

@@ -79,7 +79,7 @@ class Vm final : public VmControl, public DebugTarget {
  private:
   Vm(const config::VmConfig& config, EventLoop& loop, std::optional<RestoreSource> source)
       : config_(config), loop_(loop), source_(std::move(source)), save_(loop, [this] { save_changed(); }) {}
-  Result<machine::BootFiles> open_boot_files();
+  Result<std::optional<machine::BootFiles>> open_boot_files();
   Result<void> open_console();
   Result<void> open_servers();
   Result<void> make_machine();
@@ -89,6 +89,7 @@ class Vm final : public VmControl, public DebugTarget {
   Result<void> start_qmp();
   Result<void> start_gdb();
 
+  void guest_panicked();
   void guest_reset();
   void triple_fault(unsigned vcpu);
   void log_triple_fault(unsigned vcpu);

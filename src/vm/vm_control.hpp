@@ -50,7 +50,7 @@ struct SaveStatus {
 std::string_view name(SaveStatus::State state);
 
 struct VmEvent {
-  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown, kMigration };
+  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown, kMigration, kPanicked };
   Kind kind;
   Cause cause = Cause::kGuestShutdown;  // of kReset and kShutdown
   int exit_status = 0;                  // of kShutdown
