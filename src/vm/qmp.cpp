@@ -141,6 +141,10 @@ void QmpSession::vm_event(const VmEvent& event) {
     case VmEvent::Kind::kPowerdown: message["event"] = "POWERDOWN"; break;
     case VmEvent::Kind::kReset: message["event"] = "RESET"; break;
     case VmEvent::Kind::kShutdown: message["event"] = "SHUTDOWN"; break;
+    case VmEvent::Kind::kPanicked:
+      message["event"] = "GUEST_PANICKED";
+      message["data"] = {{"action", "run"}};
+      break;
     case VmEvent::Kind::kMigration:
       message["event"] = "MIGRATION";
       message["data"] = {{"status", name(event.save)}};

@@ -132,7 +132,10 @@ machine::MachineEvents Vm::events() {
   events.guest.debug_exit = [this](uint8_t status) {
     post_unless_reset([this, status] { end(Cause::kGuestShutdown, status); });
   };
-  events.guest.panicked = [this] { post_unless_reset([this] { guest_panicked(); }); };
+  // Told once between two resets: a guest can say it in a loop.
+  events.guest.panicked = [this] {
+    if (!panicked_.exchange(true)) post_unless_reset([this] { guest_panicked(); });
+  };
   events.triple_fault = [this](unsigned vcpu) { post_unless_reset([this, vcpu] { triple_fault(vcpu); }); };
   // A breakpoint that is dropped here, because the VM came to rest before, is hit again when it runs on.
   events.debug_stop = [this](unsigned vcpu, accel::Exit reason) {

@@ -132,6 +132,7 @@ class Vm final : public VmControl, public DebugTarget {
   uint64_t moves_at_reset_ = 0;
   // Count resets, and times the VM came to rest or left it: a report from a vCPU that is older is not news any more.
   std::atomic<uint64_t> resets_{0}, moves_{0};
+  std::atomic<bool> panicked_{false};
 };
 
 }  // namespace skerry::vm
