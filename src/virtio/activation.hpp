@@ -22,7 +22,7 @@ class Activation {
     features_ = features;
     queues_ = queues;
     transport_ = &transport;
-    failed_ = false;
+    failed_ = quiesced_ = false;
     for (const Queue& queue : queues_)
       if (!queue.broken().empty()) fail(queue.broken());
   }

@@ -347,8 +347,8 @@ void Vsock::serve_receive() {
     auto chain = active_.pop(kReceive);
     if (!chain && active_.more_after_enabling(kReceive)) chain = active_.pop(kReceive);
     if (!chain) break;
-    if (chain->writable_size <= sizeof(VsockHeader)) {
-      active_.queue(kReceive).push(*chain, 0);  // no data would ever fit
+    if (!find_room(*chain)) {
+      active_.queue(kReceive).push(*chain, 0);
       continue;
     }
     const uint32_t written = fill(*chain);
@@ -361,17 +361,21 @@ void Vsock::serve_receive() {
   if (transmit_waits_ && resets_.size() < kMaxResets) work_later_.post();
 }
 
-// Puts the next packet into the buffer; 0 if there was none after all.
-uint32_t Vsock::fill(const Chain& chain) {
-  if (!resets_.empty()) return fill_reset(chain);
+// Where a payload can go. False if there is no place for any: such a buffer would wait for ever.
+bool Vsock::find_room(const Chain& chain) {
   room_.clear();
   uint64_t skip = sizeof(VsockHeader);
   for (const Buffer& buffer : chain.writable) {
     const uint64_t before = std::min<uint64_t>(skip, buffer.length);
-    if (before < buffer.length)
-      memory_.host_ranges(buffer.address + before, buffer.length - before, true, room_);
+    if (before < buffer.length) memory_.host_ranges(buffer.address + before, buffer.length - before, true, room_);
     skip -= before;
   }
+  return !room_.empty();
+}
+
+// Puts the next packet into the buffer; 0 if there was none after all.
+uint32_t Vsock::fill(const Chain& chain) {
+  if (!resets_.empty()) return fill_reset(chain);
   while (!ready_.empty()) {
     const VsockKey key = ready_.front();  // each has its turn
     ready_.pop_front();

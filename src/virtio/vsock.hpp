@@ -81,6 +81,7 @@ class Vsock final : public Device {
   void reset_sender(const VsockHeader& header);
 
   void serve_receive();
+  bool find_room(const Chain& chain);
   uint32_t fill(const Chain& chain);
   uint32_t fill_reset(const Chain& chain);
   void send_event();

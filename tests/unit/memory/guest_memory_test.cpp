@@ -103,6 +103,34 @@ TEST(GuestMemory, TellsTheWatcherOfWritesToWatchedPagesOnly) {
   EXPECT_EQ(recorder.writes.size(), 3u);
 }
 
+TEST_F(GuestMemoryTest, PagesGivenBackReadAsZeroAndCountAsWritten) {
+  ASSERT_TRUE(memory_.fill(60 * KiB, 12 * KiB, 0xee));
+  memory_.clear_dirty();
+  Recorder recorder;
+  memory_.set_watcher(&recorder);
+  memory_.watch(60 * KiB);
+  ASSERT_TRUE(memory_.give_back(60 * KiB, 8 * KiB)) << "over two regions";
+  EXPECT_EQ(memory_.load<uint8_t>(60 * KiB), 0);
+  EXPECT_EQ(memory_.load<uint8_t>(68 * KiB - 1), 0);
+  EXPECT_EQ(memory_.load<uint8_t>(68 * KiB), 0xee);
+  EXPECT_TRUE(memory_.dirty(60 * KiB));
+  EXPECT_EQ(recorder.writes.size(), 1u);
+  memory_.unwatch(60 * KiB);
+  EXPECT_TRUE(memory_.store<uint8_t>(60 * KiB, 1)) << "they may be used again";
+  memory_.set_watcher(nullptr);
+}
+
+TEST_F(GuestMemoryTest, OnlyWholePagesOfRamAreGivenBack) {
+  ASSERT_TRUE(memory_.fill(0, 8 * KiB, 0xee));
+  EXPECT_FALSE(memory_.give_back(1, kPageSize));
+  EXPECT_FALSE(memory_.give_back(0, kPageSize + 1));
+  EXPECT_FALSE(memory_.give_back(0, 0));
+  EXPECT_FALSE(memory_.give_back(124 * KiB, 8 * KiB)) << "half of it is nothing";
+  EXPECT_FALSE(memory_.give_back(GiB, kPageSize)) << "ROM";
+  EXPECT_EQ(memory_.load<uint8_t>(0), 0xee);
+  EXPECT_EQ(memory_.load<uint8_t>(GiB), 0xaa);
+}
+
 TEST(GuestMemory, APageIsClaimedOrWatched) {
   GuestMemory memory;
   ASSERT_TRUE(memory.add_ram(0, 4 * kPageSize, "ram"));
