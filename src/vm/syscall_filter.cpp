@@ -1,6 +1,8 @@
 // The seccomp filter: which system calls a running VM makes, and why. Everything else ends the process.
 #include <asm/prctl.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <seccomp.h>
@@ -33,6 +35,8 @@ constexpr int kPlainCalls[] = {
     CALL(pwrite64), CALL(ftruncate),  // of a state file that the monitor's client has opened
     CALL(recvfrom), CALL(sendto), CALL(recvmsg), CALL(sendmsg), CALL(accept4), CALL(shutdown), CALL(poll), CALL(ppoll),
     CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_ctl), CALL(timerfd_settime),
+    // Disks: those that are open. What a ring of io_uring may do is restricted in src/block/aio_uring.cpp.
+    CALL(preadv2), CALL(pwritev2), CALL(fdatasync), CALL(fallocate), CALL(io_uring_enter),
     // Memory. mmap() and mprotect() are below.
     CALL(munmap), CALL(mremap), CALL(madvise), CALL(brk),
     // Threads and time.
@@ -97,11 +101,14 @@ void add_rules(Rules& rules) {
   rules.allow(CALL(mprotect), lacks(2, PROT_EXEC));
   rules.allow(CALL(newfstatat), has(3, AT_EMPTY_PATH));  // glibc's fstat()
   rules.allow(CALL(ioctl), is(1, TCGETS));               // isatty()
+  rules.allow(CALL(ioctl), is(1, BLKDISCARD));
   rules.allow(CALL(fcntl), is(1, F_GETFL));
   // abort() and its like; the handler that reports forbidden calls stays.
   rules.allow(CALL(rt_sigaction), is_not(0, SIGSYS));
   rules.allow(CALL(tgkill), is(0, static_cast<uint64_t>(::getpid())));
 #endif
+  // An image that is closed is taken from its ring. One that was not open cannot be put in.
+  rules.allow(CALL(io_uring_register), is(1, IORING_REGISTER_FILES_UPDATE));
   rules.allow(CALL(arch_prctl), is(0, ARCH_SET_GS));  // the translator's, where WRGSBASE is not allowed
   rules.allow(CALL(setsockopt), is(1, IPPROTO_TCP), is(2, TCP_NODELAY));
   // The console's socket file is to be removed at the end. It cannot be from here: who started the VM does.

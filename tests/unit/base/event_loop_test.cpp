@@ -109,5 +109,60 @@ TEST(Log, UnknownCategoriesAreRefusedWithTheList) {
   EXPECT_NE(refused.error().message().find("debugcon"), std::string::npos);
 }
 
+TEST(EventLoop, TheEndOfATurnComesAfterAllOfTheTurn) {
+  VmClock clock;
+  auto loop = EventLoop::create(clock);
+  ASSERT_TRUE(loop);
+  std::vector<int> order;
+  (*loop)->post([&] {
+    (*loop)->at_turn_end([&] {
+      order.push_back(3);
+      (*loop)->at_turn_end([&] { order.push_back(4); });
+    });
+    order.push_back(1);
+  });
+  (*loop)->post([&] { order.push_back(2); });
+  (*loop)->poll(0);
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST(EventLoop, DoesNotSleepBeforeTheEndOfATurnThatIsWanted) {
+  VmClock clock;
+  auto loop = EventLoop::create(clock);
+  ASSERT_TRUE(loop);
+  bool ran = false;
+  (*loop)->at_turn_end([&] { ran = true; });
+  (*loop)->poll(-1);
+  EXPECT_TRUE(ran);
+}
+
+TEST(EventLoop, WorkThatAlwaysWantsMoreDoesNotKeepTheLoopFromOthers) {
+  VmClock clock;
+  auto loop = EventLoop::create(clock);
+  ASSERT_TRUE(loop);
+  bool stop = false;
+  std::function<void()> again_at_end = [&] { if (!stop) (*loop)->at_turn_end(again_at_end); };
+  std::function<void()> again_posted = [&] { if (!stop) (*loop)->post(again_posted); };
+  Timer timer(**loop, [&] { stop = true; });
+  timer.set(clock.now() + 1'000'000);
+  again_at_end();
+  again_posted();
+  while (!stop) (*loop)->poll(-1);
+}
+
+TEST(EventLoop, ACallbackThatPollsFindsWhatWasPostedAfterIt) {
+  VmClock clock;
+  auto loop = EventLoop::create(clock);
+  ASSERT_TRUE(loop);
+  bool later = false, seen = false;
+  (*loop)->post([&] {
+    while (!later) (*loop)->poll(-1);
+    seen = true;
+  });
+  (*loop)->post([&] { later = true; });
+  (*loop)->poll(-1);
+  EXPECT_TRUE(seen);
+}
+
 }  // namespace
 }  // namespace skerry
