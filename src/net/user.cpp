@@ -198,6 +198,10 @@ std::vector<std::string> arguments_of(const BackendOptions& options) {
 
 }  // namespace
 
+std::unique_ptr<Backend> attach_user(RingMemory memory, UniqueFd wake, UniqueFd wake_helper, UniqueFd control) {
+  return std::make_unique<UserBackend>(std::move(memory), std::move(wake), std::move(wake_helper), std::move(control));
+}
+
 Result<std::unique_ptr<Backend>> open_user(const BackendOptions& options) {
   auto memory = RingMemory::create();
   if (!memory) return std::move(memory).error();
@@ -205,8 +209,7 @@ Result<std::unique_ptr<Backend>> open_user(const BackendOptions& options) {
   if (!wake || !wake_helper) return errno_error(errno, "cannot create an eventfd");
   auto control = start_helper(arguments_of(options), {memory->fd(), wake_helper.get(), wake.get()});
   if (!control) return std::move(control).error();
-  return std::unique_ptr<Backend>(std::make_unique<UserBackend>(std::move(*memory), std::move(wake),
-                                                                std::move(wake_helper), std::move(*control)));
+  return attach_user(std::move(*memory), std::move(wake), std::move(wake_helper), std::move(*control));
 }
 
 }  // namespace skerry::net

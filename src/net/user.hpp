@@ -5,10 +5,13 @@
 #include <memory>
 
 #include "net/factory.hpp"
+#include "net/frame_ring.hpp"
 
 namespace skerry::net {
 
 // Starts skerry-net, which takes the forwarded ports. When it ends, the link goes down for good, and it is logged.
 Result<std::unique_ptr<Backend>> open_user(const BackendOptions& options);
+// The card's end for a skerry-net that runs already: eventfds on which it wakes us, and we it, and its control socket.
+std::unique_ptr<Backend> attach_user(RingMemory memory, UniqueFd wake, UniqueFd wake_helper, UniqueFd control);
 
 }  // namespace skerry::net
