@@ -1,9 +1,11 @@
 #include "machine/memory_layout.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <span>
 
 #include "devices/q35_mch.hpp"
+#include "devices/vmgenid.hpp"
 
 namespace skerry::machine {
 
@@ -15,19 +17,40 @@ constexpr uint16_t kCom1Port = 0x3f8;
 
 }  // namespace
 
-MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
-    : segmented_(board.pci.has_value()),
+acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits) {
+  constexpr uint64_t kAlignment = 1 * GiB, kMostSpace = 64 * GiB;
+  acpi::PciRoot root;
+  const uint64_t high_memory = memory > root.ecam_base ? memory - root.ecam_base : 0;
+  const uint64_t first = align_up(MemoryLayout::kHoleEnd + high_memory, kAlignment), end = bit(address_bits);
+  if (first >= end) return root;
+  root.mmio64_first = first;
+  root.mmio64_last = first + std::min(kMostSpace, end - first) - 1;
+  return root;
+}
+
+MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board, std::optional<smbios::Info> smbios)
+    : pci_(board.pci),
       low_end_(std::min(memory, hole_start(board))),
       high_size_(memory - low_end_),
       tables_(acpi::build(board, 0)),
       tables_base_(low_end_ - tables_.content.size()) {
-  tables_ = acpi::build(board, tables_base_);
+  acpi::Board placed = board;
+  if (placed.pci && placed.pci->vm_gen_id) {
+    vm_gen_id_page_ = tables_base_ - devices::VmGenId::kPageSize;
+    placed.pci->vm_gen_id = static_cast<uint32_t>(vm_gen_id_page_ + devices::VmGenId::kGuidOffset);
+  }
+  tables_ = acpi::build(placed, tables_base_);
+  if (!smbios) return;
+  smbios->low_memory = low_end_;
+  smbios->high_memory = high_size_;
+  smbios_ = smbios::image(*smbios);
+  assert(smbios::kAddress + smbios_.size() <= 1 * MiB);
 }
 
 Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
-  const uint64_t low = segmented_ ? 1 * MiB : kShadowRam;
+  const uint64_t low = pci_ ? 1 * MiB : kShadowRam;
   if (auto good = memory.add_ram(low, low_end_ - low, "ram"); !good) return good;
-  for (unsigned i = 0; segmented_ && i < devices::Q35Mch::kSegments; ++i) {
+  for (unsigned i = 0; pci_ && i < devices::Q35Mch::kSegments; ++i) {
     const auto [base, size] = devices::Q35Mch::segment(i);
     if (auto good = memory.add_ram(base, size, fmt::format("ram-{:x}", base)); !good) return good;
   }
@@ -40,10 +63,13 @@ std::vector<E820Entry> MemoryLayout::e820() const {
       {0, kEbda, E820Type::kMemory},
       {kEbda, kConventionalEnd - kEbda, E820Type::kReserved},
       {kRsdp, 1 * MiB - kRsdp, E820Type::kReserved},
-      {1 * MiB, tables_base_ - 1 * MiB, E820Type::kMemory},
-      {tables_base_, acpi::kFacsSize, E820Type::kNvs},
-      {tables_base_ + acpi::kFacsSize, tables_.content.size() - acpi::kFacsSize, E820Type::kAcpi},
+      {1 * MiB, (vm_gen_id_page_ ? vm_gen_id_page_ : tables_base_) - 1 * MiB, E820Type::kMemory},
   };
+  // Neither memory nor ACPI's, as its specification wants it.
+  if (vm_gen_id_page_) map.push_back({vm_gen_id_page_, devices::VmGenId::kPageSize, E820Type::kReserved});
+  map.push_back({tables_base_, acpi::kFacsSize, E820Type::kNvs});
+  map.push_back({tables_base_ + acpi::kFacsSize, tables_.content.size() - acpi::kFacsSize, E820Type::kAcpi});
+  if (pci_) map.push_back({pci_->ecam_base, acpi::PciRoot::kEcamSize, E820Type::kReserved});
   if (high_size_) map.push_back({kHoleEnd, high_size_, E820Type::kMemory});
   return map;
 }
@@ -51,6 +77,7 @@ std::vector<E820Entry> MemoryLayout::e820() const {
 void MemoryLayout::write_tables(memory::GuestMemory& memory) const {
   memory.write(kRsdp, std::as_bytes(std::span(tables_.rsdp)));
   memory.write(tables_base_, std::as_bytes(std::span(tables_.content)));
+  if (!smbios_.empty()) memory.write(smbios::kAddress, std::as_bytes(std::span(smbios_)));
   memory.store<uint16_t>(kBdaCom1Port, kCom1Port);
   memory.store<uint16_t>(kBdaEbdaSegment, kEbda >> 4);
   const auto conventional_kib = static_cast<uint16_t>(kEbda / KiB);

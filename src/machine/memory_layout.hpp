@@ -2,17 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/result.hpp"
 #include "base/units.hpp"
 #include "machine/acpi/tables.hpp"
 #include "machine/loader/ram_layout.hpp"
+#include "machine/smbios.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
 
-// Below 1 MiB as on every PC; then RAM up to the hole for devices below 4 GiB; the rest from 4 GiB on.
+// The PCI root of a q35 with `memory` bytes: its windows are where MemoryLayout leaves room for them. The one above RAM is
+// within `address_bits`, and is not there if they do not reach that far.
+acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits = 40);
+
+// Below 1 MiB as on every PC; then RAM up to the hole for devices below 4 GiB, which with PCI Express begins with its
+// configuration space; the rest from 4 GiB on.
 class MemoryLayout {
  public:
   static constexpr uint64_t kConventionalEnd = 0xa0000;
@@ -21,25 +28,29 @@ class MemoryLayout {
   static constexpr uint64_t kRsdp = 0xe0000;       // the start of the area that guests search (ACPI 6.4, 5.2.5.1)
   static constexpr uint64_t kHoleStart = 0xc0000000, kHoleEnd = 4 * GiB;
 
-  // Where RAM below 4 GiB ends at the latest.
-  static uint64_t hole_start(const acpi::Board& board) { return board.pci ? board.pci->ecam_base : kHoleStart; }
+  // `memory` is what the person gave the VM, the legacy hole at 0xa0000 included. If the board has a generation ID
+  // (whatever address it says), it gets a page; if there is an `smbios` (whatever memory it says), tables for it.
+  MemoryLayout(uint64_t memory, const acpi::Board& board, std::optional<smbios::Info> smbios = std::nullopt);
 
-  // `memory` is what the person gave the VM, the legacy hole at 0xa0000 included.
-  MemoryLayout(uint64_t memory, const acpi::Board& board);
+  // Where the hole begins that is kept free of RAM for devices.
+  static uint64_t hole_start(const acpi::Board& board) { return board.pci ? board.pci->ecam_base : kHoleStart; }
 
   uint64_t low_end() const { return low_end_; }      // of RAM below 4 GiB
   uint64_t high_size() const { return high_size_; }  // of RAM above it
 
   Result<void> add_ram(memory::GuestMemory& memory) const;
   std::vector<E820Entry> e820() const;
-  // Writes what firmware leaves in memory: BIOS data area, ACPI tables.
+  // For devices::VmGenId::place(), after write_tables(). 0: there is none.
+  uint64_t vm_gen_id_page() const { return vm_gen_id_page_; }
+  // Writes what firmware leaves in memory: BIOS data area, ACPI and SMBIOS tables.
   void write_tables(memory::GuestMemory& memory) const;
 
  private:
-  const bool segmented_;  // what is below 1 MiB has a region for each piece that the chipset can write-protect
+  std::optional<acpi::PciRoot> pci_;
   uint64_t low_end_, high_size_;
   acpi::Tables tables_;
-  uint64_t tables_base_;
+  uint64_t tables_base_, vm_gen_id_page_ = 0;
+  smbios::Bytes smbios_;
 };
 
 }  // namespace skerry::machine

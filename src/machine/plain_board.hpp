@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/event_loop.hpp"
@@ -23,6 +24,7 @@
 #include "irqchip/pit.hpp"
 #include "machine/acpi/tables.hpp"
 #include "machine/legacy_wiring.hpp"
+#include "machine/smbios.hpp"
 
 namespace skerry::machine {
 
@@ -36,6 +38,7 @@ struct GuestRequests {
 
 // What the ACPI tables and the layout of memory need to know of a board.
 acpi::Board acpi_board(const config::VmConfig& config);
+std::optional<smbios::Info> smbios_info(const config::VmConfig& config);  // for boards that have such tables
 
 class PlainBoard {
  public:

@@ -12,36 +12,25 @@ namespace skerry::machine {
 
 namespace {
 
-constexpr uint64_t kHighWindow = 32 * GiB, kHighAlignment = 4 * GiB;
-// Physical addresses have 40 bits.
-constexpr uint64_t kAddressEnd = 1024 * GiB;
 // Behind the ports of the board's own devices.
 constexpr uint64_t kIoFirst = 0xc000, kIoEnd = 0x10000;
 
 }  // namespace
 
-acpi::PciRoot q35_pci_root(uint64_t memory) {
-  acpi::PciRoot root;
-  root.root_ports = Q35Board::kRootPorts;
-  const uint64_t low = std::min<uint64_t>(memory, root.ecam_base);
-  const uint64_t first = align_up(4 * GiB + (memory - low), kHighAlignment);
-  if (first + kHighWindow <= kAddressEnd) {
-    root.mmio64_first = first;
-    root.mmio64_last = first + kHighWindow - 1;
-  }
-  return root;
-}
-
 acpi::Board acpi_board(const config::VmConfig& config) {
   acpi::Board board{.vcpus = config.vcpus, .mouse = true};
-  if (config.board == Q35Board::kName) board.pci = q35_pci_root(config.memory);
+  if (config.board != Q35Board::kName) return board;
+  board.pci = pci_root(config.memory);
+  board.pci->root_ports = Q35Board::kRootPorts;
+  board.pci->vm_gen_id = 0;  // there is one; where, is found out later
   return board;
 }
 
-static smbios::Info smbios_info(const config::VmConfig& config) {
+std::optional<smbios::Info> smbios_info(const config::VmConfig& config) {
+  if (config.board != Q35Board::kName) return std::nullopt;
   const uint64_t low = std::min(config.memory, MemoryLayout::hole_start(acpi_board(config)));
-  return {.product = config.board, .processor = config.cpu_model, .vcpus = config.vcpus, .low_memory = low,
-          .high_memory = config.memory - low};
+  return smbios::Info{.product = config.board, .processor = config.cpu_model, .vcpus = config.vcpus, .low_memory = low,
+                      .high_memory = config.memory - low};
 }
 
 Q35Board::Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
@@ -76,6 +65,9 @@ Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
   }
   if (auto good = host_.root().add(lpc_, kLpcSlot); !good) return good;
   if (auto good = pvpanic_.attach(pio); !good) return good;
+  auto guid = devices::VmGenId::random_guid();
+  if (!guid) return std::move(guid).error();
+  vm_gen_id_ = std::make_unique<devices::VmGenId>(memory_, *guid, [this](unsigned event) { acpi_pm().raise_gpe(event); });
   return fw_cfg_.attach(pio);
 }
 
@@ -84,11 +76,7 @@ Result<void> Q35Board::prepare_firmware(const std::vector<unsigned>& disk_slots)
   if (!image) return std::move(image).error();
   image_ = std::move(*image);
   if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
-  auto guid = devices::VmGenId::random_guid();
-  if (!guid) return std::move(guid).error();
-  vm_gen_id_ = std::make_unique<devices::VmGenId>(memory_, *guid, [this](unsigned event) { acpi_pm().raise_gpe(event); });
-
-  FirmwareInputs inputs{.board = acpi_board(config_), .machine = smbios_info(config_)};
+  FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_)};
   for (const unsigned slot : disk_slots) inputs.boot_order.push_back(boot_path(slot));
   if (config_.console.type != config::Console::Type::kNone) inputs.serial_console = devices::Serial16550::kCom1;
   return add_firmware_files(fw_cfg_, inputs, vm_gen_id_.get());
@@ -102,7 +90,6 @@ void Q35Board::load_firmware() {
 }
 
 Result<void> Q35Board::restored() {
-  if (!vm_gen_id_) return ok();
   auto guid = devices::VmGenId::random_guid();
   if (!guid) return std::move(guid).error();
   vm_gen_id_->renew(*guid);
@@ -110,7 +97,7 @@ Result<void> Q35Board::restored() {
 }
 
 Result<void> Q35Board::set_up() {
-  const acpi::PciRoot root = q35_pci_root(config_.memory);
+  const acpi::PciRoot root = pci_root(config_.memory);
   mch_.set_up();
   lpc_.set_up();
   const PciWindows windows{.io = {kIoFirst, kIoEnd},
@@ -129,7 +116,7 @@ std::vector<bus::Device*> Q35Board::devices() {
   for (bus::PciFunction* function : functions_) all.push_back(function);
   all.push_back(&fw_cfg_);
   all.push_back(&pvpanic_);
-  if (vm_gen_id_) all.push_back(vm_gen_id_.get());
+  all.push_back(vm_gen_id_.get());
   all.push_back(&host_state_);
   all.push_back(&mch_);
   return all;

@@ -23,9 +23,6 @@
 
 namespace skerry::machine {
 
-// What the tables say of the PCI root of a board with that much memory.
-acpi::PciRoot q35_pci_root(uint64_t memory);
-
 class Q35Board final : public PlainBoard {
  public:
   static constexpr std::string_view kName = "q35-1";
@@ -42,6 +39,7 @@ class Q35Board final : public PlainBoard {
   Result<void> prepare_firmware(const std::vector<unsigned>& disk_slots);
   // Puts it where the processor starts. After the devices have been reset.
   void load_firmware();
+  devices::VmGenId& vm_gen_id() { return *vm_gen_id_; }
   std::string firmware() const { return image_ ? image_->path() : ""; }
 
   Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;

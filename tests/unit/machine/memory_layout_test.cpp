@@ -1,6 +1,6 @@
 #include "machine/memory_layout.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <numeric>
 #include <span>
@@ -43,6 +43,46 @@ TEST(MemoryLayout, EveryAddressOfItsMapIsMemory) {
   EXPECT_FALSE(memory.page(0xc0000000).host);
   EXPECT_FALSE(memory.page(0xffffffff).host);
   EXPECT_TRUE(memory.page(4 * GiB).host);
+}
+
+TEST(MemoryLayout, OfABoardWithPciKeepsTheConfigurationSpaceAndTheWindowsFreeOfRam) {
+  for (const uint64_t memory : {64 * MiB, 0xb0000000ul - 4096, 0xb0000000ul, 5 * GiB, 1022 * GiB, 1023 * GiB}) {
+    acpi::Board board{.vcpus = 255, .pci = pci_root(memory)};
+    board.pci->vm_gen_id = 0;
+    const MemoryLayout layout(memory, board, smbios::Info{});
+    EXPECT_EQ(layout.low_end() + layout.high_size(), memory);
+    EXPECT_LE(layout.low_end(), 0xb0000000u);
+    const auto map = layout.e820();
+    for (size_t i = 1; i < map.size(); ++i)
+      EXPECT_GE(map[i].address, map[i - 1].address + map[i - 1].size) << "sorted, without overlap: " << memory;
+    EXPECT_THAT(map, testing::Contains(E820Entry{0xb0000000, 256 * MiB, E820Type::kReserved}));
+    EXPECT_THAT(map, testing::Contains(E820Entry{layout.vm_gen_id_page(), 4096, E820Type::kReserved}));
+    if (board.pci->mmio64_first == 0) continue;
+    EXPECT_GE(board.pci->mmio64_first, 4 * GiB + layout.high_size());
+    EXPECT_LT(board.pci->mmio64_last, bit(40));
+    EXPECT_GE(board.pci->mmio64_last - board.pci->mmio64_first, 1 * GiB - 1);
+  }
+  EXPECT_EQ(pci_root(1023 * GiB).mmio64_first, 0u) << "nothing is left above RAM";
+  EXPECT_EQ(pci_root(64 * MiB, 36).mmio64_last, bit(36) - 1);
+}
+
+TEST(MemoryLayout, WritesTheTablesOfABoardWithPci) {
+  acpi::Board board{.vcpus = 2, .pci = pci_root(64 * MiB)};
+  board.pci->vm_gen_id = 0;
+  const MemoryLayout layout(64 * MiB, board, smbios::Info{});
+  memory::GuestMemory memory;
+  ASSERT_TRUE(layout.add_ram(memory));
+  layout.write_tables(memory);
+  EXPECT_EQ(memory.load<uint32_t>(0xf0000), 0x5f4d535fu) << "_SM_";
+  EXPECT_EQ(memory.load<uint32_t>(0xf0020), 0x334d535fu) << "_SM3";
+  // The last table of the XSDT is the generation ID's, with its address.
+  const auto xsdt = memory.load<uint64_t>(0xe0000 + 24).value();
+  const auto end = xsdt + memory.load<uint32_t>(xsdt + 4).value();
+  uint64_t ssdt = 0;
+  ASSERT_TRUE(memory.read(end - 8, std::as_writable_bytes(std::span(&ssdt, 1))));
+  uint32_t guid = 0;
+  ASSERT_TRUE(memory.read(ssdt + 42, std::as_writable_bytes(std::span(&guid, 1))));
+  EXPECT_EQ(guid, layout.vm_gen_id_page() + 40);
 }
 
 TEST(MemoryLayout, PutsTheRootOfTheAcpiTablesWhereGuestsLookForIt) {

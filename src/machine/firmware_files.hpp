@@ -1,0 +1,37 @@
+// What a board with firmware tells it through fw_cfg: memory, processors, ACPI and SMBIOS tables, what to boot from. The
+// names are QEMU's; SeaBIOS explains them in docs/Runtime_config.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "devices/fw_cfg.hpp"
+#include "devices/vmgenid.hpp"
+#include "machine/acpi/tables.hpp"
+#include "machine/smbios.hpp"
+
+namespace skerry::machine {
+
+struct FirmwareInputs {
+  static constexpr uint32_t kForever = 0xffffffff;
+
+  acpi::Board board;     // with PCI
+  smbios::Info machine;  // the sizes of memory too
+  // Where to boot from, best first, by boot_path(). Empty: the firmware decides.
+  std::vector<std::string> boot_order;
+  // The serial port that is the screen and keyboard of the firmware, for boards without any: its first I/O port.
+  std::optional<uint16_t> serial_console;
+  uint32_t boot_fail_wait = kForever;  // milliseconds until a reset when nothing can be booted
+};
+
+// A disk's or network card's path: the device number on bus 0, or behind the root port that has that number there.
+std::string boot_path(unsigned device);
+std::string boot_path_behind(unsigned root_port, unsigned device = 0);
+
+// Adds all of it. `vm_gen_id` may be null; else it is told its address by the firmware, and outlives `fw_cfg`.
+Result<void> add_firmware_files(devices::FwCfg& fw_cfg, const FirmwareInputs& inputs, devices::VmGenId* vm_gen_id);
+
+}  // namespace skerry::machine
