@@ -9,6 +9,7 @@
 
 #include "base/fd.hpp"
 #include "base/path_error.hpp"
+#include "base/units.hpp"
 #include "cli/option_text.hpp"
 #include "cli/ssh_key.hpp"
 #include "cli/yaml_check.hpp"

@@ -102,7 +102,7 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"no name", [](VmConfig& c) { c.name = ""; }, "name: '' is not a VM name; use 1 to 64"},
       {"a path as name", [](VmConfig& c) { c.name = "../x"; }, "name: '../x' is not a VM name"},
       {"escape in name", [](VmConfig& c) { c.name = "a\033[2J"; }, "name: '?' is not a VM name"},
-      {"board", [](VmConfig& c) { c.board = "q36"; }, "board: 'q36' is not known; use plain-1"},
+      {"board", [](VmConfig& c) { c.board = "q36"; }, "board: 'q36' is not known; use plain-1, q35-1"},
       {"accelerator", [](VmConfig& c) { c.accelerator = "tcg"; },
        "accelerator: 'tcg' is not known; use auto, bt, interpreter, kvm"},
       {"cpu model", [](VmConfig& c) { c.cpu_model = "486"; },
@@ -186,8 +186,8 @@ TEST(VmConfig, RefusesJsonWithThePathOfWhatIsWrong) {
 }
 
 TEST(VmConfig, RefusesJsonWithoutBounds) {
-  EXPECT_THAT(why_refused(std::string(kMaxJsonSize + 1, ' ')), HasSubstr("is larger than 1 MiB"));
-  EXPECT_THAT(why_refused(std::string(kMaxJsonSize, '[')), HasSubstr("nested more than 8 levels deep"));
+  EXPECT_THAT(why_refused(std::string(kMaxJsonSize + 1, ' ')), HasSubstr("is larger than 4 MiB"));
+  EXPECT_THAT(why_refused(std::string(MiB, '[')), HasSubstr("nested more than 8 levels deep"));
   const std::string key = "{\"" + std::string(500000, 'k') + "\": 1, \"version\": 1}";
   EXPECT_LT(why_refused(key).size(), 300u);
 }
