@@ -1,7 +1,7 @@
 // A raw image: byte n of the disk is byte n of a file or a block device.
 //
 // docs/storage.md says what each cache mode promises. Thread: as Node says; open() on any, before the loop runs. It is
-// destroyed when no request is under way.
+// destroyed when no request is under way, before its Aio.
 #pragma once
 
 #include <memory>

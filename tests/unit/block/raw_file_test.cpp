@@ -15,7 +15,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr uint64_t kSize = 1 * MiB;
-constexpr unsigned kRounds = 120, kRequestsPerRound = 8;
+constexpr unsigned kRounds = 40, kRequestsPerRound = 8;
 
 // Requests against a disk and against a copy of it in memory. Those of one round run at the same time, next to each other,
 // in pieces of any size: neighbours share blocks and pages.

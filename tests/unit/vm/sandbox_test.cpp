@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <thread>
 
 #include "base/log.hpp"
+#include "block/raw_file.hpp"
 #include "vm/exit_status.hpp"
 
 namespace skerry::vm {
@@ -57,6 +59,49 @@ TEST(Sandbox, HoldsForThreadsThatWereThereBefore) {
     ::_exit(0);
   };
   EXPECT_EXIT(work(), ::testing::ExitedWithCode(kExitInternal), "is not allowed");
+}
+
+Task<void> use_disk(block::Node& disk, std::optional<block::Errno>& result) {
+  std::vector<uint8_t> bytes(8192, 1);
+  const iovec buffer{bytes.data(), bytes.size()};
+  const std::span<const iovec> buffers(&buffer, 1);
+  block::Errno failure = co_await disk.write(4096, buffers, true);
+  if (!failure) failure = co_await disk.flush();
+  if (!failure) failure = co_await disk.discard(4096, 4096);
+  if (!failure) failure = co_await disk.write_zeroes(8192, 4096, false);
+  if (!failure) failure = co_await disk.read(4096, buffers);
+  result = failure;
+}
+
+// Opens a disk, closes the sandbox, uses the disk and closes it.
+[[noreturn]] void disk_in_sandbox(const std::string& path, block::AioOptions::Driver driver, block::Cache cache) {
+  ::mallopt(M_ARENA_MAX, 1);  // as main() does
+  VmClock clock;
+  auto loop = EventLoop::create(clock);
+  auto aio = block::Aio::create(**loop, {.driver = driver});
+  auto disk = block::RawFile::open(**aio, path, {.cache = cache});
+  if (!disk) log::failure("{}", disk.error().message());
+  (*aio)->start();
+  in_sandbox([&] {
+    std::optional<block::Errno> result;
+    spawn(use_disk(**disk, result));
+    while (!result) (*loop)->poll(1000);
+    disk->reset();
+    aio->reset();
+    log::info("the disk said {}", *result);
+  });
+}
+
+TEST(Sandbox, DisksWorkInIt) {
+  std::string path = testing::TempDir() + "skerry-sandbox-XXXXXX";
+  const UniqueFd fd(::mkstemp(path.data()));
+  ASSERT_TRUE(fd);
+  ASSERT_EQ(::ftruncate(fd.get(), 1 << 20), 0);
+  using Driver = block::AioOptions::Driver;
+  for (const Driver driver : {Driver::kAuto, Driver::kThreads})
+    for (const block::Cache cache : {block::Cache::kWriteback, block::Cache::kNone})
+      EXPECT_EXIT(disk_in_sandbox(path, driver, cache), ::testing::ExitedWithCode(0), "the disk said 0");
+  ::unlink(path.c_str());
 }
 
 #ifndef SKERRY_SANITIZED
