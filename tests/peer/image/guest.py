@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine that boots an image: its console, its shell by ssh, its guest agent, its end. QEMU runs it."""
+
+import json
+import pathlib
+import re
+import socket
+import subprocess
+import threading
+import time
+
+# A guest that neither prints nor uses its disk for this long hangs. Nothing else depends on how fast the host is.
+STILL = 600.0
+SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+               "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=60", "-o", "ServerAliveInterval=60"]
+
+
+class Failure(Exception):
+    """What the guest or the VMM did wrong."""
+
+
+def need(condition, what):
+    if not condition:
+        raise Failure(what)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class JsonSocket:
+    """QMP and the guest agent: an object a line, one answer to each. The peer is a program that we started."""
+
+    def __init__(self, path, timeout):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.socket.connect(str(path))
+        self.lines = self.socket.makefile("rb")
+
+    def call(self, name, **arguments):
+        self.send(name, **arguments)
+        while True:
+            line = self.lines.readline()
+            need(line, f"the other end is gone, after {name}")
+            answer = json.loads(line.lstrip(b"\xff"))
+            need("error" not in answer, f"{name}: {answer.get('error')}")
+            if "return" in answer:
+                return answer["return"]
+
+    def send(self, name, **arguments):
+        message = {"execute": name, **({"arguments": arguments} if arguments else {})}
+        self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
+def qemu(disk, folder, ssh_port, seed=None, network=True):
+    """The command for a VM with this disk; its sockets are in `folder`."""
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "1G", "-display", "none", "-no-reboot",
+               "-serial", "stdio", "-monitor", "none", "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
+               "-drive", f"file={disk},if=virtio,format=raw", "-device", "virtio-rng-pci",
+               "-device", "virtio-serial-pci", "-chardev", f"socket,path={folder}/agent,server=on,wait=off,id=agent",
+               "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
+    if seed:
+        command += ["-blockdev", f"driver=vvfat,node-name=seed,dir={seed},label=cidata,read-only=on", "-device", "virtio-blk-pci,drive=seed"]
+    command += ["-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{ssh_port}-:22" if network else "none"]
+    return command
+
+
+class Guest:
+    """`folder` keeps what belongs to this VM, `log` its console."""
+
+    def __init__(self, disk, folder, log, **hardware):
+        self.folder, self.port = pathlib.Path(folder), free_port()
+        self.console, self.seen = bytearray(), 0
+        self.process = subprocess.Popen(qemu(disk, folder, self.port, **hardware), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+        self.monitor = None
+        self.reader = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self.reader.start()
+        self.wait_until(lambda: (self.folder / "qmp").exists(), "its monitor")
+        self.monitor = JsonSocket(self.folder / "qmp", 120)
+        need("QMP" in json.loads(self.monitor.lines.readline()), "the monitor does not greet")
+        self.monitor.call("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+
+    def _read(self, log):
+        with open(log, "wb", buffering=0) as file:
+            while chunk := self.process.stdout.read1(65536):
+                file.write(chunk)
+                self.console += chunk
+
+    def _signs_of_life(self):
+        if not self.monitor:
+            return len(self.console)
+        disks = self.monitor.call("query-blockstats")
+        return len(self.console), [disk["stats"]["rd_operations"] + disk["stats"]["wr_operations"] for disk in disks]
+
+    def wait_until(self, condition, what, still=STILL):
+        signs, since = None, time.monotonic()
+        while not condition():
+            need(self.process.poll() is None, f"the VM ended with status {self.process.returncode} instead of reaching {what}")
+            now = self._signs_of_life()
+            if now != signs:
+                signs, since = now, time.monotonic()
+            need(time.monotonic() - since < still, f"the guest hangs: it should have reached {what}")
+            time.sleep(0.5)
+
+    def wait_for(self, pattern, what=None):
+        """Waits for a line of the console after the last one that was waited for."""
+        found = []
+
+        def search():
+            match = re.search(pattern, bytes(self.console[self.seen:]))
+            if match:
+                self.seen += match.end()
+                found.append(match)
+            return bool(match)
+
+        self.wait_until(search, what or f"'{pattern.decode()}' on the console")
+        return found[0]
+
+    def type(self, text):
+        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def log_in(self, user, password):
+        """On the console, up to a prompt."""
+        self.wait_for(rb"login: $")
+        self.type(user)
+        self.wait_for(rb"[Pp]assword: ?$")
+        self.type(password)
+        self.wait_for(rb"[#$] $", "a prompt on the console")
+
+    def ssh(self, key, command, user="root", check=True, timeout=900):
+        """What a command prints; its errors too."""
+        line = ["ssh", *SSH_OPTIONS, "-i", str(key), "-p", str(self.port), f"{user}@127.0.0.1", command]
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=timeout, check=False)
+        need(not check or done.returncode == 0, f"ssh {user}: '{command}' ended with status {done.returncode}: {done.stdout[-2000:]}")
+        return done.stdout.strip()
+
+    def wait_for_ssh(self, key, user="root"):
+        # 255 is ssh's own: refused, or the server is not up yet
+        def works():
+            return self.ssh(key, "echo here", user, check=False) == "here"
+
+        self.wait_until(works, f"ssh as {user}")
+
+    def agent(self):
+        return JsonSocket(self.folder / "agent", 300)
+
+    def press_power_button(self):
+        self.monitor.call("system_powerdown")
+
+    def wait_for_end(self):
+        monitor, self.monitor = self.monitor, None
+        monitor.close()
+        signs, since = None, time.monotonic()
+        while self.process.poll() is None:
+            if len(self.console) != signs:
+                signs, since = len(self.console), time.monotonic()
+            need(time.monotonic() - since < STILL, "the guest does not power off")
+            time.sleep(0.2)
+        need(self.process.returncode == 0, f"the VM ended with status {self.process.returncode}")
