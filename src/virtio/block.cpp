@@ -51,7 +51,9 @@ static_assert(offsetof(Config, writeback) == 32 && offsetof(Config, max_discard_
 uint32_t get32(std::span<const uint8_t> from, size_t at) {
   return from[at] | uint32_t{from[at + 1]} << 8 | uint32_t{from[at + 2]} << 16 | uint32_t{from[at + 3]} << 24;
 }
-uint64_t get64(std::span<const uint8_t> from, size_t at) { return get32(from, at) | uint64_t{get32(from, at + 4)} << 32; }
+uint64_t get64(std::span<const uint8_t> from, size_t at) {
+  return get32(from, at) | uint64_t{get32(from, at + 4)} << 32;
+}
 }  // namespace
 
 // --- life ------------------------------------------------------------------------------------------------------------
@@ -211,13 +213,19 @@ Task<uint8_t> Block::execute(Request& request) {
   // Beyond the end in any case, and no overflow further on.
   request.offset = sector < capacity_ / kSector ? sector * kSector : capacity_;
   switch (type) {
-    case VIRTIO_BLK_T_IN: co_return co_await read(request);
-    case VIRTIO_BLK_T_OUT: co_return co_await write(request);
-    case VIRTIO_BLK_T_FLUSH: co_return status_of(co_await node_.flush(), "flush");
-    case VIRTIO_BLK_T_GET_ID: co_return give_id(request);
+    case VIRTIO_BLK_T_IN:
+      co_return co_await read(request);
+    case VIRTIO_BLK_T_OUT:
+      co_return co_await write(request);
+    case VIRTIO_BLK_T_FLUSH:
+      co_return status_of(co_await node_.flush(), "flush");
+    case VIRTIO_BLK_T_GET_ID:
+      co_return give_id(request);
     case VIRTIO_BLK_T_DISCARD:
-    case VIRTIO_BLK_T_WRITE_ZEROES: co_return co_await discard_or_zero(request, type);
-    default: co_return VIRTIO_BLK_S_UNSUPP;
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+      co_return co_await discard_or_zero(request, type);
+    default:
+      co_return VIRTIO_BLK_S_UNSUPP;
   }
 }
 
@@ -260,9 +268,8 @@ Task<uint8_t> Block::read(Request& request) {
   if (!in_range(request)) co_return VIRTIO_BLK_S_IOERR;
   if (request.data_size == 0) co_return VIRTIO_BLK_S_OK;
   const auto& buffers = request.chain.writable;
-  if (!for_data(buffers, 0, request.data_size, [&](memory::Gpa gpa, uint64_t size) {
-        return memory_.host_ranges(gpa, size, true, request.ranges);
-      }))
+  if (!for_data(buffers, 0, request.data_size,
+                [&](memory::Gpa gpa, uint64_t size) { return memory_.host_ranges(gpa, size, true, request.ranges); }))
     co_return VIRTIO_BLK_S_IOERR;
   const block::Errno result = co_await node_.read(request.offset, request.ranges);
   // Even of a request that failed or is not wanted any more a part may be there.
@@ -277,9 +284,8 @@ Task<uint8_t> Block::write(Request& request) {
   request.data_size = request.chain.readable_size - kHeaderSize;
   if (read_only_ || !in_range(request)) co_return VIRTIO_BLK_S_IOERR;
   if (request.data_size == 0) co_return VIRTIO_BLK_S_OK;
-  if (!for_data(request.chain.readable, kHeaderSize, request.data_size, [&](memory::Gpa gpa, uint64_t size) {
-        return memory_.host_ranges(gpa, size, false, request.ranges);
-      }))
+  if (!for_data(request.chain.readable, kHeaderSize, request.data_size,
+                [&](memory::Gpa gpa, uint64_t size) { return memory_.host_ranges(gpa, size, false, request.ranges); }))
     co_return VIRTIO_BLK_S_IOERR;
   co_return status_of(co_await node_.write(request.offset, request.ranges, !writeback()), "write");
 }

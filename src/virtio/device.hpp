@@ -1,8 +1,8 @@
 // What a virtio device is, whatever it is reached by. Virtio 1.2, chapters 2 and 5.
 //
 // The transport knows nothing of devices and devices nothing of the transport. A device works in its event loop's
-// thread; the calls that come from vCPU threads are marked. Every device has the same shape, one file each: constants of
-// the specification, state, configuration space, queue work, state description.
+// thread; the calls that come from vCPU threads are marked. Every device has the same shape, one file each: constants
+// of the specification, state, configuration space, queue work, state description.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,8 @@ class Device {
   // The rest on the loop's thread.
 
   // DRIVER_OK: `features` are agreed on, `queues` (one per entry of queue_sizes(); some may not be enabled) are set up
-  // and stay the transport's. Valid until deactivate(). What describe() has loaded before stays. A queue that is enabled
-  // or reset later starts and stops by itself; a device at rest has no chains of it.
+  // and stay the transport's. Valid until deactivate(). What describe() has loaded before stays. A queue that is
+  // enabled or reset later starts and stops by itself; a device at rest has no chains of it.
   virtual void activate(uint64_t features, std::span<Queue> queues, Transport& transport) = 0;
   // The driver says that queue `index` has buffers. Also called, spuriously, after activate() and resume().
   virtual void notified(unsigned index) = 0;

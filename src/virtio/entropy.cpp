@@ -10,8 +10,8 @@ namespace skerry::virtio {
 namespace {
 constexpr unsigned kRequestQueue = 0;
 constexpr uint16_t kQueueSize = 64;
-// "One or more random bytes" (5.4.6.2): a buffer gets this many at the most, and so many buffers come at one turn of the
-// loop, so that others have theirs.
+// "One or more random bytes" (5.4.6.2): a buffer gets this many at the most, and so many buffers come at one turn of
+// the loop, so that others have theirs.
 constexpr size_t kMaxBytes = 4096;
 constexpr unsigned kMaxBuffers = 16;
 }  // namespace

@@ -13,10 +13,14 @@ using namespace pci_layout;
 uint64_t PciTransport::Registers::io_read(uint64_t offset, unsigned size) {
   const auto within = static_cast<uint32_t>(offset % kWindow);
   switch (offset - within) {
-    case kCommon: return transport_.read_common(within, size);
-    case kIsr: return within == 0 ? transport_.read_isr() : 0;
-    case kDevice: return transport_.read_device_config(within, size);
-    default: return 0;
+    case kCommon:
+      return transport_.read_common(within, size);
+    case kIsr:
+      return within == 0 ? transport_.read_isr() : 0;
+    case kDevice:
+      return transport_.read_device_config(within, size);
+    default:
+      return 0;
   }
 }
 
@@ -24,12 +28,15 @@ void PciTransport::Registers::io_write(uint64_t offset, unsigned size, uint64_t 
   const auto within = static_cast<uint32_t>(offset % kWindow);
   const auto value = static_cast<uint32_t>(wide);
   switch (offset - within) {
-    case kCommon: return transport_.write_common(within, size, value);
-    case kDevice: return transport_.write_device_config(within, size, value);
+    case kCommon:
+      return transport_.write_common(within, size, value);
+    case kDevice:
+      return transport_.write_device_config(within, size, value);
     case kNotify:
       if (within % kNotifyMultiplier == 0) transport_.notify(within / kNotifyMultiplier);
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -80,13 +87,20 @@ uint32_t PciTransport::common_dword(unsigned offset) const {
   };
   const auto pair = [](uint32_t low, uint32_t high) { return low | high << 16; };
   switch (offset) {
-    case kDeviceFeatureSelect: return device_feature_select_;
-    case kDeviceFeature: return half(offered_, device_feature_select_);
-    case kDriverFeatureSelect: return driver_feature_select_;
-    case kDriverFeature: return half(driver_features_, driver_feature_select_);
-    case kConfigMsixVector: return pair(config_vector_.load(), static_cast<uint32_t>(queue_sizes_.size()));
-    case kDeviceStatus: return pair(status_.load() | config_generation_.load() << 8, queue_select_);
-    default: break;
+    case kDeviceFeatureSelect:
+      return device_feature_select_;
+    case kDeviceFeature:
+      return half(offered_, device_feature_select_);
+    case kDriverFeatureSelect:
+      return driver_feature_select_;
+    case kDriverFeature:
+      return half(driver_features_, driver_feature_select_);
+    case kConfigMsixVector:
+      return pair(config_vector_.load(), static_cast<uint32_t>(queue_sizes_.size()));
+    case kDeviceStatus:
+      return pair(status_.load() | config_generation_.load() << 8, queue_select_);
+    default:
+      break;
   }
   // 4.1.4.3.1: size 0 tells that there is no such queue.
   return queue_select_ < queue_registers_.size() ? queue_dword(offset, queue_registers_[queue_select_]) : 0;
@@ -95,16 +109,26 @@ uint32_t PciTransport::common_dword(unsigned offset) const {
 uint32_t PciTransport::queue_dword(unsigned offset, const QueueRegisters& queue) const {
   const Queue::Setup& setup = queue.setup;
   switch (offset) {
-    case kQueueSize: return setup.size | uint32_t{queue.vector.load()} << 16;
-    case kQueueEnable: return (setup.enabled ? 1u : 0u) | uint32_t{queue_select_} << 16;  // and queue_notify_off
-    case kQueueDesc: return static_cast<uint32_t>(setup.descriptors);
-    case kQueueDesc + 4: return static_cast<uint32_t>(setup.descriptors >> 32);
-    case kQueueDriver: return static_cast<uint32_t>(setup.driver);
-    case kQueueDriver + 4: return static_cast<uint32_t>(setup.driver >> 32);
-    case kQueueDevice: return static_cast<uint32_t>(setup.device);
-    case kQueueDevice + 4: return static_cast<uint32_t>(setup.device >> 32);
-    case kQueueNotifyData: return (queue.resetting ? 1u : 0u) << 16;  // queue_reset is its upper half
-    default: return 0;
+    case kQueueSize:
+      return setup.size | uint32_t{queue.vector.load()} << 16;
+    case kQueueEnable:
+      return (setup.enabled ? 1u : 0u) | uint32_t{queue_select_} << 16;  // and queue_notify_off
+    case kQueueDesc:
+      return static_cast<uint32_t>(setup.descriptors);
+    case kQueueDesc + 4:
+      return static_cast<uint32_t>(setup.descriptors >> 32);
+    case kQueueDriver:
+      return static_cast<uint32_t>(setup.driver);
+    case kQueueDriver + 4:
+      return static_cast<uint32_t>(setup.driver >> 32);
+    case kQueueDevice:
+      return static_cast<uint32_t>(setup.device);
+    case kQueueDevice + 4:
+      return static_cast<uint32_t>(setup.device >> 32);
+    case kQueueNotifyData:
+      return (queue.resetting ? 1u : 0u) << 16;  // queue_reset is its upper half
+    default:
+      return 0;
   }
 }
 
@@ -122,15 +146,19 @@ unsigned field_size(unsigned offset) {
     case kQueueDriver:
     case kQueueDriver + 4:
     case kQueueDevice:
-    case kQueueDevice + 4: return 4;
+    case kQueueDevice + 4:
+      return 4;
     case kConfigMsixVector:
     case kQueueSelect:
     case kQueueSize:
     case kQueueMsixVector:
     case kQueueEnable:
-    case kQueueReset: return 2;
-    case kDeviceStatus: return 1;
-    default: return 0;
+    case kQueueReset:
+      return 2;
+    case kDeviceStatus:
+      return 1;
+    default:
+      return 0;
   }
 }
 
@@ -154,13 +182,27 @@ void PciTransport::write_common(unsigned offset, unsigned size, uint32_t value) 
     std::lock_guard guard(lock_);
     if (resetting_) return;
     switch (offset) {
-      case kDeviceFeatureSelect: device_feature_select_ = value; break;
-      case kDriverFeatureSelect: driver_feature_select_ = value; break;
-      case kDriverFeature: write_driver_feature(value); break;
-      case kConfigMsixVector: config_vector_.store(legal_vector(value)); break;
-      case kDeviceStatus: tell_loop = write_status(static_cast<uint8_t>(value)); break;
-      case kQueueSelect: queue_select_ = static_cast<uint16_t>(value); break;
-      default: tell_loop = write_queue(offset, value); break;
+      case kDeviceFeatureSelect:
+        device_feature_select_ = value;
+        break;
+      case kDriverFeatureSelect:
+        driver_feature_select_ = value;
+        break;
+      case kDriverFeature:
+        write_driver_feature(value);
+        break;
+      case kConfigMsixVector:
+        config_vector_.store(legal_vector(value));
+        break;
+      case kDeviceStatus:
+        tell_loop = write_status(static_cast<uint8_t>(value));
+        break;
+      case kQueueSelect:
+        queue_select_ = static_cast<uint16_t>(value);
+        break;
+      default:
+        tell_loop = write_queue(offset, value);
+        break;
     }
   }
   if (tell_loop) ask_loop();
@@ -208,8 +250,10 @@ bool PciTransport::write_queue(unsigned offset, uint32_t value) {
     case kQueueSize:
       if (value > 0 && value <= queue_sizes_[queue_select_]) queue.setup.size = static_cast<uint16_t>(value);
       return false;
-    case kQueueEnable: return value == 1 && enable_queue(queue);
-    default: break;
+    case kQueueEnable:
+      return value == 1 && enable_queue(queue);
+    default:
+      break;
   }
   const unsigned field = offset & ~7u;
   uint64_t& address = field == kQueueDesc     ? queue.setup.descriptors

@@ -39,7 +39,8 @@ bus::PciIdentity identity_of(Device& device) {
 Result<std::unique_ptr<PciTransport>> PciTransport::create(virtio::Device& device, Options options) {
   const size_t queues = device.queue_sizes().size();
   if (queues > kMaxQueues)
-    return error("virtio device '{}' has {} queues; there can be {} (give it fewer)", device.name(), queues, kMaxQueues);
+    return error("virtio device '{}' has {} queues; there can be {} (give it fewer)", device.name(), queues,
+                 kMaxQueues);
   if (device.config_size() > kWindow)
     return error("virtio device '{}' has {} bytes of configuration; there is room for {}", device.name(),
                  device.config_size(), kWindow);
@@ -95,7 +96,8 @@ void PciTransport::add_capabilities() {
     add_virtio_capability(VIRTIO_PCI_CAP_DEVICE_CFG, kDevice, size);
   const std::array<uint8_t, 4> multiplier = {kNotifyMultiplier};
   add_virtio_capability(VIRTIO_PCI_CAP_NOTIFY_CFG, kNotify,
-                        kNotifyMultiplier * static_cast<uint32_t>(std::max<size_t>(queue_sizes_.size(), 1)), multiplier);
+                        kNotifyMultiplier * static_cast<uint32_t>(std::max<size_t>(queue_sizes_.size(), 1)),
+                        multiplier);
   // 4.1.4.9: the driver sets BAR, offset and length; the data is what is there.
   std::array<uint8_t, kCapSize - 2> writable{};
   writable[kCapBar - 2] = 0xff;

@@ -1,9 +1,9 @@
 // A virtio device as a PCI function (virtio 1.2, 4.1), without the legacy interface.
 //
-// Registers are accessed on vCPU threads, under the transport's one lock. The device is called only on its loop's thread
-// and never with that lock held. What the driver asks for is noted and the loop is told by an eventfd; a notification is
-// one atomic bit, and a write to the eventfd if it was the first. Until a reset that the driver asked for is done,
-// its status reads as before and its other writes are dropped (4.1.4.3.1).
+// Registers are accessed on vCPU threads, under the transport's one lock. The device is called only on its loop's
+// thread and never with that lock held. What the driver asks for is noted and the loop is told by an eventfd; a
+// notification is one atomic bit, and a write to the eventfd if it was the first. Until a reset that the driver asked
+// for is done, its status reads as before and its other writes are dropped (4.1.4.3.1).
 //
 // Before a reset the device is brought to rest by quiesce(), so that Device::deactivate() has nothing to wait for.
 #pragma once
@@ -40,8 +40,8 @@ class PciTransport final : public bus::PciFunction, private Transport {
   // On the loop's thread, or when the loop does not run any more.
   ~PciTransport() override;
 
-  // For save. Any thread; the rest happens on the loop's thread, `at_rest` as well. From then on the device does nothing
-  // until resume(), even if the driver writes registers. Once at a time.
+  // For save. Any thread; the rest happens on the loop's thread, `at_rest` as well. From then on the device does
+  // nothing until resume(), even if the driver writes registers. Once at a time.
   void quiesce(std::function<void()> at_rest);
   // After quiesce(), and after restored(): nothing of a restored device moves before it.
   void resume();
@@ -142,7 +142,7 @@ class PciTransport final : public bus::PciFunction, private Transport {
   bool resetting_ = false;   // 0 was written to the status; the loop has not done it yet
   bool activating_ = false;  // likewise DRIVER_OK
   bool queues_changed_ = false;
-  bool engaged_ = false;  // the loop has something of the device, or will have
+  bool engaged_ = false;                     // the loop has something of the device, or will have
   std::vector<std::function<void()>> work_;  // for the loop
 
   std::atomic<uint8_t> status_{0}, config_generation_{0};
@@ -150,17 +150,17 @@ class PciTransport final : public bus::PciFunction, private Transport {
   std::atomic<uint64_t> notified_{0};  // a bit a queue
   std::atomic<bool> asked_{false};     // there is more for the loop than notifications
   std::atomic<bool> warned_{false};
-  std::mutex isr_lock_;                // the ISR and its line are one; after lock_
+  std::mutex isr_lock_;  // the ISR and its line are one; after lock_
   uint8_t isr_ = 0;
 
   // The loop's thread; or any, while the device is not engaged.
   std::vector<Queue> queues_;
-  bool active_ = false;    // between Device::activate() and deactivate()
-  bool loaded_ = false;    // restored(), to be activated by resume()
-  bool held_ = false;      // between quiesce() and resume()
-  bool settling_ = false;  // Device::quiesce() was called, and what waits for it has not run yet
+  bool active_ = false;     // between Device::activate() and deactivate()
+  bool loaded_ = false;     // restored(), to be activated by resume()
+  bool held_ = false;       // between quiesce() and resume()
+  bool settling_ = false;   // Device::quiesce() was called, and what waits for it has not run yet
   bool quiescing_ = false;  // inside of Device::quiesce()
-  bool resting_ = false;   // Device::quiesce() is done, and not yet Device::resume()
+  bool resting_ = false;    // Device::quiesce() is done, and not yet Device::resume()
   std::vector<std::function<void()>> at_rest_;
 };
 

@@ -219,8 +219,8 @@ class RingDriver {
     const Gpa first = descriptors + 16 * avail_ + 14;
     uint16_t first_flags = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
-      const auto flags = static_cast<uint16_t>(parts[i].flags | (i + 1 < parts.size() ? kNext : 0) |
-                                               (avail_wrap_ ? kAvail : kUsed));
+      const auto flags =
+          static_cast<uint16_t>(parts[i].flags | (i + 1 < parts.size() ? kNext : 0) | (avail_wrap_ ? kAvail : kUsed));
       const Gpa at = descriptors + 16 * avail_;
       store<uint64_t>(at, parts[i].buffer.address);
       store<uint32_t>(at + 8, parts[i].buffer.length);
