@@ -1,8 +1,8 @@
 // What a virtio device is, whatever it is reached by. Virtio 1.2, chapters 2 and 5.
 //
 // The transport knows nothing of devices and devices nothing of the transport. A device works in its event loop's
-// thread; the calls that come from vCPU threads are marked. Every device has the same shape, one file each: constants of
-// the specification, state, configuration space, queue work, state description.
+// thread; the calls that come from vCPU threads are marked. Every device has the same shape, one file each: constants
+// of the specification, state, configuration space, queue work, state description.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,7 @@ class Device {
 
   const std::string& name() const { return name_; }  // unique on a board: it keys the saved state
   EventLoop& loop() { return loop_; }
+  memory::GuestMemory& memory() { return memory_; }
   virtual DeviceId id() const = 0;
   // PCI class code of the function it is in, 24 bits.
   virtual uint32_t pci_class() const = 0;
@@ -64,12 +65,14 @@ class Device {
   // The rest on the loop's thread.
 
   // DRIVER_OK: `features` are agreed on, `queues` (one per entry of queue_sizes(); some may not be enabled) are set up
-  // and stay the transport's. Valid until deactivate().
+  // and stay the transport's. Valid until deactivate(). What describe() has loaded before stays. A queue that is
+  // enabled or reset later starts and stops by itself; a device at rest has no chains of it.
   virtual void activate(uint64_t features, std::span<Queue> queues, Transport& transport) = 0;
   // The driver says that queue `index` has buffers. Also called, spuriously, after activate() and resume().
   virtual void notified(unsigned index) = 0;
   // A reset by the driver or of the machine. What was under way ends unseen: afterwards the device touches neither the
-  // queues nor guest memory. Returns when that is so.
+  // queues nor guest memory, and its state is that after power-on. Returns when that is so. Called at rest, so that it
+  // need not wait; also instead of activate(), for a loaded state.
   virtual void deactivate() = 0;
   // For save: takes nothing more from the queues, and calls `at_rest` when nothing is under way any more, perhaps at
   // once. Everything of the device is then in describe() and in guest memory.

@@ -98,7 +98,8 @@ bool Queue::check_setup() {
       {"device", setup_.device, packed_ ? 4u : kRingOffset + size * kUsedEntry + 2, 4, true},
   };
   for (const auto& area : areas) {
-    if (area.gpa % area.alignment != 0) return fail(fmt::format("its {} area at {:#x} is not aligned", area.name, area.gpa));
+    if (area.gpa % area.alignment != 0)
+      return fail(fmt::format("its {} area at {:#x} is not aligned", area.name, area.gpa));
     if (!in_memory(area.gpa, area.size, area.written))
       return fail(fmt::format("its {} area at {:#x} is not in memory", area.name, area.gpa));
   }
@@ -222,7 +223,8 @@ bool Queue::add_buffer(Chain& chain, const Descriptor& descriptor, uint16_t flag
   if (descriptor.length == 0) return fail("a descriptor has the length 0");
   if (!writable && !chain.writable.empty()) return fail("a device-readable descriptor follows a device-writable one");
   if (!in_memory(descriptor.address, descriptor.length, writable))
-    return fail(fmt::format("a descriptor's buffer {:#x}+{:#x} is not in memory", descriptor.address, descriptor.length));
+    return fail(
+        fmt::format("a descriptor's buffer {:#x}+{:#x} is not in memory", descriptor.address, descriptor.length));
   (writable ? chain.writable_size : chain.readable_size) += descriptor.length;
   if (chain.readable_size + chain.writable_size > kMaxChainBytes) return fail("a descriptor chain has more than 4 GiB");
   (writable ? chain.writable : chain.readable).push_back({descriptor.address, descriptor.length});
@@ -305,7 +307,8 @@ void Queue::advance(uint16_t& index, bool& wrap, unsigned by) const {
 }
 
 uint16_t Queue::used_flags(uint32_t written, bool wrap) const {  // 2.8.6, 2.8.9
-  return static_cast<uint16_t>((wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0));
+  return static_cast<uint16_t>((wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0) |
+                               (written > 0 ? VIRTQ_DESC_F_WRITE : 0));
 }
 
 // All but the flags.

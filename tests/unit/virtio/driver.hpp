@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
 #include <map>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "virtio/device.hpp"
@@ -44,6 +46,12 @@ class Guest {
     EXPECT_TRUE(memory.read(gpa, std::as_writable_bytes(std::span(content))));
     return content;
   }
+  // Memory as `other` has it, given out as far.
+  void follow(const Guest& other) {
+    const Bytes all = other.bytes(0, other.memory.ram_size());
+    EXPECT_TRUE(memory.write(0, std::as_bytes(std::span(all))));
+    next_ = other.next_;
+  }
   Bytes bytes(const Buffer& buffer) const { return bytes(buffer.address, buffer.length); }
 
   memory::GuestMemory memory;
@@ -66,6 +74,7 @@ class RingDriver {
         driver(guest.allocate(6 + uint64_t{size} * 2, 4096)),
         device(guest.allocate(6 + uint64_t{size} * 8, 4096)),
         tables(guest.allocate(uint64_t{size} * kTableEntries * 16, 4096)) {
+    EXPECT_TRUE(memory_.fill(descriptors, tables - descriptors, 0));
     for (uint16_t i = 0; i < size; ++i) free_.push_back(i);
   }
 
@@ -210,8 +219,8 @@ class RingDriver {
     const Gpa first = descriptors + 16 * avail_ + 14;
     uint16_t first_flags = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
-      const auto flags = static_cast<uint16_t>(parts[i].flags | (i + 1 < parts.size() ? kNext : 0) |
-                                               (avail_wrap_ ? kAvail : kUsed));
+      const auto flags =
+          static_cast<uint16_t>(parts[i].flags | (i + 1 < parts.size() ? kNext : 0) | (avail_wrap_ ? kAvail : kUsed));
       const Gpa at = descriptors + 16 * avail_;
       store<uint64_t>(at, parts[i].buffer.address);
       store<uint32_t>(at + 8, parts[i].buffer.length);
