@@ -1,16 +1,12 @@
-// What a device has from its transport between activate() and deactivate(), and the few questions that every device asks
-// of it; and work that a device puts off to a later turn of its loop. On the device's loop's thread.
+// What a device has from its transport between activate() and deactivate(), and the few questions that every device
+// asks of it. On the device's loop's thread.
 #pragma once
 
-#include <atomic>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 
-#include "base/event_loop.hpp"
 #include "virtio/device.hpp"
 #include "virtio/queue.hpp"
 
@@ -18,18 +14,22 @@ namespace skerry::virtio {
 
 class Activation {
  public:
-  void begin(uint64_t features, std::span<Queue> queues, Transport& transport) {
+  // True if a loaded state goes on, rather than a driver beginning: a driver begins only after a reset. (After a save
+  // before the driver has begun it is true for that driver too, for whom it makes no difference.)
+  bool begin(uint64_t features, std::span<Queue> queues, Transport& transport) {
+    const bool loaded = active() || described_;
     features_ = features;
     queues_ = queues;
     transport_ = &transport;
-    failed_ = quiesced_ = false;
+    failed_ = quiesced_ = described_ = false;
     for (const Queue& queue : queues_)
       if (!queue.broken().empty()) fail(queue.broken());
+    return loaded;
   }
   void end() { *this = {}; }
   void quiesce() { quiesced_ = true; }
-  // False if there was no quiesce() before: then what goes on is a state that was loaded.
-  bool resume() { return std::exchange(quiesced_, false); }
+  void resume() { quiesced_ = false; }
+  void described() { described_ = !active(); }  // by describe(): perhaps a state was loaded
 
   bool active() const { return transport_ != nullptr; }
   // Whether queues may be worked on.
@@ -69,33 +69,7 @@ class Activation {
   uint64_t features_ = 0;
   std::span<Queue> queues_;
   Transport* transport_ = nullptr;
-  bool quiesced_ = false, failed_ = false;
-};
-
-// post() may be called from any thread; doing it again before the work has run changes nothing. It does not run once its
-// owner is gone, which has to go on the loop's thread or after the loop's end.
-class LaterWork {
- public:
-  LaterWork(EventLoop& loop, std::function<void()> work) : loop_(loop), state_(std::make_shared<State>(std::move(work))) {}
-
-  void post() {
-    if (state_->posted.exchange(true)) return;
-    loop_.post([weak = std::weak_ptr(state_)] {
-      const auto state = weak.lock();
-      if (!state) return;
-      state->posted.store(false);  // before: what is asked for from here on is done in another turn
-      state->work();
-    });
-  }
-
- private:
-  struct State {
-    explicit State(std::function<void()> doing) : work(std::move(doing)) {}
-    std::function<void()> work;
-    std::atomic<bool> posted{false};
-  };
-  EventLoop& loop_;
-  std::shared_ptr<State> state_;
+  bool quiesced_ = false, failed_ = false, described_ = false;
 };
 
 }  // namespace skerry::virtio

@@ -29,11 +29,11 @@ static_assert(sizeof(Stat) == 10);
 enum QueueIndex : unsigned { kInflate = 0, kDeflate = 1, kThird = 2, kQueues = 5 };
 constexpr uint16_t kQueueSize = 128;
 
-constexpr uint64_t kPage = 4096;         // 5.5: whatever the guest's own page size
-constexpr size_t kPfnsAtOnce = 1024;     // then the loop's other work has its turn
+constexpr uint64_t kPage = 4096;      // 5.5: whatever the guest's own page size
+constexpr size_t kPfnsAtOnce = 1024;  // then the loop's other work has its turn
 constexpr unsigned kChainsAtOnce = 128;
 constexpr uint64_t kReportedAtOnce = 256 * MiB;
-constexpr size_t kMostStats = 64;        // of one buffer; more tags than anybody knows
+constexpr size_t kMostStats = 64;  // of one buffer; more tags than anybody knows
 }  // namespace
 
 // --- what the host asks ----------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ void Balloon::set_target(uint64_t bytes) {
     std::lock_guard guard(lock_);
     num_pages_ = static_cast<uint32_t>(std::min<uint64_t>((ram - std::min(bytes, ram)) / kPage, ~uint32_t{0}));
   }
-  config_changed_.post();
+  config_changed_.schedule();
 }
 
 uint64_t Balloon::in_bytes(uint32_t pages) const {
@@ -71,7 +71,7 @@ uint64_t Balloon::actual() const {
   return in_bytes(actual_);
 }
 
-void Balloon::poll_statistics() { poll_.post(); }
+void Balloon::poll_statistics() { poll_.schedule(); }
 
 Balloon::Statistics Balloon::statistics() const {
   std::lock_guard guard(lock_);
@@ -103,7 +103,7 @@ void Balloon::write_config(uint32_t offset, std::span<const uint8_t> from) {
 }
 
 void Balloon::activate(uint64_t features, std::span<Queue> queues, Transport& transport) {
-  active_.begin(features, queues, transport);
+  if (active_.begin(features, queues, transport)) active_.config_interrupt();  // a target that was set meanwhile
 }
 
 void Balloon::deactivate() {
@@ -122,11 +122,12 @@ void Balloon::quiesce(std::function<void()> at_rest) {
 
 void Balloon::resume() {
   active_.resume();
-  active_.config_interrupt();  // a target that was set meanwhile
-  work_later_.post();
+  active_.config_interrupt();  // the same
+  work_later_.schedule();
 }
 
 void Balloon::describe(state::Fields& fields) {
+  active_.described();
   fields.field("inflated", inflated_);
   fields.field("statistics_held", statistics_held_);
   std::lock_guard guard(lock_);
@@ -149,7 +150,8 @@ void Balloon::describe(state::Fields& fields) {
 // --- queues ----------------------------------------------------------------------------------------------------------
 
 // Where a feature is not agreed on, drivers disagree whether its queue keeps its number: Linux counts only the queues
-// that exist, 5.5.2 all of them. So what is neither of the first two nor the statistics' can only be the reporting queue.
+// that exist, 5.5.2 all of them. So what is neither of the first two nor the statistics' can only be the reporting
+// queue.
 bool Balloon::is_statistics_queue(unsigned index) const {
   return index == kThird && active_.has(VIRTIO_BALLOON_F_STATS_VQ);
 }
@@ -171,7 +173,7 @@ void Balloon::inflate() {
   size_t left = kPfnsAtOnce;
   for (unsigned chains = kChainsAtOnce;; --chains) {
     if (chains == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(kInflate);
@@ -181,7 +183,7 @@ void Balloon::inflate() {
     }
     if (!inflate_chain(*chain, left)) {
       active_.queue(kInflate).unpop(*chain);
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     active_.queue(kInflate).push(*chain, 0);
@@ -197,8 +199,8 @@ bool Balloon::inflate_chain(const Chain& chain, size_t& left) {
   while (inflated_ < chain.readable_size) {
     const size_t wanted = std::min(left, pfns.size());
     if (wanted == 0) return false;
-    const size_t bytes = chain.read(
-        memory_, inflated_, std::span(reinterpret_cast<uint8_t*>(pfns.data()), wanted * sizeof(uint32_t)));
+    const size_t bytes =
+        chain.read(memory_, inflated_, std::span(reinterpret_cast<uint8_t*>(pfns.data()), wanted * sizeof(uint32_t)));
     const size_t count = bytes / sizeof(uint32_t);
     if (count == 0) return true;
     inflated_ += count * sizeof(uint32_t);
@@ -221,7 +223,7 @@ bool Balloon::inflate_chain(const Chain& chain, size_t& left) {
 void Balloon::deflate() {
   for (unsigned chains = kChainsAtOnce;; --chains) {
     if (chains == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(kDeflate);
@@ -239,7 +241,7 @@ void Balloon::report(unsigned index) {
   uint64_t reported = 0;
   for (;;) {
     if (reported >= kReportedAtOnce) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(index);

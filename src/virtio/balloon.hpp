@@ -1,8 +1,8 @@
 // The memory balloon (virtio 1.2, 5.5): the host asks the guest to do with less memory, gets free pages back without
 // asking, and reads what the guest says of its memory.
 //
-// Threads: set_target(), target(), actual(), poll_statistics() and statistics() may be called from any thread, until the
-// device goes. Queues are worked on by the loop's thread.
+// Threads: set_target(), target(), actual(), poll_statistics() and statistics() may be called from any thread, until
+// the device goes. Queues are worked on by the loop's thread.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "virtio/activation.hpp"
+#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {
@@ -74,7 +75,7 @@ class Balloon final : public Device {
   uint64_t in_bytes(uint32_t pages) const;
 
   Activation active_;
-  LaterWork work_later_, config_changed_, poll_;
+  Deferred work_later_, config_changed_, poll_;
   uint64_t inflated_ = 0;         // bytes of the next buffer of the inflate queue that have been worked on
   bool statistics_held_ = false;  // the guest's buffer has been read and waits, still in its queue, for a request
 

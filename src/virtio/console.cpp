@@ -41,8 +41,8 @@ unsigned transmit_index(size_t port) { return receive_index(port) + 1; }
 size_t port_of(unsigned index) { return index < 2 ? 0 : (index - 2) / 2; }
 
 constexpr uint16_t kQueueSize = 64;
-constexpr unsigned kChainsAtOnce = 64;          // of one queue; then the loop's other work has its turn
-constexpr size_t kBytesAtOnce = 256 * KiB;      // the same for bytes
+constexpr unsigned kChainsAtOnce = 64;      // of one queue; then the loop's other work has its turn
+constexpr size_t kBytesAtOnce = 256 * KiB;  // the same for bytes
 constexpr size_t kChunk = 4 * KiB;
 }  // namespace
 
@@ -76,7 +76,9 @@ Console::~Console() {
 
 uint64_t Console::features() const { return VIRTIO_CONSOLE_F_MULTIPORT; }
 
-std::vector<uint16_t> Console::queue_sizes() const { return std::vector<uint16_t>(2 * (ports_.size() + 1), kQueueSize); }
+std::vector<uint16_t> Console::queue_sizes() const {
+  return std::vector<uint16_t>(2 * (ports_.size() + 1), kQueueSize);
+}
 
 uint32_t Console::config_size() const { return sizeof(Config); }
 
@@ -87,7 +89,7 @@ void Console::read_config(uint32_t offset, std::span<uint8_t> to) {
 
 void Console::activate(uint64_t features, std::span<Queue> queues, Transport& transport) {
   active_.begin(features, queues, transport);
-  input_is_welcome();
+  go_on();
 }
 
 void Console::deactivate() {
@@ -106,12 +108,16 @@ void Console::quiesce(std::function<void()> at_rest) {
 
 void Console::resume() {
   active_.resume();
-  if (!active_.active()) return;
+  if (active_.active()) go_on();
+}
+
+void Console::go_on() {
   // Who was at the other end may have come or gone meanwhile, or in another process.
   for (PortState& port : ports_)
     if (port.ready && port.told_open != port.host_open) port.due |= kOpen;
-  input_is_welcome();
-  work_later_.post();
+  for (const PortState& port : ports_)
+    if (port.chardev) port.chardev->receive_ready();
+  work_later_.schedule();
 }
 
 void Console::describe(state::Fields& fields) {
@@ -160,11 +166,6 @@ void Console::receive(size_t port, std::span<const uint8_t> bytes) {
   active_.interrupt(index);
 }
 
-void Console::input_is_welcome() {
-  for (const PortState& port : ports_)
-    if (port.chardev) port.chardev->receive_ready();
-}
-
 void Console::connected(size_t number, bool open) {
   PortState& port = ports_[number];
   port.host_open = open;
@@ -197,7 +198,7 @@ void Console::transmit(size_t number) {
   size_t left = kBytesAtOnce;
   for (unsigned chains = kChainsAtOnce;; --chains) {
     if (chains == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(index);
@@ -207,7 +208,7 @@ void Console::transmit(size_t number) {
     }
     if (!transmit_chain(port, *chain, left)) {
       queue.unpop(*chain);
-      if (left == 0) work_later_.post();  // else the chardev is full, and says when it is not
+      if (left == 0) work_later_.schedule();  // else the chardev is full, and says when it is not
       break;
     }
     queue.push(*chain, 0);
@@ -240,7 +241,7 @@ void Console::serve_control() {
   if (!multiport()) return;
   for (unsigned chains = kChainsAtOnce;; --chains) {
     if (chains == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(kControlTransmit);

@@ -10,6 +10,7 @@
 
 #include "chardev/chardev.hpp"
 #include "virtio/activation.hpp"
+#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {
@@ -44,7 +45,7 @@ class Console final : public Device {
   struct PortState {
     std::string name;
     chardev::Chardev* chardev = nullptr;
-    bool host_open = false;   // somebody is at the chardev's other end
+    bool host_open = false;  // somebody is at the chardev's other end
     // Described:
     bool told_open = false;   // what the guest has been told of it
     bool ready = false;       // the guest has a driver for the port
@@ -54,6 +55,7 @@ class Console final : public Device {
   };
   enum Message : uint8_t { kAdd = 1, kConsole = 2, kName = 4, kOpen = 8, kAllMessages = 15 };
 
+  void go_on();
   bool multiport() const;
   bool listens(size_t port) const;  // whether the guest takes input there
   size_t can_receive(size_t port);
@@ -62,7 +64,6 @@ class Console final : public Device {
 
   void transmit(size_t port);
   bool transmit_chain(PortState& port, const Chain& chain, size_t& left);
-  void input_is_welcome();
 
   void serve_control();
   void control_message(const Chain& chain);
@@ -71,7 +72,7 @@ class Console final : public Device {
 
   std::vector<PortState> ports_;
   Activation active_;
-  LaterWork work_later_;
+  Deferred work_later_;
 };
 
 }  // namespace skerry::virtio

@@ -1,6 +1,7 @@
 // Work for a later turn of an event loop: done once, however often it was asked for, and not after its owner has gone.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -9,7 +10,7 @@
 
 namespace skerry::virtio {
 
-// Used and destroyed on the loop's thread, or while the loop does not run.
+// schedule() may be called from any thread. Destroyed on the loop's thread, or while the loop does not run.
 class Deferred {
  public:
   Deferred(EventLoop& loop, std::function<void()> work) : loop_(loop), state_(std::make_shared<State>()) {
@@ -20,9 +21,9 @@ class Deferred {
   Deferred& operator=(const Deferred&) = delete;
 
   void schedule() {
-    if (std::exchange(state_->scheduled, true)) return;
+    if (state_->scheduled.exchange(true)) return;
     loop_.post([state = state_] {
-      state->scheduled = false;
+      state->scheduled.store(false);  // before: what is asked for from here on is done in another turn
       if (state->work) state->work();
     });
   }
@@ -30,7 +31,7 @@ class Deferred {
  private:
   struct State {
     std::function<void()> work;
-    bool scheduled = false;
+    std::atomic<bool> scheduled{false};
   };
   EventLoop& loop_;
   const std::shared_ptr<State> state_;

@@ -12,13 +12,14 @@ namespace skerry::virtio {
 
 namespace {
 // Virtio 1.2, 5.1.3.
-constexpr uint64_t VIRTIO_NET_F_CSUM = bit(0), VIRTIO_NET_F_GUEST_CSUM = bit(1), VIRTIO_NET_F_CTRL_GUEST_OFFLOADS = bit(2),
-                   VIRTIO_NET_F_MTU = bit(3), VIRTIO_NET_F_MAC = bit(5), VIRTIO_NET_F_GUEST_TSO4 = bit(7),
-                   VIRTIO_NET_F_GUEST_TSO6 = bit(8), VIRTIO_NET_F_GUEST_UFO = bit(10), VIRTIO_NET_F_HOST_TSO4 = bit(11),
-                   VIRTIO_NET_F_HOST_TSO6 = bit(12), VIRTIO_NET_F_HOST_UFO = bit(14), VIRTIO_NET_F_MRG_RXBUF = bit(15),
-                   VIRTIO_NET_F_STATUS = bit(16), VIRTIO_NET_F_CTRL_VQ = bit(17), VIRTIO_NET_F_CTRL_RX = bit(18),
-                   VIRTIO_NET_F_CTRL_VLAN = bit(19), VIRTIO_NET_F_CTRL_RX_EXTRA = bit(20),
-                   VIRTIO_NET_F_GUEST_ANNOUNCE = bit(21), VIRTIO_NET_F_MQ = bit(22), VIRTIO_NET_F_CTRL_MAC_ADDR = bit(23);
+constexpr uint64_t VIRTIO_NET_F_CSUM = bit(0), VIRTIO_NET_F_GUEST_CSUM = bit(1),
+                   VIRTIO_NET_F_CTRL_GUEST_OFFLOADS = bit(2), VIRTIO_NET_F_MTU = bit(3), VIRTIO_NET_F_MAC = bit(5),
+                   VIRTIO_NET_F_GUEST_TSO4 = bit(7), VIRTIO_NET_F_GUEST_TSO6 = bit(8), VIRTIO_NET_F_GUEST_UFO = bit(10),
+                   VIRTIO_NET_F_HOST_TSO4 = bit(11), VIRTIO_NET_F_HOST_TSO6 = bit(12), VIRTIO_NET_F_HOST_UFO = bit(14),
+                   VIRTIO_NET_F_MRG_RXBUF = bit(15), VIRTIO_NET_F_STATUS = bit(16), VIRTIO_NET_F_CTRL_VQ = bit(17),
+                   VIRTIO_NET_F_CTRL_RX = bit(18), VIRTIO_NET_F_CTRL_VLAN = bit(19),
+                   VIRTIO_NET_F_CTRL_RX_EXTRA = bit(20), VIRTIO_NET_F_GUEST_ANNOUNCE = bit(21),
+                   VIRTIO_NET_F_MQ = bit(22), VIRTIO_NET_F_CTRL_MAC_ADDR = bit(23);
 constexpr uint64_t kGuestOffloads =
     VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_GUEST_UFO;
 
@@ -109,10 +110,15 @@ std::vector<uint16_t> Net::queue_sizes() const {
 }
 
 void Net::activate(uint64_t features, std::span<Queue> queues, Transport& transport) {
-  active_.begin(features & offered_, queues, transport);
+  const bool loaded = active_.begin(features & offered_, queues, transport);
   if (!active_.has(VIRTIO_NET_F_MQ)) pairs_ = 1;
   filter_.filter_vlans(active_.has(VIRTIO_NET_F_CTRL_VLAN));
+  backend_full_ = waits_for_room_ = false;
   start_backend();
+  if (!loaded) return;
+  // Where the guest is now, the switches on the way do not know: it says so (5.1.6.5.4). The cable is another, too.
+  if (active_.has(VIRTIO_NET_F_GUEST_ANNOUNCE)) set_status(VIRTIO_NET_S_ANNOUNCE, true);
+  active_.config_interrupt();
 }
 
 void Net::deactivate() {
@@ -144,16 +150,14 @@ void Net::quiesce(std::function<void()> at_rest) {
 }
 
 void Net::resume() {
-  const bool loaded = !active_.resume();
+  active_.resume();
   if (!active_.active()) return;
   backend_full_ = waits_for_room_ = false;  // both are found out again
-  // Where the guest is now, the switches on the way do not know: it says so (5.1.6.5.4).
-  if (loaded && active_.has(VIRTIO_NET_F_GUEST_ANNOUNCE)) set_status(VIRTIO_NET_S_ANNOUNCE, true);
   start_backend();
-  if (loaded) active_.config_interrupt();
 }
 
 void Net::describe(state::Fields& fields) {
+  active_.described();
   {
     std::lock_guard guard(lock_);
     fields.bytes("mac", mac_);
@@ -328,7 +332,7 @@ void Net::deliver(unsigned index, const net::FrameHeader& header, std::span<cons
   for (ptrdiff_t i = 0; i < used; ++i) held.room -= held.chains[static_cast<size_t>(i)].writable_size;
   held.chains.erase(held.chains.begin(), held.chains.begin() + used);
   interrupts_due_ |= 1u << index;
-  interrupts_.post();
+  interrupts_.schedule();
 }
 
 void Net::interrupt_due() {
@@ -375,7 +379,7 @@ void Net::transmit(unsigned pair) {
   queue.disable_notifications();
   for (unsigned left = kFramesAtOnce;; --left) {
     if (left == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(index);
@@ -460,7 +464,7 @@ void Net::serve_control() {
   const unsigned index = control_queue();
   for (unsigned left = kCommandsAtOnce;; --left) {
     if (left == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     const auto chain = active_.pop(index);
@@ -488,7 +492,8 @@ bool Net::command(const Chain& chain) {
              filter_.set_mode(head.command, head.on != 0);
     }
     case VIRTIO_NET_CTRL_MAC:
-      if (head.command == VIRTIO_NET_CTRL_MAC_TABLE_SET) return active_.has(VIRTIO_NET_F_CTRL_RX) && set_addresses(chain);
+      if (head.command == VIRTIO_NET_CTRL_MAC_TABLE_SET)
+        return active_.has(VIRTIO_NET_F_CTRL_RX) && set_addresses(chain);
       return head.command == VIRTIO_NET_CTRL_MAC_ADDR_SET && set_own_address(chain);
     case VIRTIO_NET_CTRL_VLAN:
       return active_.has(VIRTIO_NET_F_CTRL_VLAN) && head.command <= VIRTIO_NET_CTRL_VLAN_DEL &&
@@ -548,7 +553,7 @@ bool Net::set_pairs(const Chain& chain) {
   uint16_t count = 0;
   if (!read_value(memory_, chain, kCommandData, count) || count == 0 || count > max_pairs_) return false;
   pairs_ = count;
-  work_later_.post();  // what waits in queues that were not in use
+  work_later_.schedule();  // what waits in queues that were not in use
   return true;
 }
 

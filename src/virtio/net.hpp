@@ -13,6 +13,7 @@
 
 #include "net/backend.hpp"
 #include "virtio/activation.hpp"
+#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/net_filter.hpp"
 
@@ -27,7 +28,7 @@ class Net final : public Device, private net::Backend::Card {
   };
   struct Counters {
     uint64_t sent = 0, received = 0;
-    uint64_t filtered = 0;                        // not for this guest
+    uint64_t filtered = 0;                           // not for this guest
     uint64_t send_dropped = 0, receive_dropped = 0;  // malformed, too long, or with no buffer that could take it
   };
 
@@ -98,21 +99,21 @@ class Net final : public Device, private net::Backend::Card {
   uint64_t offered_ = 0;
 
   Activation active_;
-  LaterWork interrupts_, work_later_;
+  Deferred interrupts_, work_later_;
   uint32_t interrupts_due_ = 0;  // a bit a queue
   bool backend_started_ = false;
   bool backend_full_ = false;    // until backend_has_room()
   bool waits_for_room_ = false;  // the backend keeps a frame that there was no buffer for
   std::array<Held, kMaxQueuePairs> held_;
-  std::vector<iovec> frame_;          // of the frame that is being sent
-  std::vector<uint32_t> written_;     // of the frame that is being received
+  std::vector<iovec> frame_;       // of the frame that is being sent
+  std::vector<uint32_t> written_;  // of the frame that is being received
   Counters counters_;
 
   // What the driver has asked for.
   NetFilter filter_;
   uint16_t pairs_ = 1;
-  bool offloads_chosen_ = false;  // by the control queue; else all that were agreed on
-  uint64_t chosen_offloads_ = 0;  // feature bits
+  bool offloads_chosen_ = false;         // by the control queue; else all that were agreed on
+  uint64_t chosen_offloads_ = 0;         // feature bits
   std::array<uint8_t, kFlows> flows_{};  // which pair sent last; 0: none, else pair + 1
 
   std::mutex lock_;  // the configuration space

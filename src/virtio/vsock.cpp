@@ -17,8 +17,8 @@
 namespace skerry::virtio {
 
 namespace {
-constexpr uint64_t VIRTIO_VSOCK_F_STREAM = bit(0);               // virtio 1.2, 5.10.3
-constexpr uint32_t VIRTIO_VSOCK_EVENT_TRANSPORT_RESET = 0;       // 5.10.6.6.1
+constexpr uint64_t VIRTIO_VSOCK_F_STREAM = bit(0);                       // virtio 1.2, 5.10.3
+constexpr uint32_t VIRTIO_VSOCK_EVENT_TRANSPORT_RESET = 0;               // 5.10.6.6.1
 enum QueueIndex : unsigned { kReceive = 0, kTransmit = 1, kEvent = 2 };  // 5.10.2
 
 constexpr uint16_t kQueueSize = 256, kEventQueueSize = 16;
@@ -44,7 +44,8 @@ std::optional<uint32_t> port_asked_for(std::string_view line) {
 
 Result<UniqueFd> listen_vsock(const std::string& path) {
   if (path.size() + kMaxSuffix >= sizeof(sockaddr_un::sun_path))
-    return error("vsock '{}': with a port behind it the path is longer than a socket's may be; use a shorter one", path);
+    return error("vsock '{}': with a port behind it the path is longer than a socket's may be; use a shorter one",
+                 path);
   return listen_unix(fmt::format("vsock '{}'", path), path, kBacklog);
 }
 
@@ -76,14 +77,17 @@ void Vsock::read_config(uint32_t offset, std::span<uint8_t> to) {
 }
 
 void Vsock::activate(uint64_t features, std::span<Queue> queues, Transport& transport) {
-  active_.begin(features, queues, transport);
+  if (active_.begin(features, queues, transport)) {
+    end_all();  // in this process they may be there still
+    reset_due_ = true;
+  }
   watch_listener();
+  send_event();
 }
 
 void Vsock::deactivate() {
   forget_listener();
   end_all();
-  resets_.clear();
   transmit_waits_ = reset_due_ = false;
   active_.end();
 }
@@ -98,19 +102,18 @@ void Vsock::quiesce(std::function<void()> at_rest) {
 }
 
 void Vsock::resume() {
-  const bool loaded = !active_.resume();
+  active_.resume();
   if (!active_.active()) return;
-  if (loaded) reset_due_ = true;
   for (const auto& [fd, caller] : callers_) watch_caller(fd);
   std::vector<VsockKey> keys;
   for (const auto& [key, connection] : connections_) keys.push_back(key);
   for (const VsockKey& key : keys) settle(key);
   watch_listener();
-  send_event();
-  work_later_.post();
+  work_later_.schedule();
 }
 
 void Vsock::describe(state::Fields& fields) {
+  active_.described();
   fields.field("reset_due", reset_due_);
   fields.field("next_host_port", next_host_port_, state::up_to(kHostPorts - 1));
 }
@@ -191,7 +194,8 @@ bool Vsock::make_room() {
 }
 
 Vsock::Connection& Vsock::add(VsockKey key, UniqueFd fd, bool established) {
-  return connections_.emplace(key, Connection{VsockStream(std::move(fd), established), std::nullopt, false}).first->second;
+  return connections_.emplace(key, Connection{VsockStream(std::move(fd), established), std::nullopt, false})
+      .first->second;
 }
 
 void Vsock::end(VsockKey key, bool tell_guest) {
@@ -208,6 +212,7 @@ void Vsock::end_all() {
   for (auto& [key, connection] : connections_) watch(key, connection, std::nullopt);
   connections_.clear();
   ready_.clear();
+  resets_.clear();
   for (const auto& [fd, caller] : callers_) loop_.remove(fd);
   callers_.clear();
 }
@@ -258,7 +263,7 @@ void Vsock::notified(unsigned index) {
 void Vsock::serve_transmit() {
   for (unsigned left = kPacketsAtOnce;; --left) {
     if (left == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     // A guest that takes no answers gets no more questions answered (5.10.6.1).
@@ -341,7 +346,7 @@ void Vsock::reset_sender(const VsockHeader& header) {
 void Vsock::serve_receive() {
   for (unsigned left = kPacketsAtOnce; !ready_.empty() || !resets_.empty(); --left) {
     if (left == 0) {
-      work_later_.post();
+      work_later_.schedule();
       break;
     }
     auto chain = active_.pop(kReceive);
@@ -358,7 +363,7 @@ void Vsock::serve_receive() {
       active_.queue(kReceive).unpop(*chain);
   }
   active_.interrupt(kReceive);
-  if (transmit_waits_ && resets_.size() < kMaxResets) work_later_.post();
+  if (transmit_waits_ && resets_.size() < kMaxResets) work_later_.schedule();
 }
 
 // Where a payload can go. False if there is no place for any: such a buffer would wait for ever.

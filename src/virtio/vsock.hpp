@@ -1,8 +1,8 @@
 // The socket device (virtio 1.2, 5.10): stream sockets between programs of the guest and of the host.
 //
-// The host's side is unix sockets, as with other VMMs. A host program connects to PATH, writes "CONNECT PORT\n" and reads
-// "OK HOSTPORT\n" when the guest has accepted. A program of the guest that connects to CID 2, port P, reaches the unix
-// socket PATH_P, which a host program listens on.
+// The host's side is unix sockets, as with other VMMs. A host program connects to PATH, writes "CONNECT PORT\n" and
+// reads "OK HOSTPORT\n" when the guest has accepted. A program of the guest that connects to CID 2, port P, reaches the
+// unix socket PATH_P, which a host program listens on.
 //
 // Connections do not outlive the process: after a restore the guest is told that they are gone (5.10.6.6.1).
 //
@@ -17,6 +17,7 @@
 
 #include "base/fd.hpp"
 #include "virtio/activation.hpp"
+#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/vsock_stream.hpp"
 
@@ -101,10 +102,10 @@ class Vsock final : public Device {
   bool listening_ = false;
 
   Activation active_;
-  LaterWork work_later_;
+  Deferred work_later_;
   std::map<VsockKey, Connection> connections_;
-  std::deque<VsockKey> ready_;  // connections that may have a packet for the guest
-  std::deque<Reset> resets_;    // what is no connection is to be told so
+  std::deque<VsockKey> ready_;   // connections that may have a packet for the guest
+  std::deque<Reset> resets_;     // what is no connection is to be told so
   bool transmit_waits_ = false;  // until resets_ is shorter
   std::map<int, Caller> callers_;
   std::vector<iovec> room_;  // of the packet that is being filled

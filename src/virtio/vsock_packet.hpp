@@ -29,7 +29,7 @@ constexpr uint16_t VIRTIO_VSOCK_TYPE_STREAM = 1;
 constexpr uint8_t VIRTIO_VSOCK_SHUTDOWN_F_RECEIVE = 1, VIRTIO_VSOCK_SHUTDOWN_F_SEND = 2;
 constexpr uint8_t kVsockShutdownBoth = VIRTIO_VSOCK_SHUTDOWN_F_RECEIVE | VIRTIO_VSOCK_SHUTDOWN_F_SEND;
 
-constexpr uint64_t kVsockHostCid = 2;     // 5.10.4
+constexpr uint64_t kVsockHostCid = 2;          // 5.10.4
 constexpr uint32_t kVsockBuffer = 256 * 1024;  // our buf_alloc: how much is kept for a host program that does not read
 
 }  // namespace skerry::virtio

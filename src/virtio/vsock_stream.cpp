@@ -149,7 +149,8 @@ std::optional<uint32_t> VsockStream::wanted_events() const {
 }
 
 bool VsockStream::has_packet() const {
-  return due_ != 0 || told_shutdown_ != host_shutdown_ || (readable_ && reads() && (credit() > 0 || !asked_for_credit_));
+  return due_ != 0 || told_shutdown_ != host_shutdown_ ||
+         (readable_ && reads() && (credit() > 0 || !asked_for_credit_));
 }
 
 bool VsockStream::next_packet(std::span<const iovec> room, VsockHeader& header) {

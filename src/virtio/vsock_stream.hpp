@@ -80,10 +80,10 @@ class VsockStream {
   bool asked_for_credit_ = false;
   uint8_t guest_shutdown_ = 0, host_shutdown_ = 0, told_shutdown_ = 0;  // VIRTIO_VSOCK_SHUTDOWN_F_*
 
-  uint32_t peer_buf_alloc_ = 0, peer_fwd_cnt_ = 0, sent_ = 0;               // guest's buffer
-  uint32_t received_ = 0, forwarded_ = 0, told_forwarded_ = 0;              // ours
-  std::vector<uint8_t> to_host_;  // at most kVsockBuffer
-  size_t written_ = 0;            // of to_host_
+  uint32_t peer_buf_alloc_ = 0, peer_fwd_cnt_ = 0, sent_ = 0;   // guest's buffer
+  uint32_t received_ = 0, forwarded_ = 0, told_forwarded_ = 0;  // ours
+  std::vector<uint8_t> to_host_;                                // at most kVsockBuffer
+  size_t written_ = 0;                                          // of to_host_
 };
 
 }  // namespace skerry::virtio

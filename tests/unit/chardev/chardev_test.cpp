@@ -67,6 +67,7 @@ struct Rig {
   std::string input;
   size_t room = ~size_t{0};
   unsigned writable = 0, breaks = 0, quits = 0;
+  std::vector<bool> connected;
 
   Result<void> open(std::string_view text) {
     auto spec = parse_chardev(text);
@@ -82,7 +83,8 @@ struct Rig {
                             room -= got.size();
                           },
                       .writable = [this] { ++writable; },
-                      .receive_break = [this] { ++breaks; }});
+                      .receive_break = [this] { ++breaks; },
+                      .connected = [this](bool is) { connected.push_back(is); }});
     return chardev->start(*loop);
   }
   void turn() {
@@ -497,6 +499,28 @@ TEST(Unix, ServesOneClientAfterTheOther) {
   EXPECT_LE(rig.busy_turns(), 2);
   rig.chardev.reset();
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(Unix, TellsOfThoseWhoComeAndGo) {
+  TemporaryFolder folder;
+  Rig rig;
+  ASSERT_TRUE(rig.open("unix:" + folder.path + "/console"));
+  rig.turn();
+  EXPECT_EQ(rig.connected, std::vector<bool>{false});
+  UniqueFd client = connect_to(folder.path + "/console");
+  rig.turn();
+  EXPECT_EQ(rig.connected, (std::vector<bool>{false, true}));
+  client.reset();
+  rig.turn();
+  EXPECT_EQ(rig.connected, (std::vector<bool>{false, true, false}));
+}
+
+TEST(File, SomebodyIsAlwaysThere) {
+  TemporaryFolder folder;
+  Rig rig;
+  ASSERT_TRUE(rig.open("file:" + folder.path + "/out"));
+  rig.turn();
+  EXPECT_EQ(rig.connected, std::vector<bool>{true});
 }
 
 TEST(Unix, KeepsTheLatestOutputForWhoComesLater) {

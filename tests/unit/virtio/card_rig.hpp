@@ -52,7 +52,6 @@ class LoadedDriver {
     queues_.assign(rings.size(), Queue(guest.memory));
     for (size_t i = 0; i < rings.size(); ++i) queues_[i].start(rings[i]->setup(), features);
     device.activate(features, queues_, transport);
-    device.resume();
   }
   void quiesce() {
     device_.quiesce([] {});
@@ -83,8 +82,8 @@ inline void note_used(test::Guest& guest, LoadedDriver& driver, const std::vecto
 // driver does, the device neither crashes nor hangs, and takes a reset. `also` happens in between.
 inline void expect_random_rings_are_survived(Device& device, Guest& guest, TurnedLoop& loop, std::mt19937_64& random,
                                              const std::function<void()>& also) {
-  uint64_t features = random() & (device.features() | feature::kRingPacked | feature::kRingEventIdx |
-                                  feature::kRingIndirectDesc);
+  uint64_t features =
+      random() & (device.features() | feature::kRingPacked | feature::kRingEventIdx | feature::kRingIndirectDesc);
   features |= feature::kVersion1;
   const Gpa top = guest.memory.ram_size();
   std::vector<std::unique_ptr<RingDriver>> rings;

@@ -41,7 +41,8 @@ struct RandomBackend final : net::Backend {
     if (random() % 4 == 0) card->backend_has_room();
     if (random() % 8 == 0) card->link_changed(random() % 2);
     Bytes frame(random() % 16 ? random() % 300 : random() % 70'000);
-    for (size_t i = 0; i < frame.size() && i < 64; ++i) frame[i] = static_cast<uint8_t>(random() % 2 ? random() % 4 : random());
+    for (size_t i = 0; i < frame.size() && i < 64; ++i)
+      frame[i] = static_cast<uint8_t>(random() % 2 ? random() % 4 : random());
     net::FrameHeader header{};
     if (card && random() % 4 == 0) header.flags = static_cast<uint8_t>(random());
     if (card) card->receive(header, frame);
@@ -55,7 +56,9 @@ struct RandomChardev final : chardev::Chardev {
   explicit RandomChardev(std::mt19937_64& dice) : random(dice) {}
   void connect(chardev::Frontend to) override { frontend = std::move(to); }
   Result<void> start(EventLoop&) override { return ok(); }
-  size_t write(std::span<const uint8_t> bytes) override { return random() % 2 ? bytes.size() : random() % (bytes.size() + 1); }
+  size_t write(std::span<const uint8_t> bytes) override {
+    return random() % 2 ? bytes.size() : random() % (bytes.size() + 1);
+  }
   void receive_ready() override {}
   void flush(int) override {}
   void act() {

@@ -216,8 +216,7 @@ TEST(Console, AfterARestoreTheGuestHearsWhoIsThere) {
 }
 
 struct StateRig : TurnedLoop {
-  StateRig()
-      : console("console0", *loop, guest.memory, &terminal, {{"a", &port}, {"b", nullptr}}), adapter(console) {}
+  StateRig() : console("console0", *loop, guest.memory, &terminal, {{"a", &port}, {"b", nullptr}}), adapter(console) {}
   ~StateRig() { console.deactivate(); }
   bus::Device& device() { return adapter; }
 

@@ -380,7 +380,11 @@ TEST(Vsock, AfterALoadTheGuestHearsThatItsConnectionsAreGone) {
   rig.driver.ring(kEvent).add({}, {event});
   rig.driver.notify(kEvent);
   EXPECT_FALSE(rig.driver.ring(kEvent).take()) << "it only stood still";
-  rig.vsock.resume();  // as after describe() has loaded a state
+  UniqueFd client;
+  rig.connected(client);
+  rig.vsock.quiesce([] {});
+  rig.driver.activate();  // as after describe() has loaded a state
+  EXPECT_TRUE(at_end(client.get()));
   const auto used = rig.driver.ring(kEvent).take();
   ASSERT_TRUE(used);
   EXPECT_EQ(used->written, 4u);
