@@ -1,10 +1,11 @@
 // One thread's loop over file descriptors, timers and posted work (epoll, timerfd, eventfd).
 //
-// run() is called by the owning thread. add/remove, post and Timer may be used from any thread; callbacks run on the loop's
-// thread, one at a time. After remove() returns on the loop's thread no further callback of that descriptor runs.
+// run() is called by the owning thread. add/remove, post and Timer may be used from any thread; callbacks run on the
+// loop's thread, one at a time. After remove() returns on the loop's thread no further callback of that descriptor runs.
 //
-// The loop goes in turns: it waits until something is ready, handles it, runs what was posted, then what asked for the end
-// of the turn. Who batches (submissions to the kernel, interrupts to a guest) collects during a turn and acts at its end.
+// The loop goes in turns: it waits until something is ready, handles it, runs what was posted, then what asked for the
+// end of the turn. Who batches (submissions to the kernel, interrupts to a guest) collects during a turn and acts at its
+// end.
 #pragma once
 
 #include <sys/epoll.h>
@@ -46,8 +47,8 @@ class EventLoop {
 
   void run();   // until quit()
   void quit();
-  // One turn, waiting at most `timeout_ms` (-1: without limit). A callback may call it, to wait for something that other
-  // callbacks bring.
+  // One turn, waiting at most `timeout_ms` (-1: without limit). A callback may call it, to wait for something that
+  // other callbacks bring.
   void poll(int timeout_ms);
 
   VmClock& clock() { return clock_; }

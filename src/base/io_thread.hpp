@@ -31,8 +31,8 @@ class IoThread {
   const std::string& name() const { return name_; }
   bool is_current() const { return thread_.get_id() == std::this_thread::get_id(); }
 
-  // Runs `work` on the thread and returns when it has ended. On the thread itself, and while there is none (before start()
-  // and after stop()), directly. No lock may be held that callbacks on the thread take.
+  // Runs `work` on the thread and returns when it has ended. On the thread itself, and while there is none (before
+  // start() and after stop()), directly. No lock may be held that callbacks on the thread take.
   void call(const std::function<void()>& work);
 
  private:

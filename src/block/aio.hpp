@@ -1,8 +1,9 @@
 // Input and output on files, as coroutines of one event loop.
 //
-// Each call ends when all of it is done, or with an errno: what the kernel does in part is continued, what it interrupts is
-// asked again. Requests under way at the same time end in any order. Aio is made, given its files and started on any
-// thread before the loop runs; the rest is called on the loop's thread. It is destroyed when nothing is under way.
+// Each call ends when all of it is done, or with an errno: what the kernel does in part is continued, what it
+// interrupts is asked again. Requests under way at the same time end in any order. Aio is made, given its files and
+// started on any thread before the loop runs; the rest is called on the loop's thread. It is destroyed when nothing is
+// under way.
 #pragma once
 
 #include <array>
@@ -29,8 +30,8 @@ class Aio {
   static Result<std::unique_ptr<Aio>> create(EventLoop& loop, AioOptions options = {});
   ~Aio();
 
-  // Starts the threads there are to be: after rights are dropped, because threads keep those of their maker, and before the
-  // system call filter, which allows no new ones. Nothing that waits for a thread ends before.
+  // Starts the threads there are to be: after rights are dropped, because threads keep those of their maker, and before
+  // the system call filter, which allows no new ones. Nothing that waits for a thread ends before.
   void start();
   const char* driver() const { return main_->name(); }  // "io_uring" or "threads"
   EventLoop& loop() { return loop_; }
@@ -49,9 +50,9 @@ class Aio {
   Task<Errno> read(unsigned file, uint64_t offset, std::span<const iovec> to);
   // `durable`: survives a crash of the host when the task has ended.
   Task<Errno> write(unsigned file, uint64_t offset, std::span<const iovec> from, bool durable);
-  Task<Errno> sync(unsigned file);  // fdatasync(2)
+  Task<Errno> sync(unsigned file);                                                  // fdatasync(2)
   Task<Errno> allocate(unsigned file, int mode, uint64_t offset, uint64_t length);  // fallocate(2)
-  Task<Errno> discard(unsigned file, uint64_t offset, uint64_t length);  // BLKDISCARD, of a block device
+  Task<Errno> discard(unsigned file, uint64_t offset, uint64_t length);             // BLKDISCARD, of a block device
 
  private:
   class Once;

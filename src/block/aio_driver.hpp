@@ -1,4 +1,5 @@
-// How the kernel is asked for input and output: through io_uring, or by threads that wait in its calls. Known to Aio only.
+// How the kernel is asked for input and output: through io_uring, or by threads that wait in its calls. Known to Aio
+// only.
 //
 // Everything but create and start() on the thread of the event loop.
 #pragma once

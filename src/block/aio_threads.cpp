@@ -33,11 +33,14 @@ ssize_t execute(const AioRequest& request) {
   const auto offset = static_cast<off_t>(request.offset), length = static_cast<off_t>(request.length);
   const int count = static_cast<int>(request.count);
   switch (request.op) {
-    case AioRequest::Op::kRead: return ::preadv2(request.fd, request.buffers, count, offset, 0);
+    case AioRequest::Op::kRead:
+      return ::preadv2(request.fd, request.buffers, count, offset, 0);
     case AioRequest::Op::kWrite:
       return ::pwritev2(request.fd, request.buffers, count, offset, request.durable ? RWF_DSYNC : 0);
-    case AioRequest::Op::kSync: return ::fdatasync(request.fd);
-    case AioRequest::Op::kAllocate: return ::fallocate(request.fd, request.mode, offset, length);
+    case AioRequest::Op::kSync:
+      return ::fdatasync(request.fd);
+    case AioRequest::Op::kAllocate:
+      return ::fallocate(request.fd, request.mode, offset, length);
     case AioRequest::Op::kDiscard: {
       uint64_t range[2] = {request.offset, request.length};
       return ::ioctl(request.fd, BLKDISCARD, range);

@@ -65,7 +65,8 @@ Result<void> UringDriver::open(unsigned workers) {
     if (made != -EINVAL || flags == 0) return errno_error(-made, "cannot set up io_uring");
   }
   const unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
-  if ((ring_.features & needed) != needed) return error("io_uring of this kernel is too old; Linux 5.10 has what is needed");
+  if ((ring_.features & needed) != needed)
+    return error("io_uring of this kernel is too old; Linux 5.10 has what is needed");
   // Bounded work (files) and unbounded work (sockets), of which there is none.
   std::array<unsigned, 2> most{workers, 1};
   (void)::io_uring_register_iowq_max_workers(&ring_, most.data());  // Linux 5.15
@@ -103,7 +104,8 @@ Result<void> UringDriver::restrict_and_enable() {
   const auto call = [&](unsigned operation, void* argument, unsigned count) {
     return ::io_uring_register(static_cast<unsigned>(ring_.ring_fd), operation, argument, count);
   };
-  if (const int result = call(IORING_REGISTER_RESTRICTIONS, rules.data(), static_cast<unsigned>(rules.size())); result < 0)
+  if (const int result = call(IORING_REGISTER_RESTRICTIONS, rules.data(), static_cast<unsigned>(rules.size()));
+      result < 0)
     return errno_error(-result, "cannot restrict io_uring");
   if (const int result = call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0); result < 0)
     return errno_error(-result, "cannot enable io_uring");
@@ -126,11 +128,16 @@ bool UringDriver::prepare(const AioRequest& request) {
   if (!sqe) return false;
   const int file = static_cast<int>(request.file);
   switch (request.op) {
-    case AioRequest::Op::kRead: ::io_uring_prep_readv(sqe, file, request.buffers, request.count, request.offset); break;
-    case AioRequest::Op::kWrite:
-      ::io_uring_prep_writev2(sqe, file, request.buffers, request.count, request.offset, request.durable ? RWF_DSYNC : 0);
+    case AioRequest::Op::kRead:
+      ::io_uring_prep_readv(sqe, file, request.buffers, request.count, request.offset);
       break;
-    case AioRequest::Op::kSync: ::io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC); break;
+    case AioRequest::Op::kWrite:
+      ::io_uring_prep_writev2(sqe, file, request.buffers, request.count, request.offset,
+                              request.durable ? RWF_DSYNC : 0);
+      break;
+    case AioRequest::Op::kSync:
+      ::io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
+      break;
     case AioRequest::Op::kAllocate:
     case AioRequest::Op::kDiscard:  // comes here never: it has no operation of its own
       ::io_uring_prep_fallocate(sqe, file, request.mode, static_cast<off_t>(request.offset),

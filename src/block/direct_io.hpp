@@ -1,8 +1,8 @@
 // Requests of any alignment on a file that is open with O_DIRECT, open(2).
 //
-// What is aligned goes to the kernel as it is. The rest goes through buffers of our own; a write of a part of a block reads
-// the block, changes it and writes it back, and no overlapping write is under way meanwhile. The file's size is a multiple
-// of the alignment. Thread of the event loop.
+// What is aligned goes to the kernel as it is. The rest goes through buffers of our own; a write of a part of a block
+// reads the block, changes it and writes it back, and no overlapping write is under way meanwhile. The file's size is a
+// multiple of the alignment. Thread of the event loop.
 #pragma once
 
 #include "block/aio.hpp"
@@ -13,7 +13,7 @@ namespace skerry::block {
 
 class DirectIo {
  public:
-  struct Alignment {  // powers of two
+  struct Alignment {         // powers of two
     uint32_t request = 512;  // of offsets and lengths
     uint32_t memory = 512;
   };

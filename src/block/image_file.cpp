@@ -35,10 +35,14 @@ Result<UniqueFd> open_file(const std::string& path, bool read_only) {
 Result<void> check_type(const struct stat& about) {
   switch (about.st_mode & S_IFMT) {
     case S_IFREG:
-    case S_IFBLK: return ok();
-    case S_IFDIR: return error("is a folder; give the image file in it");
-    case S_IFCHR: return error("is a character device; an image is a file or a block device");
-    default: return error("is a pipe or a socket; an image is a file or a block device");
+    case S_IFBLK:
+      return ok();
+    case S_IFDIR:
+      return error("is a folder; give the image file in it");
+    case S_IFCHR:
+      return error("is a character device; an image is a file or a block device");
+    default:
+      return error("is a pipe or a socket; an image is a file or a block device");
   }
 }
 
@@ -49,9 +53,10 @@ Result<uint64_t> size_of(int fd, const struct stat& about) {
   if (size == 0 && S_ISBLK(about.st_mode)) return error("the device has no size; is there a medium in the drive?");
   if (size == 0) return error("is empty; give it a size first: truncate -s 10G FILE");
   if (size % kSector != 0)
-    return error("is {} bytes long, which is not a multiple of {}: it is no disk image, or not all of it; if it is, round it "
-                 "up: truncate -s %{} FILE",
-                 size, kSector, kSector);
+    return error(
+        "is {} bytes long, which is not a multiple of {}: it is no disk image, or not all of it; if it is, round it "
+        "up: truncate -s %{} FILE",
+        size, kSector, kSector);
   return size;
 }
 
@@ -67,9 +72,10 @@ void warn_of_other_format(int fd, const std::string& path) {
   const std::string_view text(start.data(), start.size());
   for (const Magic& magic : kOtherFormats)
     if (text.starts_with(magic.bytes))
-      log::warn("disk '{}': begins as a {} image does, but is used as a raw one; to convert it: qemu-img convert -O raw '{}' "
-                "NEW",
-                path, magic.format, path);
+      log::warn(
+          "disk '{}': begins as a {} image does, but is used as a raw one; to convert it: qemu-img convert -O raw '{}' "
+          "NEW",
+          path, magic.format, path);
 }
 
 Result<void> set_flags(int fd, bool direct) {
@@ -90,13 +96,14 @@ DirectIo::Alignment try_alignments(int fd) {
 }
 
 Result<DirectIo::Alignment> learn_alignment(int fd) {
-  struct statx about{};
+  struct statx about {};
   const int result = ::statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &about);  // Linux 6.1
   if (result != 0 || !(about.stx_mask & STATX_DIOALIGN)) return try_alignments(fd);
   const DirectIo::Alignment told{std::max(about.stx_dio_offset_align, kSector), std::max(about.stx_dio_mem_align, 1U)};
   const bool usable = about.stx_dio_offset_align != 0 && std::has_single_bit(told.request) &&
                       std::has_single_bit(told.memory) && std::max(told.request, told.memory) <= kMostAlignment;
-  if (!usable) return error("its file system has no O_DIRECT for it; use cache=writeback instead of none or directsync");
+  if (!usable)
+    return error("its file system has no O_DIRECT for it; use cache=writeback instead of none or directsync");
   return told;
 }
 
@@ -105,9 +112,10 @@ Result<void> make_direct(ImageFile& image) {
   if (!alignment) return std::move(alignment).error();
   image.alignment = *alignment;
   if (image.size % alignment->request == 0) return ok();
-  return error("is {} bytes long, which is not a multiple of {}, as cache=none and cache=directsync need it here; use "
-               "cache=writeback",
-               image.size, alignment->request);
+  return error(
+      "is {} bytes long, which is not a multiple of {}, as cache=none and cache=directsync need it here; use "
+      "cache=writeback",
+      image.size, alignment->request);
 }
 
 }  // namespace
@@ -128,7 +136,8 @@ Result<ImageFile> open_image(const std::string& path, bool read_only, bool direc
 
   ImageFile image{.fd = std::move(*fd), .lock = std::move(*lock), .size = *size, .device = S_ISBLK(about.st_mode)};
   int block = 0;
-  if (image.device && ::ioctl(image.fd.get(), BLKSSZGET, &block) == 0 && std::has_single_bit(static_cast<unsigned>(block)))
+  if (image.device && ::ioctl(image.fd.get(), BLKSSZGET, &block) == 0 &&
+      std::has_single_bit(static_cast<unsigned>(block)))
     image.logical_block = static_cast<uint32_t>(block);
   if (std::has_single_bit(static_cast<uint64_t>(about.st_blksize)))
     image.optimal_io = static_cast<uint32_t>(std::clamp<int64_t>(about.st_blksize, kSector, 1 << 20));

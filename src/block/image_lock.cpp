@@ -26,7 +26,7 @@ constexpr off_t BLK_PERM_CONSISTENT_READ = 0, BLK_PERM_WRITE = 1, BLK_PERM_RESIZ
 constexpr off_t kOwnerByte = 300;
 
 struct flock one_byte(short type, off_t at) {
-  struct flock lock{};
+  struct flock lock {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = at;
@@ -128,9 +128,10 @@ Error taken_by_somebody(int fd, bool writes) {
     return error("is in use by this VM already; two disks of one VM may only share an image if both are read-only");
   const std::string who = owner ? fmt::format("process {} ({})", *owner, name_of(*owner)) : "another process";
   if (writes) return error("is in use by {}; end that first, or open the disk read-only in both", who);
-  return error("is being written by {}, so what is read would not fit together; end that first, or open the disk "
-               "read-only there too",
-               who);
+  return error(
+      "is being written by {}, so what is read would not fit together; end that first, or open the disk "
+      "read-only there too",
+      who);
 }
 
 }  // namespace
@@ -139,7 +140,8 @@ Result<ImageLock> ImageLock::take(int fd, bool writes) {
   UniqueFd own(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!own) return errno_error(errno, "cannot be opened a second time, for its lock");
   switch (take_bytes(own.get(), writes)) {
-    case Outcome::kTaken: return taken_by_somebody(own.get(), writes);
+    case Outcome::kTaken:
+      return taken_by_somebody(own.get(), writes);
     case Outcome::kNoLocks:
       log::warn("the file system of a disk's image has no locks ({}); see to it that nobody else uses the image",
                 errno_error(errno, "fcntl").message());

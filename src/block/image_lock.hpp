@@ -1,8 +1,8 @@
 // A lock that keeps an image from being used twice: by two VMs of ours, or by one and a program of QEMU's.
 //
-// Locks on single bytes of the file (open file description locks, fcntl(2)), where QEMU has its own (block/file-posix.c):
-// from RAW_LOCK_PERM_BASE on those of what a user does, from RAW_LOCK_SHARED_BASE on those of what it does not let others
-// do. One that writes wants to be alone; several that read may share.
+// Locks on single bytes of the file (open file description locks, fcntl(2)), where QEMU has its own
+// (block/file-posix.c): from RAW_LOCK_PERM_BASE on those of what a user does, from RAW_LOCK_SHARED_BASE on those of
+// what it does not let others do. One that writes wants to be alone; several that read may share.
 #pragma once
 
 #include "base/fd.hpp"
@@ -12,8 +12,8 @@ namespace skerry::block {
 
 class ImageLock {
  public:
-  // Of the open file `fd`. The error says who has it, as far as that can be found out, and does not name the file. On file
-  // systems without locks there is a warning and no lock. Needs /proc; before the sandbox closes.
+  // Of the open file `fd`. The error says who has it, as far as that can be found out, and does not name the file. On
+  // file systems without locks there is a warning and no lock. Needs /proc; before the sandbox closes.
   static Result<ImageLock> take(int fd, bool writes);
 
  private:

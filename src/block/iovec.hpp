@@ -17,7 +17,8 @@ inline uint64_t length_of(std::span<const iovec> buffers) {
   return length;
 }
 
-// Calls `each` with the pieces of memory that hold [offset, offset + length) of the buffers, in order. The range lies inside.
+// Calls `each` with the pieces of memory that hold [offset, offset + length) of the buffers, in order. The range lies
+// inside.
 template <typename Each>
 void for_each_piece(std::span<const iovec> buffers, uint64_t offset, uint64_t length, Each each) {
   for (const iovec& buffer : buffers) {
@@ -35,8 +36,9 @@ void for_each_piece(std::span<const iovec> buffers, uint64_t offset, uint64_t le
 
 inline std::vector<iovec> slice(std::span<const iovec> buffers, uint64_t offset, uint64_t length) {
   std::vector<iovec> pieces;
-  for_each_piece(buffers, offset, length,
-                 [&](std::span<uint8_t> piece) { pieces.push_back({piece.data(), piece.size()}); });
+  for_each_piece(buffers, offset, length, [&](std::span<uint8_t> piece) {
+    pieces.push_back({piece.data(), piece.size()});
+  });
   return pieces;
 }
 

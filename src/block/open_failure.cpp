@@ -54,8 +54,9 @@ std::optional<Error> closed_folder(const std::string& path) {
   for (const std::string& folder : folders_of(path)) {
     struct stat about;
     if (may(folder, X_OK) || ::stat(folder.c_str(), &about) != 0) continue;
-    return error("user {} may not enter the folder '{}' ({}); move the image elsewhere, or let others in: chmod o+x '{}'",
-                 user_name(::geteuid()), folder, rights_of(about), folder);
+    return error(
+        "user {} may not enter the folder '{}' ({}); move the image elsewhere, or let others in: chmod o+x '{}'",
+        user_name(::geteuid()), folder, rights_of(about), folder);
   }
   return {};
 }
@@ -86,19 +87,30 @@ Error not_found(const std::string& path) {
 
 Error open_failure(const std::string& path, bool writes, int number) {
   switch (number) {
-    case ENOENT: return not_found(path);
-    case EACCES: return not_permitted(path, writes);
-    case EISDIR: return error("is a folder; give the image file in it");
-    case ENOTDIR: return error("not found: something in its path is a file, not a folder");
-    case EROFS: return error("is read-only, as its file system is; use readonly=on");
+    case ENOENT:
+      return not_found(path);
+    case EACCES:
+      return not_permitted(path, writes);
+    case EISDIR:
+      return error("is a folder; give the image file in it");
+    case ENOTDIR:
+      return error("not found: something in its path is a file, not a folder");
+    case EROFS:
+      return error("is read-only, as its file system is; use readonly=on");
     case EPERM:
-      return error("is read-only: its file system says that it may not be changed (lsattr shows whether it is immutable or "
-                   "append-only); use readonly=on");
-    case ETXTBSY: return error("is read-only: the host uses it as a program or as swap space; use readonly=on");
-    case EBUSY: return error("is in use by the host (mounted, swap, or part of a RAID or LVM; see lsblk); unmount it first");
-    case ENXIO: return error("there is no device behind this node, or nobody at the other end of it");
-    case ENOMEDIUM: return error("there is no medium in the drive");
-    default: return errno_error(number, "cannot be opened");
+      return error(
+          "is read-only: its file system says that it may not be changed (lsattr shows whether it is immutable or "
+          "append-only); use readonly=on");
+    case ETXTBSY:
+      return error("is read-only: the host uses it as a program or as swap space; use readonly=on");
+    case EBUSY:
+      return error("is in use by the host (mounted, swap, or part of a RAID or LVM; see lsblk); unmount it first");
+    case ENXIO:
+      return error("there is no device behind this node, or nobody at the other end of it");
+    case ENOMEDIUM:
+      return error("there is no medium in the drive");
+    default:
+      return errno_error(number, "cannot be opened");
   }
 }
 

@@ -1,5 +1,5 @@
-// Order among writes that overlap, where a write has to read and write more than it was given (O_DIRECT and a block that
-// is written in part). One thread; takes no system call, and next to nothing while there are only whole blocks.
+// Order among writes that overlap, where a write has to read and write more than it was given (O_DIRECT and a block
+// that is written in part). One thread; takes no system call, and next to nothing while there are only whole blocks.
 #pragma once
 
 #include <coroutine>
@@ -35,8 +35,8 @@ class RangeLock {
     Place place_;
   };
 
-  // Awaitable that gives a Guard of [begin, end): in the order of arrival, beside others that do not overlap it, and beside
-  // those that do if neither is exclusive.
+  // Awaitable that gives a Guard of [begin, end): in the order of arrival, beside others that do not overlap it, and
+  // beside those that do if neither is exclusive.
   class Acquire {
    public:
     Acquire(RangeLock& lock, Place place) : lock_(lock), place_(place) {}

@@ -81,15 +81,15 @@ Task<Errno> RawFile::store(uint64_t offset, std::span<const iovec> from, bool du
   return direct_ ? direct_->write(offset, from, durable) : aio_.write(file_, offset, from, durable);
 }
 
-// When the kernel could not write what the page cache has, it says so once and forgets: a flush after that would succeed
-// although data is lost. So a disk that could not be flushed once never can again.
+// When the kernel could not write what the page cache has, it says so once and forgets: a flush after that would
+// succeed although data is lost. So a disk that could not be flushed once never can again.
 Task<Errno> RawFile::flush() {
   if (options_.read_only || options_.cache == Cache::kUnsafe) co_return 0;
   if (flush_failure_) co_return flush_failure_;
   const Errno failure = co_await aio_.sync(file_);
   if (failure && !flush_failure_) {
-    log::failure("disk '{}': {}; what was written since the last flush may be lost, and no flush will succeed any more", path_,
-                 errno_error(failure, "cannot write to the host's disk").message());
+    log::failure("disk '{}': {}; what was written since the last flush may be lost, and no flush will succeed any more",
+                 path_, errno_error(failure, "cannot write to the host's disk").message());
     flush_failure_ = failure;
   }
   co_return failure;

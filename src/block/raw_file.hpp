@@ -32,8 +32,8 @@ struct RawFileOptions {
 
 class RawFile final : public Node {
  public:
-  // Opens and locks the image and registers it with `aio`. Before the sandbox closes; needs no rights later. The error names
-  // the disk, and says why and what to do.
+  // Opens and locks the image and registers it with `aio`. Before the sandbox closes; needs no rights later. The error
+  // names the disk, and says why and what to do.
   static Result<std::unique_ptr<RawFile>> open(Aio& aio, const std::string& path, RawFileOptions options);
   ~RawFile() override;
 

@@ -1,9 +1,9 @@
 #include "block/aio.hpp"
 
 #include <gmock/gmock.h>
-#include <linux/falloc.h>
 #include <liburing.h>
 #include <limits.h>
+#include <linux/falloc.h>
 #include <sys/eventfd.h>
 
 #include <filesystem>

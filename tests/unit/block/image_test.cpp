@@ -93,7 +93,8 @@ TEST_F(Image, ThatIsClosedToUsIsRefusedWithTheReason) {
   ASSERT_EQ(::chmod(file_.path().c_str(), 0000), 0);
   {
     const OrdinaryUser user;
-    EXPECT_THAT(failure(file_.path(), {.read_only = true}), AllOf(HasSubstr("may not read it"), HasSubstr("mode 0000")));
+    EXPECT_THAT(failure(file_.path(), {.read_only = true}),
+                AllOf(HasSubstr("may not read it"), HasSubstr("mode 0000")));
   }
   ::chmod(folder.c_str(), 0700);
   std::filesystem::remove_all(folder);

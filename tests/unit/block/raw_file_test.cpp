@@ -17,8 +17,8 @@ using testing::HasSubstr;
 constexpr uint64_t kSize = 1 * MiB;
 constexpr unsigned kRounds = 40, kRequestsPerRound = 8;
 
-// Requests against a disk and against a copy of it in memory. Those of one round run at the same time, next to each other,
-// in pieces of any size: neighbours share blocks and pages.
+// Requests against a disk and against a copy of it in memory. Those of one round run at the same time, next to each
+// other, in pieces of any size: neighbours share blocks and pages.
 class Model {
  public:
   Model(EventLoop& loop, Node& node, unsigned seed) : loop_(loop), node_(node), random_(seed), bytes_(node.size()) {}
@@ -71,7 +71,8 @@ class Model {
     if (pick(0, 2) == 0) start = memory.data() + pick(0, 4095);
     start = std::min(start, memory.data() + memory.size() - length);
     for (uint8_t* end = start + length; start != end; start += buffers.back().iov_len)
-      buffers.push_back({start, std::min<uint64_t>(static_cast<uint64_t>(end - start), pick(0, 1) ? length : pick(1, 4096))});
+      buffers.push_back(
+          {start, std::min<uint64_t>(static_cast<uint64_t>(end - start), pick(0, 1) ? length : pick(1, 4096))});
   }
 
   Task<Errno> start(unsigned what, uint64_t offset, uint64_t length, const std::vector<iovec>& buffers) {
@@ -187,7 +188,8 @@ TEST_P(RawFileOfEachKind, ABlockDeviceDoesTheSame) {
 std::vector<Way> all_ways() {
   std::vector<Way> ways;
   for (const auto driver : {AioOptions::Driver::kUring, AioOptions::Driver::kThreads})
-    for (unsigned cache = 0; cache < std::size(kCacheNames); ++cache) ways.push_back({driver, static_cast<Cache>(cache)});
+    for (unsigned cache = 0; cache < std::size(kCacheNames); ++cache)
+      ways.push_back({driver, static_cast<Cache>(cache)});
   return ways;
 }
 INSTANTIATE_TEST_SUITE_P(Kinds, RawFileOfEachKind, testing::ValuesIn(all_ways()), [](const auto& about) {

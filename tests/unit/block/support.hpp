@@ -1,8 +1,8 @@
 // What the tests of this floor share: files, tasks run to their end, and faults.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,10 +19,10 @@ namespace skerry::block {
 
 // What the threads' system calls do wrong; the program's own preadv2() and others are in faults.cpp.
 namespace faults {
-inline std::atomic<uint64_t> most_bytes{0};     // of a transfer; 0: no limit
-inline std::atomic<int> interruptions{0};       // so many calls end with EINTR first
-inline std::atomic<int> sync_error{0};          // of fdatasync
-inline std::atomic<int> allocate_error{0};      // of fallocate
+inline std::atomic<uint64_t> most_bytes{0};      // of a transfer; 0: no limit
+inline std::atomic<int> interruptions{0};        // so many calls end with EINTR first
+inline std::atomic<int> sync_error{0};           // of fdatasync
+inline std::atomic<int> allocate_error{0};       // of fallocate
 inline std::atomic<unsigned> durable_writes{0};  // counts RWF_DSYNC
 inline std::atomic<unsigned> syncs{0};
 void none();
