@@ -43,9 +43,7 @@ Result<void> open_disks(const config::VmConfig& config, Backends& backends) {
     backends.disks.push_back({std::move(*node), disk.serial});
   }
   if (!config.cloud_init) return ok();
-  auto seed = make_nocloud_seed(*config.cloud_init);
-  if (!seed) return std::move(seed).error();
-  backends.disks.push_back({std::make_unique<block::MemoryImage>(std::move(*seed)), "cidata"});
+  backends.disks.push_back({std::make_unique<block::MemoryImage>(make_nocloud_seed(*config.cloud_init)), "cidata"});
   return ok();
 }
 

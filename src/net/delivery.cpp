@@ -6,11 +6,11 @@ namespace skerry::net {
 
 bool Delivery::takes(const FrameHeader& header) const {
   if (!offloads_.checksum) return false;
-  switch (header.gso_type & ~FrameHeader::kGsoEcn) {
+  switch (header.gso_type) {
     case FrameHeader::kGsoTcpv4: return offloads_.tso4;
     case FrameHeader::kGsoTcpv6: return offloads_.tso6;
     case FrameHeader::kGsoUdp: return offloads_.ufo;  // no backend makes these
-    default: return false;
+    default: return false;  // kGsoEcn is not among the offloads
   }
 }
 

@@ -159,9 +159,7 @@ Result<Offloads> set_up_header(int fd, const std::string& name) {
   int size = sizeof(FrameHeader);
   if (::ioctl(fd, TUNSETVNETHDRSZ, &size) != 0)
     return errno_error(errno, fmt::format("tap '{}': cannot set the size of its frames' headers", name));
-  if (::ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) != 0 &&
-      ::ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) != 0)
-    return Offloads{};
+  if (::ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) != 0) return Offloads{};
   return Offloads{.checksum = true, .tso4 = true, .tso6 = true, .ufo = false};
 }
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr unsigned kFramesAtOnce = 256;  // of the guest, before the host's sockets are looked at
 constexpr size_t kFirstSocket = 2;       // in the list for poll(): after our own
+constexpr uint32_t kIdleMs = 1000;       // how long libslirp waits when it waits for nothing
 constexpr size_t kMtu = 65521;           // the most libslirp takes: frames of the guest come unsegmented
 
 int64_t now_ns() {
@@ -138,7 +139,7 @@ Result<bool> Gateway::turn(int control) {
 }
 
 int Gateway::wait_ms(uint32_t wanted) const {
-  int64_t wait = wanted == UINT32_MAX ? INT64_MAX : wanted;
+  int64_t wait = wanted >= kIdleMs ? INT64_MAX : wanted;
   const int64_t now = now_ns() / 1'000'000;
   for (const Timer& timer : timers_)
     if (timer.due_ms >= 0) wait = std::min(wait, std::max<int64_t>(timer.due_ms - now, 0));

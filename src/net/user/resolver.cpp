@@ -45,7 +45,6 @@ void copy_file(const std::string& path, int copy) {
 
 // The process: sleeps until something changes in the folders.
 [[noreturn]] void follow(const std::string& path, int copy, int inotify) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::prctl(PR_SET_NAME, "skerry-resolv");
   if (!drop_rights() || !confine_resolver()) ::_exit(1);
   for (;;) {
@@ -70,11 +69,12 @@ Result<UniqueFd> follow_resolv_conf(const std::string& path) {
   const pid_t parent = ::getpid(), child = ::fork();
   if (child < 0) return errno_error(errno, "cannot start a process that follows /etc/resolv.conf");
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(0);  // it died before the line above
     // Whoever waits for skerry-net's sockets to close must not wait for this process.
     ::dup2(copy.get(), 3);
     ::dup2(inotify.get(), 4);
     ::close_range(5, ~0u, 0);
-    if (::getppid() != parent) ::_exit(0);
     follow(path, 3, 4);
   }
   return copy;
