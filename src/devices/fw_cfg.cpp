@@ -118,13 +118,15 @@ Result<void> FwCfg::replace_file(std::string_view name, std::vector<uint8_t> con
   std::lock_guard guard(lock_);
   Item* item = find_file(name);
   if (!item || item->writable || item->content.size() != content.size())
-    return error("fw-cfg: the file '{}' cannot be replaced: it is not there, has another size, or is the guest's", name);
+    return error("fw-cfg: the file '{}' cannot be replaced: it is not there, has another size, or is the guest's",
+                 name);
   item->content = std::move(content);
   return ok();
 }
 
 FwCfg::Item* FwCfg::find_file(std::string_view name) {
-  const auto found = std::find_if(items_.begin(), items_.end(), [&](const auto& item) { return item.second.file == name; });
+  const auto found =
+      std::find_if(items_.begin(), items_.end(), [&](const auto& item) { return item.second.file == name; });
   return found == items_.end() ? nullptr : &found->second;
 }
 
@@ -262,7 +264,8 @@ bool FwCfg::read(uint64_t address, uint32_t length) {
 
 bool FwCfg::write(uint64_t address, uint32_t length) {
   Item* item = selected();
-  if (!item || !item->writable || offset_ > item->content.size() || length > item->content.size() - offset_) return false;
+  if (!item || !item->writable || offset_ > item->content.size() || length > item->content.size() - offset_)
+    return false;
   const auto to = std::span(item->content).subspan(offset_, length);
   if (length > 0 && !memory_.read(address, std::as_writable_bytes(to))) return false;
   offset_ += length;

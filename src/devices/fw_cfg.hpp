@@ -1,8 +1,8 @@
 // QEMU's firmware configuration device: what the board tells its firmware, as items by number and files by name.
 // QEMU, docs/specs/fw_cfg.
 //
-// Items and files are added while the board is made. The guest reads them through the data port or by DMA; those that are
-// writable it may write, by DMA alone, and never beyond their size.
+// Items and files are added while the board is made. The guest reads them through the data port or by DMA; those that
+// are writable it may write, by DMA alone, and never beyond their size.
 #pragma once
 
 #include <array>
@@ -96,9 +96,9 @@ class FwCfg final : public bus::Device {
   std::map<uint16_t, Item> items_;
   uint16_t next_file_ = FW_CFG_FILE_FIRST;
   uint16_t selector_ = 0;
-  uint32_t offset_ = 0;       // in the selected item
-  uint32_t dma_high_ = 0;     // the upper half of the DMA address register
-  Item* written_ = nullptr;   // by the operation under way
+  uint32_t offset_ = 0;      // in the selected item
+  uint32_t dma_high_ = 0;    // the upper half of the DMA address register
+  Item* written_ = nullptr;  // by the operation under way
   IoWindow selector_window_, dma_window_;
 };
 

@@ -18,7 +18,8 @@ Result<VmGenId::Guid> VmGenId::random_guid() {
   ssize_t got;
   do got = ::getrandom(guid.data(), guid.size(), 0);  // up to 256 bytes come whole
   while (got < 0 && errno == EINTR);
-  if (got != static_cast<ssize_t>(guid.size())) return errno_error(errno, "VM generation ID: the host gives no random numbers");
+  if (got != static_cast<ssize_t>(guid.size()))
+    return errno_error(errno, "VM generation ID: the host gives no random numbers");
   guid[7] = static_cast<uint8_t>((guid[7] & 0x0f) | 0x40);  // RFC 4122, 4.4: version 4, in little-endian fields
   guid[8] = static_cast<uint8_t>((guid[8] & 0x3f) | 0x80);
   return guid;
@@ -52,7 +53,8 @@ void VmGenId::renew(const Guid& guid) {
     guid_ = guid;
     if (address_ == 0) return;
     if (!memory_.write(address_, std::as_bytes(std::span(guid_)))) {
-      log::debug(log::Category::kDevice, "vmgenid: the guest keeps its generation ID at {:#x}, which is no RAM", address_);
+      log::debug(log::Category::kDevice, "vmgenid: the guest keeps its generation ID at {:#x}, which is no RAM",
+                 address_);
       return;
     }
   }

@@ -1,6 +1,6 @@
-// The VM generation ID: a GUID in guest memory that changes when the guest is restored from what it once was, so that it
-// makes its random numbers and its databases' identities anew. Microsoft, "Virtual Machine Generation ID" (2012); QEMU,
-// docs/specs/vmgenid.
+// The VM generation ID: a GUID in guest memory that changes when the guest is restored from what it once was, so that
+// it makes its random numbers and its databases' identities anew. Microsoft, "Virtual Machine Generation ID" (2012);
+// QEMU, docs/specs/vmgenid.
 //
 // The GUID lives in a page of its own, which either the firmware allocates (from the file kGuidFile of fw_cfg; it tells
 // where by writing kAddressFile) or the board itself.
@@ -37,7 +37,8 @@ class VmGenId final : public bus::Device {
 
   // The page as the firmware gets it, with the GUID in it.
   std::vector<uint8_t> page() const;
-  // The content of kAddressFile, as the guest has written it: the address of the GUID, 8 bytes, little endian. Any thread.
+  // The content of kAddressFile, as the guest has written it: the address of the GUID, 8 bytes, little endian. Any
+  // thread.
   void address_written(std::span<const uint8_t> content);
   // Puts the page at `page` of RAM, and keeps the GUID there. For boards without firmware, after each reset.
   void place(uint64_t page);

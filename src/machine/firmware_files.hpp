@@ -1,5 +1,5 @@
-// What a board with firmware tells it through fw_cfg: memory, processors, ACPI and SMBIOS tables, what to boot from. The
-// names are QEMU's; SeaBIOS explains them in docs/Runtime_config.md.
+// What a board with firmware tells it through fw_cfg: memory, processors, ACPI and SMBIOS tables, what to boot from.
+// The names are QEMU's; SeaBIOS explains them in docs/Runtime_config.md.
 #pragma once
 
 #include <cstdint>

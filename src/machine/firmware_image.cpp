@@ -13,7 +13,8 @@ Result<FirmwareImage> FirmwareImage::load(const std::string& given, std::string_
   FirmwareImage image;
   image.path_ = given.empty() ? std::string(usual) : given;
   if (given.empty() && ::access(image.path_.c_str(), F_OK) != 0)
-    return error("firmware: there is no '{}'; install the Debian package seabios, or give a firmware file", image.path_);
+    return error("firmware: there is no '{}'; install the Debian package seabios, or give a firmware file",
+                 image.path_);
   auto file = InputFile::open("firmware", image.path_);
   if (!file) return std::move(file).error();
   const uint64_t size = file->size();

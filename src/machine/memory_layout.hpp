@@ -14,8 +14,8 @@
 
 namespace skerry::machine {
 
-// The PCI root of a q35 with `memory` bytes: its windows are where MemoryLayout leaves room for them. The one above RAM is
-// within `address_bits`, and is not there if they do not reach that far.
+// The PCI root of a q35 with `memory` bytes: its windows are where MemoryLayout leaves room for them. The one above RAM
+// is within `address_bits`, and is not there if they do not reach that far.
 acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits = 40);
 
 // Below 1 MiB as on every PC; then RAM up to the hole for devices below 4 GiB, which with PCI Express begins with its

@@ -45,7 +45,8 @@ struct BiosInformation {  // 7.1
   uint8_t release_date, rom_size = 1;  // (n + 1) * 64 KiB
   uint64_t characteristics = 1 << 3;   // "not supported"
   uint8_t extension1 = 1 << 0;         // ACPI
-  uint8_t extension2 = 1 << 2 | 1 << 4;  // targeted content distribution; "the SMBIOS table describes a virtual machine"
+  uint8_t extension2 =
+      1 << 2 | 1 << 4;  // targeted content distribution; "the SMBIOS table describes a virtual machine"
   uint8_t major_release = 0xff, minor_release = 0xff, controller_major = 0xff, controller_minor = 0xff;
 };
 static_assert(sizeof(BiosInformation) == 0x18);
@@ -61,7 +62,7 @@ static_assert(sizeof(SystemInformation) == 0x1b);
 
 struct SystemEnclosure {  // 7.4
   Header header;
-  uint8_t manufacturer, type = 1, version, serial_number, asset_tag = 0;  // type: other
+  uint8_t manufacturer, type = 1, version, serial_number, asset_tag = 0;                      // type: other
   uint8_t boot_up_state = 3, power_supply_state = 3, thermal_state = 3, security_status = 3;  // safe; none
   uint32_t oem_defined = 0;
   uint8_t height = 0, power_cords = 0, contained_elements = 0, contained_element_length = 0, sku_number = 0;
@@ -151,7 +152,8 @@ class Strings {
  public:
   uint8_t add(std::string_view text) {
     if (text.empty()) return 0;
-    for (const char c : text.substr(0, kMaxString)) bytes_.push_back(static_cast<uint8_t>(c >= ' ' && c < 0x7f ? c : '?'));
+    for (const char c : text.substr(0, kMaxString))
+      bytes_.push_back(static_cast<uint8_t>(c >= ' ' && c < 0x7f ? c : '?'));
     bytes_.push_back(0);
     return ++count_;
   }
@@ -226,7 +228,8 @@ void append_processor(Bytes& to, const Info& info) {
   processor.signature = info.processor_signature;
   processor.features = info.processor_features;
   // 0xff: the number is in the second field.
-  processor.core_count = processor.core_enabled = processor.thread_count = static_cast<uint8_t>(std::min(info.vcpus, 0xffu));
+  processor.core_count = processor.core_enabled = processor.thread_count =
+      static_cast<uint8_t>(std::min(info.vcpus, 0xffu));
   processor.core_count2 = processor.core_enabled2 = processor.thread_count2 = static_cast<uint16_t>(info.vcpus);
   append(to, processor, strings);
 }

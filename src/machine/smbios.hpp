@@ -12,10 +12,10 @@ namespace skerry::machine::smbios {
 using Bytes = std::vector<uint8_t>;
 
 struct Info {
-  std::array<uint8_t, 16> uuid{};  // in the order in which it is written; all 0: none
-  std::string serial;              // empty: none
-  std::string product = "q35-1";   // the board
-  std::string processor;           // the CPU model's name; empty: not told
+  std::array<uint8_t, 16> uuid{};                            // in the order in which it is written; all 0: none
+  std::string serial;                                        // empty: none
+  std::string product = "q35-1";                             // the board
+  std::string processor;                                     // the CPU model's name; empty: not told
   uint32_t processor_signature = 0, processor_features = 0;  // CPUID leaf 1, EAX and EDX
   unsigned vcpus = 1;
   uint64_t low_memory = 0, high_memory = 0;  // bytes below 4 GiB, and from there on

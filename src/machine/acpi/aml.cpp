@@ -84,7 +84,8 @@ Bytes name_string(std::string_view path) {
 Bytes window(uint8_t tag, uint8_t type, uint8_t type_flags, uint64_t first, uint64_t last, unsigned size) {
   const uint8_t flags = kMinFixed | kMaxFixed;
   Bytes content{type, flags, type_flags};
-  for (const uint64_t field : {uint64_t{0}, first, last, uint64_t{0}, last - first + 1})  // granularity, ..., translation
+  for (const uint64_t field :
+       {uint64_t{0}, first, last, uint64_t{0}, last - first + 1})  // granularity, ..., translation
     append_little_endian(content, field, size);
   Bytes result{tag};
   append_little_endian(result, content.size(), 2);
@@ -202,9 +203,7 @@ Bytes bit_or(const Bytes& a, const Bytes& b, const Bytes& target) { return cat({
 Bytes equal(const Bytes& a, const Bytes& b) { return cat({{kLEqualOp}, a, b}); }
 Bytes logical_not(const Bytes& value) { return cat({{kLNotOp}, value}); }
 
-Bytes element(const Bytes& package, unsigned number) {
-  return cat({{kIndexOp}, package, integer(number), nowhere()});
-}
+Bytes element(const Bytes& package, unsigned number) { return cat({{kIndexOp}, package, integer(number), nowhere()}); }
 
 Bytes notify(const Bytes& object, uint8_t event) { return cat({{kNotifyOp}, object, integer(event)}); }
 
@@ -213,7 +212,11 @@ Bytes dword_field(const Bytes& buffer, unsigned byte, std::string_view name) {
 }
 
 Bytes operation_region(std::string_view path, Space space, uint64_t offset, uint64_t length) {
-  return cat({{kExtOpPrefix, kOpRegionOp}, name_string(path), {static_cast<uint8_t>(space)}, integer(offset), integer(length)});
+  return cat({{kExtOpPrefix, kOpRegionOp},
+              name_string(path),
+              {static_cast<uint8_t>(space)},
+              integer(offset),
+              integer(length)});
 }
 
 Bytes byte_fields(std::string_view region, std::initializer_list<std::string_view> names) {

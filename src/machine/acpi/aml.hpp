@@ -1,5 +1,5 @@
-// ACPI Machine Language, as far as a board describes itself in it: names, packages, devices, resources, and methods of a
-// few lines. ACPI 6.4, chapter 20.
+// ACPI Machine Language, as far as a board describes itself in it: names, packages, devices, resources, and methods of
+// a few lines. ACPI 6.4, chapter 20.
 #pragma once
 
 #include <cstdint>

@@ -56,9 +56,10 @@ Bytes soft_off() { return name("_S5", package({integer(AcpiPm::kSlpTypS5), integ
 
 Bytes plain_definition(const Board& board) {
   // Ports that the FADT names, so that nothing else is put there.
-  const Bytes reserved = simple_device("MBRD", "PNP0C02",
-                                       cat({io(AcpiPm::kPm1aEventBlock, 0x10),
-                                            io(AcpiPm::kGpe0Block, AcpiPm::kGpe0Length), io(AcpiPm::kResetRegister, 1)}));
+  const Bytes reserved =
+      simple_device("MBRD", "PNP0C02",
+                    cat({io(AcpiPm::kPm1aEventBlock, 0x10), io(AcpiPm::kGpe0Block, AcpiPm::kGpe0Length),
+                         io(AcpiPm::kResetRegister, 1)}));
   return cat({soft_off(), scope("_SB", cat({isa_devices(), hpet_device(), reserved, first_serial_port(),
                                             board.mouse ? mouse_device() : Bytes(), processors(board)}))});
 }

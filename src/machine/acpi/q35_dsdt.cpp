@@ -40,7 +40,8 @@ Bytes root_resources(const PciRoot& pci) {
       io_window(kConfigPorts + kConfigPortCount, 0xffff),
       memory32_window(pci.mmio32_first, pci.mmio32_last),
   });
-  if (pci.mmio64_last > pci.mmio64_first) resources = cat({resources, memory64_window(pci.mmio64_first, pci.mmio64_last)});
+  if (pci.mmio64_last > pci.mmio64_first)
+    resources = cat({resources, memory64_window(pci.mmio64_first, pci.mmio64_last)});
   return name("_CRS", resource_template(resources));
 }
 
@@ -90,20 +91,20 @@ Bytes operating_system_capabilities() {
 // A link device: which interrupt of the 8259s a PIRQ is.
 Bytes link(unsigned number) {
   const Bytes register_ = path(kRoutes[number]);
-  const Bytes current = method("_CRS", 0, Serialize::kYes,
-                               cat({dword_field(path("PRR0"), kInterruptNumber, "PRRI"),
-                                    bit_and(register_, integer(kRouteMask), path("PRRI")), return_value(path("PRR0"))}));
+  const Bytes current =
+      method("_CRS", 0, Serialize::kYes,
+             cat({dword_field(path("PRR0"), kInterruptNumber, "PRRI"),
+                  bit_and(register_, integer(kRouteMask), path("PRRI")), return_value(path("PRR0"))}));
   const Bytes set = method("_SRS", 1, Serialize::kYes,
                            cat({dword_field(argument(0), kInterruptNumber, "PRRI"), store(path("PRRI"), register_)}));
-  return device(
-      kLinks[number],
-      cat({name("_HID", eisa_id("PNP0C0F")), name("_UID", integer(number)),
-           method("_STA", 0, Serialize::kNo,
-                  cat({if_then(bit_and(register_, integer(IRQEN)), return_value(integer(kDisabled))),
-                       return_value(integer(kHidden))})),
-           method("_DIS", 0, Serialize::kNo, bit_or(register_, integer(IRQEN), register_)),
-           name("_PRS", resource_template(interrupts({5, 10, 11}))),
-           name("PRR0", resource_template(interrupts({0}))), current, set}));
+  return device(kLinks[number],
+                cat({name("_HID", eisa_id("PNP0C0F")), name("_UID", integer(number)),
+                     method("_STA", 0, Serialize::kNo,
+                            cat({if_then(bit_and(register_, integer(IRQEN)), return_value(integer(kDisabled))),
+                                 return_value(integer(kHidden))})),
+                     method("_DIS", 0, Serialize::kNo, bit_or(register_, integer(IRQEN), register_)),
+                     name("_PRS", resource_template(interrupts({5, 10, 11}))),
+                     name("PRR0", resource_template(interrupts({0}))), current, set}));
 }
 
 // QEMU, docs/specs/pvpanic: RDPT and WRPT are for guests that do not look at _CRS.
@@ -151,11 +152,11 @@ Bytes root(const Board& board) {
 }  // namespace
 
 Bytes q35_definition(const Board& board) {
-  // What no driver claims: the registers that the FADT names, and the configuration space, which the guest takes into use
-  // only if it is reserved (PCI Firmware Specification 3.3, 4.1.2).
-  const Bytes reserved =
-      simple_device("MBRD", "PNP0C02",
-                    cat({io(AcpiPm::kPm1aEventBlock, kPmPorts), memory32_fixed(board.pci->ecam_base, PciRoot::kEcamSize)}));
+  // What no driver claims: the registers that the FADT names, and the configuration space, which the guest takes into
+  // use only if it is reserved (PCI Firmware Specification 3.3, 4.1.2).
+  const Bytes reserved = simple_device(
+      "MBRD", "PNP0C02",
+      cat({io(AcpiPm::kPm1aEventBlock, kPmPorts), memory32_fixed(board.pci->ecam_base, PciRoot::kEcamSize)}));
   return cat({
       soft_off(),
       name("PICF", integer(0)),  // what _PIC was told: 0, the 8259s; 1, the I/O APIC (5.8.1)

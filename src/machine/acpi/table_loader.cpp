@@ -86,7 +86,8 @@ LoaderFiles loader_files(const Board& board) {
     add_pointer(script, kTablesFile, pointer.offset, pointer.size,
                 pointer.to_vm_gen_id ? VmGenId::kGuidFile : kTablesFile);
   for (const Tables::Part& part : tables.parts)
-    if (holds_pointer(tables, part)) add_checksum(script, kTablesFile, part.offset + kTableChecksum, part.offset, part.size);
+    if (holds_pointer(tables, part))
+      add_checksum(script, kTablesFile, part.offset + kTableChecksum, part.offset, part.size);
   if (has_id) write_pointer(script, VmGenId::kAddressFile, 8, VmGenId::kGuidFile, VmGenId::kGuidOffset);
   link_rsdp(script);
   add_checksum(script, kRsdpFile, kRsdpChecksum, 0, kRsdpV1Size);

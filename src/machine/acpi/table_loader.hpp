@@ -17,8 +17,8 @@ struct LoaderFiles {
 };
 constexpr size_t kLoaderEntrySize = 128;
 
-// If the board has a generation ID (whatever address it says), the files devices::VmGenId::kGuidFile and kAddressFile have
-// to be there too.
+// If the board has a generation ID (whatever address it says), the files devices::VmGenId::kGuidFile and kAddressFile
+// have to be there too.
 LoaderFiles loader_files(const Board& board);
 
 }  // namespace skerry::machine::acpi

@@ -23,11 +23,11 @@ struct PciRoot {
   // INTA to INTD of each slot, turned by the slot's number, are PIRQE to PIRQH: these inputs of the I/O APIC.
   static constexpr unsigned kFirstPciGsi = 20;
 
-  uint32_t ecam_base = 0xb0000000;                    // MMCONFIG, for kBuses buses
+  uint32_t ecam_base = 0xb0000000;                               // MMCONFIG, for kBuses buses
   uint32_t mmio32_first = 0xc0000000, mmio32_last = 0xfebfffff;  // for BARs
-  uint64_t mmio64_first = 0, mmio64_last = 0;         // likewise, above RAM; both 0: none
-  unsigned root_ports = 0;                            // devices 1 to root_ports of bus 0, at most 30
-  std::optional<uint32_t> vm_gen_id;                  // the address of the generation ID, of a VM that has one
+  uint64_t mmio64_first = 0, mmio64_last = 0;                    // likewise, above RAM; both 0: none
+  unsigned root_ports = 0;                                       // devices 1 to root_ports of bus 0, at most 30
+  std::optional<uint32_t> vm_gen_id;  // the address of the generation ID, of a VM that has one
 };
 
 // What differs from VM to VM; the rest is the devices' own constants.
@@ -47,8 +47,8 @@ struct Tables {
     size_t offset, size;
   };
   std::vector<Part> parts;
-  // Each address that is in `content`, for who moves it: its place and size. The address is of something in `content`, or
-  // it is that of the generation ID.
+  // Each address that is in `content`, for who moves it: its place and size. The address is of something in `content`,
+  // or it is that of the generation ID.
   struct Pointer {
     size_t offset;
     unsigned size;

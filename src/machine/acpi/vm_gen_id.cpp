@@ -1,5 +1,6 @@
-// The VM generation ID as a table of its own, because firmware has to find one address in it. Microsoft, "Virtual Machine
-// Generation ID" (2012): a device that is compatible with VM_Gen_Counter, whose ADDR gives the halves of the address.
+// The VM generation ID as a table of its own, because firmware has to find one address in it. Microsoft, "Virtual
+// Machine Generation ID" (2012): a device that is compatible with VM_Gen_Counter, whose ADDR gives the halves of the
+// address.
 #include "devices/vmgenid.hpp"
 #include "machine/acpi/definitions.hpp"
 

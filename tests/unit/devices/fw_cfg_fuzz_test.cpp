@@ -20,10 +20,18 @@ class Guest {
 
   void act() {
     switch (below(6)) {
-      case 0: rig_.out(port(), static_cast<uint32_t>(random_()), size()); break;
-      case 1: (void)rig_.in(port(), size()); break;
-      case 2: rig_.select(key()); break;
-      default: operate(); break;
+      case 0:
+        rig_.out(port(), static_cast<uint32_t>(random_()), size());
+        break;
+      case 1:
+        (void)rig_.in(port(), size());
+        break;
+      case 2:
+        rig_.select(key());
+        break;
+      default:
+        operate();
+        break;
     }
   }
 
@@ -32,13 +40,14 @@ class Guest {
   unsigned size() { return 1u << below(3); }
   uint16_t port() { return static_cast<uint16_t>(0x50c + below(0x14)); }
   uint16_t key() {
-    constexpr uint16_t kTelling[] = {0, 1, 5, 0x19, 0x20, 0x21, 0x22, 0x23, 0x11f, 0x120, 0x3fff, 0x4021, 0x8002, 0xffff};
+    constexpr uint16_t kTelling[] = {0,    1,     5,     0x19,   0x20,   0x21,   0x22,
+                                     0x23, 0x11f, 0x120, 0x3fff, 0x4021, 0x8002, 0xffff};
     return below(8) ? kTelling[below(std::size(kTelling))] : static_cast<uint16_t>(random_());
   }
   // Around the edges of what there is.
   uint64_t address() {
-    constexpr uint64_t kEdges[] = {0, FwCfgRig::kDescriptor, FwCfgRig::kBuffer, FwCfgRig::kRam, FwCfgRig::kRom, 4 * GiB,
-                                   ~uint64_t{0}};
+    constexpr uint64_t kEdges[] = {0,       FwCfgRig::kDescriptor, FwCfgRig::kBuffer, FwCfgRig::kRam, FwCfgRig::kRom,
+                                   4 * GiB, ~uint64_t{0}};
     return below(10) ? kEdges[below(std::size(kEdges))] + below(64) - 32 : random_();
   }
   uint32_t length() {
@@ -48,8 +57,8 @@ class Guest {
   }
   void operate() {
     const uint64_t at = below(3) ? FwCfgRig::kDescriptor + below(4096) : address();
-    const uint32_t bits = below(8) ? 1u << below(5) | kSelect * static_cast<uint32_t>(below(2))
-                                   : static_cast<uint32_t>(random_());
+    const uint32_t bits =
+        below(8) ? 1u << below(5) | kSelect * static_cast<uint32_t>(below(2)) : static_cast<uint32_t>(random_());
     rig_.put_descriptor(bits | uint32_t{key()} << 16, length(), address(), at);
     rig_.start(at);
   }

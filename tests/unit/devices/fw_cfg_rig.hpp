@@ -29,10 +29,9 @@ struct FwCfgRig : skerry::test::PortRig {
     EXPECT_TRUE(fw_cfg.attach(pio));
     EXPECT_TRUE(fw_cfg.add_item(FwCfg::FW_CFG_NB_CPUS, {2, 0}));
     EXPECT_TRUE(fw_cfg.add_file("etc/first", bytes("hello")));
-    EXPECT_TRUE(fw_cfg.add_writable_file("etc/address", Bytes(8),
-                                         [this](std::span<const uint8_t> content) {
-                                           told.emplace_back(content.begin(), content.end());
-                                         }));
+    EXPECT_TRUE(fw_cfg.add_writable_file("etc/address", Bytes(8), [this](std::span<const uint8_t> content) {
+      told.emplace_back(content.begin(), content.end());
+    }));
     EXPECT_TRUE(fw_cfg.add_file("etc/large", Bytes(5000, 'x')));
   }
   bus::Device& device() { return fw_cfg; }

@@ -156,9 +156,15 @@ skerry::test::Trace drive(FwCfgRig& rig, std::mt19937_64& random) {
     const uint16_t key = kKeys[random() % std::size(kKeys)];
     const uint32_t length = static_cast<uint32_t>(random() % (random() % 2 ? 10 : 6000));
     switch (random() % 5) {
-      case 0: rig.select(key); break;
-      case 1: trace.push_back(rig.in(static_cast<uint16_t>(0x510 + random() % 12), 1u << random() % 3)); break;
-      case 2: rig.out(0x514, static_cast<uint32_t>(random() & 1), 4); break;
+      case 0:
+        rig.select(key);
+        break;
+      case 1:
+        trace.push_back(rig.in(static_cast<uint16_t>(0x510 + random() % 12), 1u << random() % 3));
+        break;
+      case 2:
+        rig.out(0x514, static_cast<uint32_t>(random() & 1), 4);
+        break;
       case 3: {  // an operation, of the selected item
         const uint64_t source = random();
         (void)rig.memory.write(FwCfgRig::kBuffer, std::as_bytes(std::span(&source, 1)));

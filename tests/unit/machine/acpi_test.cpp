@@ -290,8 +290,8 @@ class AcpiMethods : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
   // `commands` to ACPICA's debugger, parted by "\\n".
   std::string evaluate(const std::string& commands) const {
-    const auto [output, status] = run("cd " + folder_.string() + " && printf '%b\\nquit\\n' '" + commands +
-                                      "' | acpiexec DSDT.dat SSDT.dat");
+    const auto [output, status] =
+        run("cd " + folder_.string() + " && printf '%b\\nquit\\n' '" + commands + "' | acpiexec DSDT.dat SSDT.dat");
     EXPECT_EQ(status, 0) << output;
     EXPECT_THAT(output, Not(HasSubstr("ACPI Error"))) << commands;
     EXPECT_THAT(output, Not(HasSubstr("ACPI Warning"))) << commands;

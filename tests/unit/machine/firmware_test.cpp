@@ -133,7 +133,7 @@ TEST(FirmwareFiles, TellTheMachine) {
   EXPECT_EQ(field(20), 4 * GiB);
   EXPECT_EQ(field(28), 5 * GiB - 0xb0000000);
   EXPECT_EQ(map[16], 1);
-  EXPECT_EQ(rig.file("etc/reserved-memory-end"), std::string("\0\0\0\x80\1\0\0\0", 8)) << "the window above RAM";
+  EXPECT_EQ(rig.file("etc/reserved-memory-end"), std::string("\0\0\0\xc0\1\0\0\0", 8)) << "the window above RAM";
   EXPECT_EQ(rig.file("etc/smbios/smbios-anchor").substr(0, 4), "_SM_");
   EXPECT_THAT(rig.file("etc/smbios/smbios-tables"), HasSubstr("q35-1"));
 }

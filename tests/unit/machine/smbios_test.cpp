@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -53,8 +54,11 @@ std::string decoded(const Info& info, bool newer) {
   std::string output;
   FILE* pipe = ::popen((std::string("PATH=$PATH:/usr/sbin dmidecode --from-dump ") + name + " 2>&1").c_str(), "r");
   std::array<char, 4096> buffer;
-  while (const size_t got = pipe ? ::fread(buffer.data(), 1, buffer.size(), pipe) : 0) output.append(buffer.data(), got);
-  if (pipe) EXPECT_EQ(::pclose(pipe), 0) << output;
+  while (const size_t got = pipe ? ::fread(buffer.data(), 1, buffer.size(), pipe) : 0)
+    output.append(buffer.data(), got);
+  if (pipe) {
+    EXPECT_EQ(::pclose(pipe), 0) << output;
+  }
   ::close(fd);
   std::filesystem::remove(name);
   return output;

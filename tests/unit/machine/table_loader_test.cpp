@@ -14,21 +14,32 @@ namespace {
 
 using devices::VmGenId;
 
-// What firmware does with the script, written from the specification: each file gets an address, then gets its pointers.
+// What firmware does with the script, written from the specification: each file gets an address, then gets its
+// pointers.
 class Firmware {
  public:
-  Firmware(std::map<std::string, Bytes> files, uint64_t first_address) : files_(std::move(files)), next_(first_address) {}
+  Firmware(std::map<std::string, Bytes> files, uint64_t first_address)
+      : files_(std::move(files)), next_(first_address) {}
 
   void execute(const Bytes& script) {
     ASSERT_EQ(script.size() % kLoaderEntrySize, 0u);
     for (size_t at = 0; at < script.size(); at += kLoaderEntrySize) {
       entry_ = &script[at];
       switch (integer(0, 4)) {
-        case 1: allocate(); break;
-        case 2: add_pointer(); break;
-        case 3: add_checksum(); break;
-        case 4: write_pointer(); break;
-        default: FAIL() << "command " << integer(0, 4);
+        case 1:
+          allocate();
+          break;
+        case 2:
+          add_pointer();
+          break;
+        case 3:
+          add_checksum();
+          break;
+        case 4:
+          write_pointer();
+          break;
+        default:
+          FAIL() << "command " << integer(0, 4);
       }
       if (testing::Test::HasFatalFailure()) return;
     }
@@ -38,7 +49,8 @@ class Firmware {
   // The bytes at an address, from there to the end of the file.
   std::span<const uint8_t> at(uint64_t address) {
     for (const auto& [name, base] : addresses_)
-      if (address >= base && address < base + files_[name].size()) return std::span(files_[name]).subspan(address - base);
+      if (address >= base && address < base + files_[name].size())
+        return std::span(files_[name]).subspan(address - base);
     return {};
   }
 
@@ -56,7 +68,9 @@ class Firmware {
     const uint64_t alignment = integer(60, 4), zone = integer(64, 1);
     ASSERT_TRUE(files_.contains(name(4)) && !addresses_.contains(name(4)));
     ASSERT_TRUE(zone == 1 || zone == 2);
-    if (name(4) == kRsdpFile) EXPECT_EQ(zone, 2u) << "where guests look for it";
+    if (name(4) == kRsdpFile) {
+      EXPECT_EQ(zone, 2u) << "where guests look for it";
+    }
     next_ = (next_ + alignment - 1) / alignment * alignment;
     addresses_[name(4)] = next_;
     next_ += files_[name(4)].size();
@@ -77,7 +91,8 @@ class Firmware {
     const uint64_t offset = integer(60, 4), start = integer(64, 4), size = integer(68, 4);
     ASSERT_LE(start + size, file.size());
     const auto first = file.begin() + static_cast<ptrdiff_t>(start);
-    file.at(offset) = static_cast<uint8_t>(file[offset] - std::accumulate(first, first + static_cast<ptrdiff_t>(size), 0u));
+    file.at(offset) =
+        static_cast<uint8_t>(file[offset] - std::accumulate(first, first + static_cast<ptrdiff_t>(size), 0u));
   }
   void write_pointer() {
     Bytes& file = files_.at(name(4));
