@@ -158,7 +158,9 @@ TEST(NocloudSeed, TakesContentOfAnySize) {
     content.network_config = content.user_data.substr(0, config::kMaxMetaData);
     const Files files = read_back(make_nocloud_seed(content), "iso9660:rockridge");
     EXPECT_EQ(files.at("user-data"), content.user_data) << size;
-    if (size) EXPECT_EQ(files.at("network-config"), content.network_config) << size;
+    if (size) {
+      EXPECT_EQ(files.at("network-config"), content.network_config) << size;
+    }
   }
 }
 
