@@ -189,6 +189,7 @@ TEST(Hostname, IsOneThatLinuxAndTheDnsTake) {
     const auto content = lower_cloud_init({.hostname = name});
     ASSERT_FALSE(content) << name;
     EXPECT_THAT(content.error().message(), StartsWith("--hostname: ")) << name;
+    EXPECT_EQ(content.error().message().find('\n'), std::string::npos) << name;
   }
 }
 
