@@ -55,12 +55,14 @@ constexpr Beginning kBeginnings[] = {
     {"#cloud-boothook", Root::kNothing},        {"#part-handler", Root::kNothing},  {"## template: jinja", Root::kNothing},
 };
 
-// YAML in double quotes: what YAML and JSON have in common, of printable text.
+// YAML in double quotes: what YAML and JSON have in common. Control characters become question marks: no key and no name
+// that is taken has one, and in a message they could do harm.
 std::string quoted(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
-    result += c;
+    const bool control = (c >= 0 && c < ' ' && c != '\t') || c == 0x7f;
+    result += control ? '?' : c;
   }
   return result + '"';
 }
@@ -76,7 +78,7 @@ Result<void> check_hostname(std::string_view name) {
     };
     if (label.empty() || label.size() > kMaxLabel || label.front() == '-' || label.back() == '-' ||
         !std::all_of(label.begin(), label.end(), allowed))
-      return error("'{}' is not a host's name; {}", name, kRule);
+      return error("{} is not a host's name; {}", quoted(name), kRule);
     if (label.size() == rest.size()) return ok();
     rest.remove_prefix(label.size() + 1);
   }

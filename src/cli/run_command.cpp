@@ -44,11 +44,12 @@ void add_repeatable(CLI::App& app, const char* name, std::vector<std::string>& v
 }
 
 void add_disk_options(CLI::App& app, RunOptions& o) {
-  app.add_option("IMAGE", o.image, "A disk image to start from, as --disk IMAGE; a name as it is, without settings");
+  app.add_option("IMAGE", o.image, "A disk image to start from, as --disk IMAGE; a name as it is, without settings")
+      ->type_name("FILE");
   add_repeatable(app, "--disk", o.disks,
                  "Disk: a raw image or a block device. Settings: format=raw, readonly=on, cache=writeback, none, "
                  "writethrough, directsync or unsafe, serial=TEXT. A comma in a name is written twice",
-                 "FILE[,SETTING]...");
+                 "FILE[,SETTING...]");
   add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is", "FILE");
   app.add_option("--firmware", o.firmware, "Firmware to start instead of the board's own (Debian's seabios)")
       ->type_name("FILE");

@@ -45,7 +45,9 @@ config::CloudInit lowered(const CloudInitOptions& options) {
 
 std::string complaint(const CloudInitOptions& options) {
   const auto content = lower_cloud_init(options);
-  if (!content) EXPECT_EQ(content.error().message().find('\n'), std::string::npos);
+  if (!content) {
+    EXPECT_EQ(content.error().message().find('\n'), std::string::npos);
+  }
   return content ? "" : content.error().message();
 }
 
@@ -187,6 +189,7 @@ TEST(Hostname, IsOneThatLinuxAndTheDnsTake) {
     const auto content = lower_cloud_init({.hostname = name});
     ASSERT_FALSE(content) << name;
     EXPECT_THAT(content.error().message(), StartsWith("--hostname: ")) << name;
+    EXPECT_EQ(content.error().message().find('\n'), std::string::npos) << name;
   }
 }
 
@@ -224,7 +227,9 @@ TEST(Yaml, SurvivesRandomText) {
     for (char& c : text) c = kLetters[random() % kLetters.size()];
     const auto outline = check_yaml(text);
     good += outline ? 1 : 0;
-    if (!outline) EXPECT_FALSE(outline.error().message().empty()) << text;
+    if (!outline) {
+      EXPECT_FALSE(outline.error().message().empty()) << text;
+    }
     (void)parse_ssh_keys(text);
   }
   EXPECT_GT(good, 0u);

@@ -51,7 +51,9 @@ config::VmConfig lowered(const RunOptions& options) {
 
 std::string complaint(const RunOptions& options) {
   const auto plan = lower(options);
-  if (!plan) EXPECT_EQ(plan.error().message().find('\n'), std::string::npos);
+  if (!plan) {
+    EXPECT_EQ(plan.error().message().find('\n'), std::string::npos);
+  }
   return plan ? "" : plan.error().message();
 }
 
