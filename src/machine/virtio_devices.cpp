@@ -75,6 +75,7 @@ void VirtioDevices::quiesce() {
     if (--left == 0) changed.notify_all();
   };
   for (Entry& entry : entries_) entry.transport->quiesce(at_rest);
+  // Those of this thread's loop have nothing under way that the loop would have to bring: a chardev takes what it takes.
   std::unique_lock guard(lock);
   changed.wait(guard, [&] { return left == 0; });
 }

@@ -145,6 +145,7 @@ void PciTransport::quiesce(std::function<void()> at_rest) {
     held_ = true;
     bring_to_rest(at_rest);
   });
+  if (loop_thread_ == LoopThread::kCaller) serve();
 }
 
 void PciTransport::resume() {

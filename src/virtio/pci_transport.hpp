@@ -40,7 +40,8 @@ class PciTransport final : public bus::PciFunction, private Transport {
   // On the loop's thread, or when the loop does not run any more.
   ~PciTransport() override;
 
-  // For save. Any thread; the rest happens on the loop's thread, `at_rest` as well. From then on the device does
+  // For save. Any thread, or with kCaller the loop's, which then does it at once; the rest happens on the loop's thread,
+  // `at_rest` as well. From then on the device does
   // nothing until resume(), even if the driver writes registers. Once at a time.
   void quiesce(std::function<void()> at_rest);
   // After quiesce(), and after restored(): nothing of a restored device moves before it.
