@@ -225,6 +225,8 @@ void Machine::describe(state::Fields& fields) {
 void Machine::restored() {
   for (bus::Device* device : devices()) device->restored();
   for (const auto& processor : vcpus_) processor->thread->vcpu().state_changed();
+  if (virtio_) virtio_->restored();
+  if (q35_) q35_->restored();
   has_run_ = true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.hpp"
 #include "base/units.hpp"
 #include "machine/firmware_files.hpp"
 #include "machine/memory_layout.hpp"
@@ -89,23 +90,11 @@ void Q35Board::load_firmware() {
   mch_.reset();  // which takes the right to write away again
 }
 
-Result<void> Q35Board::restored() {
-  auto guid = devices::VmGenId::random_guid();
-  if (!guid) return std::move(guid).error();
-  vm_gen_id_->renew(*guid);
-  return ok();
-}
-
-Result<void> Q35Board::set_up() {
-  const acpi::PciRoot root = pci_root(config_.memory);
-  mch_.set_up();
-  lpc_.set_up();
-  const PciWindows windows{.io = {kIoFirst, kIoEnd},
-                           .low = {root.mmio32_first, uint64_t{root.mmio32_last} + 1},
-                           .high = {root.mmio64_first, root.mmio64_last + 1}};
-  return set_up_pci(host_, windows, [](unsigned device, unsigned pin) {
-    return static_cast<uint8_t>(devices::Ich9Lpc::isa_irq(devices::Ich9Lpc::pirq(device, pin)));
-  });
+void Q35Board::restored() {
+  if (auto guid = devices::VmGenId::random_guid())
+    vm_gen_id_->renew(*guid);
+  else
+    log::warn("the restored guest is not told that it is a copy: {}", guid.error().message());
 }
 
 std::vector<bus::Device*> Q35Board::devices() {

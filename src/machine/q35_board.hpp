@@ -46,7 +46,7 @@ class Q35Board final : public PlainBoard {
   Result<void> set_up() override;
   std::vector<bus::Device*> devices() override;
   // After a state has been loaded: the guest is told that it is not the one it was.
-  Result<void> restored();
+  void restored();
 
  private:
   // Port 0xcf9 lies among those of the configuration mechanism.

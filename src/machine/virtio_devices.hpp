@@ -29,6 +29,8 @@ class VirtioDevices {
   // With every vCPU at rest. After quiesce() no device touches guest memory, and none's state changes, until resume().
   void quiesce();
   void resume();
+  // A state has been loaded: they are at rest until resume().
+  void restored() { quiet_ = true; }
 
   virtio::Balloon& balloon() { return *balloon_; }
   // The slots of the disks, in their order: what firmware may start from.
