@@ -31,10 +31,16 @@ class FakeChardev final : public chardev::Chardev {
     }
   }
 
+  void come(bool is) {
+    there = is;
+    frontend.connected(is);
+  }
+
   chardev::Frontend frontend;
   std::string output, input;
   size_t room = 1 << 30;
   unsigned ready = 0;
+  bool there = false;
 };
 
 struct Message {
@@ -125,17 +131,17 @@ TEST(Console, IntroducesItsPorts) {
 TEST(Console, TellsOfThoseWhoComeAndGo) {
   Rig rig(kMultiport);
   rig.bring_up();
-  rig.agent.frontend.connected(true);
+  rig.agent.come(true);
   EXPECT_EQ(rig.told(), (std::vector<Message>{{1, 6, 1, ""}}));
-  rig.agent.frontend.connected(false);
+  rig.agent.come(false);
   EXPECT_EQ(rig.told(), (std::vector<Message>{{1, 6, 0, ""}}));
-  rig.agent.frontend.connected(false);
+  rig.agent.come(false);
   EXPECT_TRUE(rig.told().empty());
 }
 
 TEST(Console, APortIsOpenWhenItsDriverComesLate) {
   Rig rig(kMultiport);
-  rig.agent.frontend.connected(true);
+  rig.agent.come(true);
   EXPECT_TRUE(rig.told().empty()) << "nobody has asked yet";
   rig.tell(1, 3, 1);
   EXPECT_EQ(rig.told(), (std::vector<Message>{{1, 7, 1, "org.qemu.guest_agent.0"}, {1, 6, 1, ""}}));
@@ -143,7 +149,7 @@ TEST(Console, APortIsOpenWhenItsDriverComesLate) {
 
 TEST(Console, InputWaitsForAProgramOfTheGuest) {
   Rig rig(kMultiport);
-  rig.agent.frontend.connected(true);
+  rig.agent.come(true);
   rig.tell(1, 3, 1);
   const Buffer buffer = rig.guest.room(100);
   rig.driver.ring(kPortIn).add({}, {buffer});
@@ -161,7 +167,7 @@ TEST(Console, OutputForNobodyIsGone) {
   Rig rig(kMultiport);
   rig.bring_up();
   rig.write(kPortOut, "stale");
-  rig.agent.frontend.connected(true);
+  rig.agent.come(true);
   rig.write(kPortOut, "answer");
   EXPECT_EQ(rig.agent.output, "answer");
   EXPECT_EQ(rig.driver.ring(kPortOut).take_all().size(), 2u);
@@ -205,10 +211,10 @@ TEST(Console, IgnoresMessagesAboutPortsThatAreNotThere) {
 TEST(Console, AfterARestoreTheGuestHearsWhoIsThere) {
   Rig rig(kMultiport);
   rig.bring_up();
-  rig.agent.frontend.connected(true);
+  rig.agent.come(true);
   rig.told();
   rig.console.quiesce([] {});
-  rig.agent.frontend.connected(false);
+  rig.agent.come(false);
   EXPECT_TRUE(rig.told().empty());
   rig.console.resume();
   rig.turn();
@@ -218,6 +224,10 @@ TEST(Console, AfterARestoreTheGuestHearsWhoIsThere) {
 struct StateRig : TurnedLoop {
   StateRig() : console("console0", *loop, guest.memory, &terminal, {{"a", &port}, {"b", nullptr}}), adapter(console) {}
   ~StateRig() { console.deactivate(); }
+  void follow(StateRig& other) {
+    terminal.come(other.terminal.there);
+    port.come(other.port.there);
+  }
   bus::Device& device() { return adapter; }
 
   Guest guest;
@@ -235,7 +245,7 @@ skerry::test::Trace drive(StateRig& rig, std::mt19937_64& random) {
     chardev->output.clear();
     chardev->input.clear();
     chardev->room = random() % 200;
-    chardev->frontend.connected(random() % 2);
+    chardev->come(random() % 2);
   }
   for (unsigned step = 0; step < 40; ++step) {
     const auto queue = static_cast<unsigned>(random() % 8);
@@ -253,7 +263,7 @@ skerry::test::Trace drive(StateRig& rig, std::mt19937_64& random) {
     }
     rig.console.notified(queue);
     FakeChardev& chardev = random() % 2 ? rig.terminal : rig.port;
-    if (random() % 4 == 0) chardev.frontend.connected(random() % 2);
+    if (random() % 4 == 0) chardev.come(random() % 2);
     if (random() % 4 == 0) chardev.type("typed");
     if (random() % 4 == 0) {
       chardev.room += random() % 100;

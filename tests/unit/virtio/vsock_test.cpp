@@ -202,6 +202,7 @@ TEST(Vsock, CallersThatSayOtherThingsAreSentAway) {
     write_now(client.get(), line);
     EXPECT_TRUE(rig.packets().empty()) << line;
     char byte = 0;
+    errno = 0;
     EXPECT_LE(::recv(client.get(), &byte, 1, MSG_DONTWAIT), 0);
     EXPECT_NE(errno, EAGAIN) << line;
   }
