@@ -353,9 +353,9 @@ TEST(NetFuzz, TheVmSurvivesWhateverSkerryNetSends) {
     int pair[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     const UniqueFd theirs(pair[1]);
-    const auto backend = attach_user(std::move(*memory), std::move(wake), std::move(other), UniqueFd(pair[0]));
-    Loop loop;
+    Loop loop;  // outlives the backend
     FakeCard card;
+    const auto backend = attach_user(std::move(*memory), std::move(wake), std::move(other), UniqueFd(pair[0]));
     if (random() % 2) backend->set_guest_offloads({.checksum = true, .tso4 = true, .tso6 = true});
     ASSERT_TRUE(backend->start(*loop, card));
     RingWriter writer(same->control(1), same->bytes(1));
