@@ -44,7 +44,7 @@ constexpr int kGatewayCalls[] = {
 };
 constexpr int kResolverCalls[] = {CALL(pwrite64), CALL(ftruncate), CALL(inotify_add_watch), CALL(readlink),
                                   CALL(newfstatat), CALL(lstat), CALL(readlinkat)};
-constexpr int kDialerCalls[] = {CALL(connect), CALL(sendmsg), CALL(recvfrom)};
+constexpr int kDialerCalls[] = {CALL(connect), CALL(sendmsg), CALL(sendto), CALL(recvfrom)};
 
 #ifdef SKERRY_SANITIZED
 // What the sanitizers' run-time libraries do behind the program's back. Such builds are for tests.

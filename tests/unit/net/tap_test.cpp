@@ -57,6 +57,8 @@ std::string failure(const Result<std::unique_ptr<Backend>>& result) { return res
 
 TEST(Tap, CarriesFramesBetweenTheCardAndTheHost) {
   IN_OWN_NETWORK([] {
+    Loop loop;  // outlives the backend
+    FakeCard card;
     ASSERT_TRUE(make_persistent_tap("tap0"));
     auto tap = open_tap("tap0");
     ASSERT_TRUE(tap) << failure(tap);
@@ -64,8 +66,6 @@ TEST(Tap, CarriesFramesBetweenTheCardAndTheHost) {
     EXPECT_EQ((*tap)->mtu(), 1500);
     set_address("tap0", "10.0.2.2");
     bring_up("tap0");
-    Loop loop;
-    FakeCard card;
     ASSERT_TRUE((*tap)->start(*loop, card));
     // The host's datagram makes it ask who has the address.
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -93,6 +93,8 @@ TEST(Tap, CarriesFramesBetweenTheCardAndTheHost) {
 
 TEST(Tap, ADescriptorMayComeFromElsewhereWithOrWithoutHeaders) {
   IN_OWN_NETWORK([] {
+    Loop loop;  // outlives the backend
+    FakeCard card;
     for (const short flags : {IFF_TAP | IFF_NO_PI, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR}) {
       const int fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
       ifreq request = about("tap7");
@@ -102,9 +104,8 @@ TEST(Tap, ADescriptorMayComeFromElsewhereWithOrWithoutHeaders) {
       ASSERT_TRUE(tap) << failure(tap);
       EXPECT_EQ((*tap)->offloads().checksum, (flags & IFF_VNET_HDR) != 0);
       bring_up("tap7");
-      Loop loop;
-      FakeCard card;
       ASSERT_TRUE((*tap)->start(*loop, card));
+      card.frames.clear();
       // What IPv6 says by itself when an interface comes up.
       ASSERT_TRUE(loop.wait_for([&] { return !card.frames.empty(); }));
       EXPECT_GE(card.frames[0].bytes.size(), kEthernetHeader);
@@ -115,11 +116,11 @@ TEST(Tap, ADescriptorMayComeFromElsewhereWithOrWithoutHeaders) {
 
 TEST(Tap, WhenItsInterfaceIsRemovedTheLinkGoesDownAndTheVmGoesOn) {
   IN_OWN_NETWORK([] {
+    Loop loop;  // outlives the backend
+    FakeCard card;
     ASSERT_TRUE(make_persistent_tap("tap0"));
     auto tap = open_tap("tap0");
     ASSERT_TRUE(tap);
-    Loop loop;
-    FakeCard card;
     card.link = true;
     ASSERT_TRUE((*tap)->start(*loop, card));
     ASSERT_EQ(std::system("ip link del tap0"), 0);
@@ -162,6 +163,8 @@ TEST(Tap, WithoutTheRightTheErrorSaysWhose) {
 
 TEST(Bridge, GetsATapThatGoesWithItsDescriptor) {
   IN_OWN_NETWORK([] {
+    Loop loop;  // outlives the backend
+    FakeCard card;
     const UniqueFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::ioctl(any.get(), SIOCBRADDBR, "br7"), 0);
     ifreq mtu = about("br7");
@@ -174,8 +177,6 @@ TEST(Bridge, GetsATapThatGoesWithItsDescriptor) {
       ASSERT_TRUE(bridge) << failure(bridge);
       EXPECT_NE(::if_nametoindex("skerry0"), 0u);
       EXPECT_EQ((*bridge)->mtu(), 4000) << "a port must not make the bridge's smaller";
-      Loop loop;
-      FakeCard card;
       ASSERT_TRUE((*bridge)->start(*loop, card));
       const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
       sockaddr_in guest{AF_INET, htons(99), {htonl(kGuestIp)}, {}};
