@@ -97,6 +97,18 @@ void Q35Board::restored() {
     log::warn("the restored guest is not told that it is a copy: {}", guid.error().message());
 }
 
+Result<void> Q35Board::set_up() {
+  const acpi::PciRoot root = pci_root(config_.memory);
+  mch_.set_up();
+  lpc_.set_up();
+  const PciWindows windows{.io = {kIoFirst, kIoEnd},
+                           .low = {root.mmio32_first, uint64_t{root.mmio32_last} + 1},
+                           .high = {root.mmio64_first, root.mmio64_last + 1}};
+  return set_up_pci(host_, windows, [](unsigned device, unsigned pin) {
+    return static_cast<uint8_t>(devices::Ich9Lpc::isa_irq(devices::Ich9Lpc::pirq(device, pin)));
+  });
+}
+
 std::vector<bus::Device*> Q35Board::devices() {
   std::vector<bus::Device*> all = PlainBoard::devices();
   // What their registers say of the address spaces is put into effect when the last of them is known.
