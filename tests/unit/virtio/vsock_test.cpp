@@ -450,8 +450,11 @@ skerry::test::Trace drive(StateRig& rig, std::mt19937_64& random) {
   // What is saved with it does not come back: the connection is ended on both sides alike.
   VsockHeader header{};
   rig.guest.memory.read(written[0].address, std::as_writable_bytes(std::span(&header, 1)));
-  std::swap(header.src_cid, header.dst_cid);
-  std::swap(header.src_port, header.dst_port);
+  const uint32_t host_port = header.src_port;
+  header.src_cid = kCid;
+  header.dst_cid = kVsockHostCid;
+  header.src_port = header.dst_port;
+  header.dst_port = host_port;
   header.op = VIRTIO_VSOCK_OP_RST;
   rig.driver->rings[kTransmit]->add({rig.guest.put(bytes_of_value(header))}, {});
   rig.vsock.notified(kTransmit);
