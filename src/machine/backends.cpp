@@ -54,6 +54,7 @@ void Backends::start() {
 }
 
 Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
+  if (config.vsock_cid) return error("--vsock: guest sockets are not in this version; leave it out");
   Backends backends;
   if (!config.disks.empty() || config.cloud_init) {
     auto aio = block::Aio::create(io);
