@@ -154,6 +154,7 @@ bool Block::writeback() const {
 void Block::notified(unsigned index) {
   if (!transport_ || quiesced_) return;
   Queue& queue = queues_[index];
+  if (!queue.running()) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
   for (unsigned taken = 0; taken < queue.size(); ++taken) {
     auto chain = queue.pop();

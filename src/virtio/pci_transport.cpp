@@ -99,10 +99,10 @@ void PciTransport::add_capabilities() {
                         kNotifyMultiplier * static_cast<uint32_t>(std::max<size_t>(queue_sizes_.size(), 1)),
                         multiplier);
   // 4.1.4.9: the driver sets BAR, offset and length; the data is what is there.
-  std::array<uint8_t, kCapSize - 2> writable{};
+  const std::array<uint8_t, 4> data{};
+  std::array<uint8_t, kCapSize - 2 + data.size()> writable{};
   writable[kCapBar - 2] = 0xff;
   std::fill(writable.begin() + kCapOffset - 2, writable.end(), uint8_t{0xff});
-  const std::array<uint8_t, 4> data{};
   config_window_ = add_virtio_capability(VIRTIO_PCI_CAP_PCI_CFG, 0, 0, data, writable);
 }
 
