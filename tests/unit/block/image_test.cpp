@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "block/raw_file.hpp"
@@ -150,12 +151,15 @@ class OtherProcess {
 TEST_F(Image, InUseElsewhereIsRefusedWithTheProcessThatHasIt) {
   {
     const OtherProcess writer(file_.path(), false);
-    EXPECT_THAT(failure(file_.path()), HasSubstr(fmt::format("is in use by process {} (test_block)", writer.pid())));
-    EXPECT_THAT(failure(file_.path(), {.read_only = true}),
-                HasSubstr(fmt::format("is being written by process {} (test_block)", writer.pid())));
+    EXPECT_THAT(failure(file_.path()),
+                HasSubstr(fmt::format("is in use by process {} ({})", writer.pid(), program_invocation_short_name)));
+    EXPECT_THAT(
+        failure(file_.path(), {.read_only = true}),
+        HasSubstr(fmt::format("is being written by process {} ({})", writer.pid(), program_invocation_short_name)));
   }
   const OtherProcess reader(file_.path(), true);
-  EXPECT_THAT(failure(file_.path()), HasSubstr(fmt::format("is in use by process {} (test_block)", reader.pid())));
+  EXPECT_THAT(failure(file_.path()),
+              HasSubstr(fmt::format("is in use by process {} ({})", reader.pid(), program_invocation_short_name)));
   EXPECT_EQ(failure(file_.path(), {.read_only = true}), "");
 }
 
