@@ -62,11 +62,13 @@ def qemu(disk, folder, ssh_port, seed=None, network=True):
     """The command for a VM with this disk; its sockets are in `folder`."""
     command = ["qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "1G", "-display", "none", "-no-reboot",
                "-serial", "stdio", "-monitor", "none", "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
-               "-drive", f"file={disk},if=virtio,format=raw", "-device", "virtio-rng-pci",
+               "-drive", f"file={disk},if=none,id=disk,format=raw", "-device", "virtio-blk-pci,drive=disk,bootindex=0",
+               "-device", "virtio-rng-pci",
                "-device", "virtio-serial-pci", "-chardev", f"socket,path={folder}/agent,server=on,wait=off,id=agent",
                "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
     if seed:
-        command += ["-blockdev", f"driver=vvfat,node-name=seed,dir={seed},label=cidata,read-only=on", "-device", "virtio-blk-pci,drive=seed"]
+        command += ["-blockdev", f"driver=vvfat,node-name=seed,dir={seed},label=cidata,read-only=on", "-device",
+                    "virtio-blk-pci,drive=seed"]
     command += ["-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{ssh_port}-:22" if network else "none"]
     return command
 
