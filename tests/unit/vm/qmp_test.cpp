@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -124,8 +126,9 @@ TEST_F(Qmp, ListsItsCommandsAndAnswersEachOfThem) {
   for (const char* name : {"query-status", "stop", "cont", "system_powerdown", "system_reset", "quit",
                            "query-cpus-fast", "query-version", "query-commands", "query-name", "qmp_capabilities"})
     EXPECT_NE(std::find(commands.begin(), commands.end(), json{{"name", name}}), commands.end()) << name;
+  const std::set<std::string> wants_more = {"qmp_capabilities", "migrate", "getfd", "closefd"};
   for (const json& command : commands) {
-    if (command["name"] == "qmp_capabilities") continue;
+    if (wants_more.contains(command["name"])) continue;
     EXPECT_TRUE(ask(json{{"execute", command["name"]}}.dump()).contains("return")) << command;
   }
 }
