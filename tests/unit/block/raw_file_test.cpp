@@ -159,10 +159,8 @@ class LoopDevice {
     const UniqueFd backing(::open(file.c_str(), O_RDWR | O_CLOEXEC));
     loop_config config{};
     config.fd = static_cast<uint32_t>(backing.get());
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;  // goes with its last descriptor
     if (!fd_ || ::ioctl(fd_.get(), LOOP_CONFIGURE, &config) != 0) fd_.reset();
-  }
-  ~LoopDevice() {
-    if (fd_) ::ioctl(fd_.get(), LOOP_CLR_FD);
   }
   explicit operator bool() const { return static_cast<bool>(fd_); }
   const std::string& path() const { return path_; }
