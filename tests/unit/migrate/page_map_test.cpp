@@ -57,7 +57,9 @@ TEST(PageMap, ChangedBytesAreRefusedOrMeanWhatTheySay) {
     auto bytes = original;
     for (uint64_t n = random() % 3 + 1; n > 0; --n) bytes[random() % bytes.size()] = static_cast<std::byte>(random());
     const auto decoded = decode(bytes, total_size(regions));
-    if (decoded) EXPECT_EQ(encode(*decoded).size(), bytes.size());
+    if (decoded) {
+      EXPECT_EQ(encode(*decoded).size(), bytes.size());
+    }
   }
 }
 

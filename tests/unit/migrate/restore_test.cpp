@@ -75,7 +75,9 @@ TEST(Restore, OfARestoredVmWorksAgainAndAgain) {
     for (uint64_t before = 0; before <= round; ++before)
       EXPECT_EQ(next.machine->memory().load<uint64_t>(0x800000 + before * 0x1000), before + 1) << round;
     EXPECT_EQ(next.machine->memory().load<uint64_t>(kMarks[3]), 0x1234u + 3);
-    if (round > 0) EXPECT_EQ(next.machine->memory().load<uint64_t>(kMarks[0]), 0u);
+    if (round > 0) {
+      EXPECT_EQ(next.machine->memory().load<uint64_t>(kMarks[0]), 0u);
+    }
     file = save(next);
     ASSERT_TRUE(file) << file.error().message();
   }
