@@ -53,7 +53,13 @@ class Interrupts {
     ::sigprocmask(SIG_BLOCK, &set_, &before_);
     fd_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC));
   }
-  ~Interrupts() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  // One that came too late to change anything is dropped: the exit status tells what was done.
+  ~Interrupts() {
+    const timespec now{};
+    while (::sigtimedwait(&set_, nullptr, &now) > 0) {
+    }
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
   // Whether one came, within so many milliseconds.
   bool wait(int milliseconds) const {
     pollfd wait{fd_.get(), POLLIN, 0};
