@@ -295,6 +295,7 @@ void PciTransport::reset_registers() {
   refused_features_ = false;
   queue_select_ = 0;
   for (size_t i = 0; i < queue_registers_.size(); ++i) reset_registers(queue_registers_[i], queue_sizes_[i]);
+  for (Queue& queue : queues_) queue.stop();  // one that has not begun may have a loaded state
   resetting_ = activating_ = queues_changed_ = engaged_ = false;
   config_vector_.store(VIRTIO_MSI_NO_VECTOR);
   {

@@ -276,7 +276,6 @@ void PciTransport::activate() {
 void PciTransport::finish_reset() {
   if (active_ || loaded_) device_.deactivate();
   active_ = loaded_ = false;
-  for (Queue& queue : queues_) queue.stop();
   notified_.store(0, std::memory_order_relaxed);
   std::lock_guard guard(lock_);
   reset_registers();
