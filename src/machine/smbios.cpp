@@ -78,7 +78,7 @@ struct ProcessorInformation {  // 7.5
   uint8_t status = 0x41, upgrade = 1;  // socket populated, enabled; other
   uint16_t l1_cache = kNone, l2_cache = kNone, l3_cache = kNone;
   uint8_t serial_number = 0, asset_tag = 0, part_number = 0, core_count, core_enabled, thread_count;
-  uint16_t characteristics = 1 << 2 | 1 << 3;  // 64-bit, multi-core
+  uint16_t characteristics = 1 << 2;  // 64-bit
   uint16_t processor_family2 = 1, core_count2, core_enabled2, thread_count2;
 };
 static_assert(sizeof(ProcessorInformation) == 0x30);
@@ -231,6 +231,7 @@ void append_processor(Bytes& to, const Info& info) {
   processor.core_count = processor.core_enabled = processor.thread_count =
       static_cast<uint8_t>(std::min(info.vcpus, 0xffu));
   processor.core_count2 = processor.core_enabled2 = processor.thread_count2 = static_cast<uint16_t>(info.vcpus);
+  if (info.vcpus > 1) processor.characteristics |= 1 << 3;  // multi-core
   append(to, processor, strings);
 }
 

@@ -94,7 +94,7 @@ TEST(Smbios, DmidecodeReadsItWithoutComplaint) {
     const std::string text = decoded(some_machine(), newer);
     for (const char* complaint : {"nvalid", "OUT OF SPEC", "Bad", "roken", "Wrong", "truncated", "<"})
       EXPECT_THAT(text, Not(HasSubstr(complaint))) << text;
-    EXPECT_THAT(text, HasSubstr(newer ? "SMBIOS 3.0" : "SMBIOS 2.8 present"));
+    EXPECT_THAT(text, HasSubstr(newer ? "SMBIOS 3.0.0 present" : "SMBIOS 2.8 present"));
     EXPECT_THAT(text, HasSubstr("Manufacturer: Skerry\n\tProduct Name: q35-1\n"));
     EXPECT_THAT(text, HasSubstr("Serial Number: skerry-1"));
     EXPECT_THAT(text, HasSubstr("UUID: 11223344-5566-7788-99aa-bbccddeeff11"));
