@@ -37,7 +37,7 @@ while :; do
   echo "BUSY $count $now $(cat /sys/class/rtc/rtc0/since_epoch 2>/dev/null || echo 0)"
   if [ $((count % 8)) = 0 ]; then
     # Kernel warnings and worse, each once.
-    dmesg | grep -iE 'stall|lockup|hung task|unstable|skew|BUG|WARNING|Oops|call trace' >/tmp/bad
+    dmesg | grep -E 'detected stall|lockup|hung_task|blocked for more|nstable|skew|BUG:|WARNING:|Oops|Call Trace' >/tmp/bad
     bad=$(wc -l </tmp/bad)
     [ "$bad" = "$messages" ] || sed 's/^/BUSY-ERROR kernel: /' /tmp/bad
     messages=$bad
