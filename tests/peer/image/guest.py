@@ -12,7 +12,7 @@ import time
 # A guest that neither prints nor uses its disk for this long hangs. Nothing else depends on how fast the host is.
 STILL = 600.0
 SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-               "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=60", "-o", "ServerAliveInterval=60"]
+               "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=300", "-o", "ServerAliveInterval=60"]
 
 
 class Failure(Exception):
