@@ -36,8 +36,9 @@ Result<void> join(int any, const std::string& bridge, const std::string& tap) {
   request.ifr_ifindex = static_cast<int>(::if_nametoindex(tap.c_str()));
   if (::ioctl(any, SIOCBRADDIF, &request) != 0) {
     if (errno == EPERM)
-      return error("a port may be added to bridge '{}' only with CAP_NET_ADMIN; start as root, or use --net tap=NAME with "
-                   "a tap that root has put into it", bridge);
+      return error("a port may be added to bridge '{}' only with CAP_NET_ADMIN; start as root, or use "
+                   "--net tap=NAME with a tap that root has put into it",
+                   bridge);
     if (errno == EOPNOTSUPP || errno == EINVAL)
       return error("'{}' is not a bridge; ip link show type bridge lists those that are there", bridge);
     return errno_error(errno, fmt::format("bridge '{}': cannot add the tap '{}'", bridge, tap));
@@ -54,7 +55,8 @@ Result<void> join(int any, const std::string& bridge, const std::string& tap) {
 
 Result<std::unique_ptr<Backend>> open_bridge(const std::string& bridge) {
   if (!is_interface_name(bridge) || ::if_nametoindex(bridge.c_str()) == 0)
-    return error("there is no bridge '{}'; make it (ip link add {} type bridge), or choose one of ip link show type bridge",
+    return error("there is no bridge '{}'; make it (ip link add {} type bridge), or choose one of those that ip link "
+                 "show type bridge lists",
                  bridge, is_interface_name(bridge) ? bridge : "br0");
   std::string tap = "skerry%d";  // the kernel puts the first number there that is free
   auto fd = open_tun(tap);

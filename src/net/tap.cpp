@@ -135,8 +135,8 @@ bool Tap::send(const FrameHeader& header, std::span<const iovec> frame) {
   return write_parts({parts.data(), count});
 }
 
-// Errors but "later" are about this frame (a header that the kernel refuses), or the interface is down: dropped, as on a
-// cable that is not plugged in.
+// Errors but "later" are about this frame (a header that the kernel refuses), or the interface is down: dropped, as on
+// a cable that is not plugged in.
 bool Tap::write_parts(std::span<const iovec> parts) {
   if (::writev(fd_.get(), parts.data(), static_cast<int>(parts.size())) >= 0 || errno != EAGAIN) return true;
   waits_for_room_ = true;
@@ -186,7 +186,8 @@ Result<std::unique_ptr<Backend>> open_tap(const std::string& name) {
   if (!is_interface_name(name))
     return error("'{}' cannot be the name of a tap: 1 to {} characters, no '/', ':' or space", name, IFNAMSIZ - 1);
   if (::if_nametoindex(name.c_str()) == 0)
-    return error("there is no interface '{0}'; have root make it: ip tuntap add {0} mode tap user {1}; ip link set {0} up",
+    return error("there is no interface '{0}'; have root make it: ip tuntap add {0} mode tap user {1}; "
+                 "ip link set {0} up",
                  name, ::getuid());
   std::string same = name;
   auto fd = open_tun(same);

@@ -12,7 +12,8 @@ namespace skerry::net {
 
 // The interface `name`, which must be there.
 Result<std::unique_ptr<Backend>> open_tap(const std::string& name);
-// A descriptor of a tap or macvtap that somebody else has opened, with or without IFF_VNET_HDR. It becomes the backend's.
+// A descriptor of a tap or macvtap that somebody else has opened, with or without IFF_VNET_HDR. It becomes the
+// backend's.
 Result<std::unique_ptr<Backend>> open_tap_fd(int fd);
 
 // What both of these end with, and bridges too. `name` is for messages; `fd` is a non-blocking tap.

@@ -47,8 +47,8 @@ Error attach_error(int number, const std::string& name, bool is_new) {
   }
   if (number == EBUSY) return error("tap '{}' is in use by another program; use a tap of its own for each card", name);
   if (number == EINVAL)
-    return error("'{}' is no tap that this can use: it is another kind of interface, or a tap that was made for several "
-                 "queues (multi_queue), of which a card here has one; see ip -d link show {}", name, name);
+    return error("'{}' is no tap that this can use: it is another kind of interface, or a tap that was made for "
+                 "several queues (multi_queue), of which a card here has one; see ip -d link show {}", name, name);
   return errno_error(number, fmt::format("tap '{}': cannot attach to it", name));
 }
 

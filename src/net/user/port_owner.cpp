@@ -67,7 +67,8 @@ std::string port_owner(bool udp, uint16_t port) {
   while (const dirent* entry = processes && !sockets.empty() ? ::readdir(processes.get()) : nullptr) {
     const std::string process = entry->d_name;
     if (process.find_first_not_of("0123456789") != process.npos) continue;
-    if (has_one_of("/proc/" + process + "/fd", sockets)) return fmt::format("process {} ({})", process, name_of(process));
+    if (has_one_of("/proc/" + process + "/fd", sockets))
+      return fmt::format("process {} ({})", process, name_of(process));
   }
   return "another program";
 }

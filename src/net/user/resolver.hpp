@@ -15,8 +15,8 @@ namespace skerry::net::user {
 constexpr const char* kResolvConf = "/etc/resolv.conf";
 constexpr size_t kMaxResolvConf = 16 * 1024;
 
-// Makes the copy and starts the process that keeps it up to date, which ends when this one does. The descriptor is to be
-// read from its beginning. `path` is kResolvConf but in tests.
+// Makes the copy and starts the process that keeps it up to date, which ends when this one does. The descriptor is to
+// be read from its beginning. `path` is kResolvConf but in tests.
 Result<UniqueFd> follow_resolv_conf(const std::string& path);
 
 }  // namespace skerry::net::user

@@ -116,8 +116,8 @@ Result<void> Filter::install() {
   if (result == 0) result = seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   if (result == 0) result = seccomp_load(context_.get());
   if (result == 0) return ok();
-  return errno_error(-result, "skerry-net: cannot install the system call filter, without which no network is run; this "
-                              "kernel or container does not offer seccomp filters");
+  return errno_error(-result, "skerry-net: cannot install the system call filter, without which no network is run; "
+                              "this kernel or container does not offer seccomp filters");
 }
 
 int resolv_conf = -1;  // for the signal handler, which can be given nothing; written once, before it is there
@@ -174,7 +174,8 @@ Result<void> drop_rights() {
   capng_clear(CAPNG_SELECT_ALL);
   if (capng_apply(CAPNG_SELECT_CAPS) != 0) return errno_error(errno, "skerry-net: cannot drop its capabilities");
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_error(errno, "skerry-net: cannot set no-new-privileges");
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return errno_error(errno, "skerry-net: cannot set no-new-privileges");
 #if defined(NDEBUG) && !defined(SKERRY_SANITIZED)
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   const rlimit none{0, 0};

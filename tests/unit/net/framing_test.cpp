@@ -72,7 +72,8 @@ TEST(FrameStream, TheRestOfAFrameIsWhatWasNotSent) {
   for (size_t done = 0; done <= 30; ++done) {
     FrameRest rest;
     rest.keep(parts, done);
-    EXPECT_EQ(Bytes(rest.left().begin(), rest.left().end()), Bytes(whole.begin() + static_cast<long>(done), whole.end()));
+    EXPECT_EQ(Bytes(rest.left().begin(), rest.left().end()),
+              Bytes(whole.begin() + static_cast<long>(done), whole.end()));
     rest.sent(rest.left().size());
     EXPECT_TRUE(rest.empty());
   }

@@ -25,8 +25,9 @@ TEST(CablePeer, QemuTakesOurFramesAndWeTakeIts) {
   const std::string end_b = "stream,id=b,server=off,addr.type=unix,addr.path=" + b;
   const pid_t qemu = ::fork();
   if (qemu == 0) {
-    ::execl(kQemu, kQemu, "-machine", "none", "-nodefaults", "-display", "none", "-netdev", end_a.c_str(), "-netdev",
-            "hubport,hubid=0,id=ha,netdev=a", "-netdev", end_b.c_str(), "-netdev", "hubport,hubid=0,id=hb,netdev=b",
+    ::execl(kQemu, kQemu, "-machine", "none", "-nodefaults", "-display", "none", "-netdev", end_a.c_str(),
+            "-netdev", "hubport,hubid=0,id=ha,netdev=a", "-netdev", end_b.c_str(), "-netdev",
+            "hubport,hubid=0,id=hb,netdev=b",
             nullptr);
     ::_exit(1);
   }

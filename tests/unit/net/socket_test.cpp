@@ -154,7 +154,8 @@ TEST_F(Cable, WhateverAPeerSendsIsFramesOrTheEnd) {
     (void)::send(peer.get(), junk.data(), junk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     peer.reset();
     ASSERT_TRUE(loop_.wait_for([&] { return !here_.link; }));
-    for (const auto& each : here_.frames) ASSERT_TRUE(each.bytes.size() >= kEthernetHeader && each.bytes.size() <= kMaxFrame);
+    for (const auto& each : here_.frames)
+      ASSERT_TRUE(each.bytes.size() >= kEthernetHeader && each.bytes.size() <= kMaxFrame);
     here_.frames.clear();
   }
 }

@@ -191,7 +191,8 @@ TEST(UserNetwork, ForwardsThatCannotBeAreRefused) {
   const uint16_t port = free_port(SOCK_STREAM);
   EXPECT_NE(failure({.forwards = {{.host_address = "localhost", .host_port = port, .guest_port = 22}}}).find("numbers"),
             std::string::npos);
-  EXPECT_NE(failure({.forwards = {{.host_address = "203.0.113.7", .host_port = port, .guest_port = 22}}}).find("no such"),
+  const std::string elsewhere = "203.0.113.7";
+  EXPECT_NE(failure({.forwards = {{.host_address = elsewhere, .host_port = port, .guest_port = 22}}}).find("no such"),
             std::string::npos);
   EXPECT_NE(failure({.forwards = {{.host_address = "::1", .host_port = port, .guest_address = "10.0.2.15",
                                    .guest_port = 22}}}).find("family"),
@@ -318,17 +319,20 @@ TEST(NetFuzz, SkerryNetSurvivesWhateverTheGuestSends) {
   const char* given = std::getenv("SKERRY_FUZZ_MS");
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(given ? std::atoi(given) : 1000);
   while (std::chrono::steady_clock::now() < end) {
+    const Bytes options(random() % 10 * 4, static_cast<uint8_t>(random() % 5));
     Bytes tcp = tcp_header(static_cast<unsigned>(random()), 22, static_cast<uint32_t>(random()), 0,
-                           static_cast<uint8_t>(random()), Bytes(random() % 10 * 4, static_cast<uint8_t>(random() % 5)));
-    tcp.resize(tcp.size() + (random() % 4 ? random() % 100 : random() % 65'000));
+                           static_cast<uint8_t>(random()), options);
+    tcp.resize(tcp.size() + (random() % 4 ? random() % 100 : random() % 64'000));
     const uint8_t protocol = std::array<uint8_t, 5>{1, 6, 17, 58, 43}[random() % 5];
-    Bytes frame = random() % 2 ? ipv4_packet(protocol, kGuestIp, kGatewayIp, std::span(tcp).first(std::min<size_t>(tcp.size(), 65'000)))
-                               : ipv6_packet(protocol, std::span(tcp).first(std::min<size_t>(tcp.size(), 65'000)));
-    for (uint64_t i = random() % 8; i > 0; --i) frame[random() % std::min<size_t>(frame.size(), 80)] = static_cast<uint8_t>(random());
+    Bytes frame = random() % 2 ? ipv4_packet(protocol, kGuestIp, kGatewayIp, tcp) : ipv6_packet(protocol, tcp);
+    const size_t headers = std::min<size_t>(frame.size(), 80);
+    for (uint64_t i = random() % 8; i > 0; --i) frame[random() % headers] = static_cast<uint8_t>(random());
     if (random() % 8 == 0) frame.resize(14 + random() % frame.size());
     if (random() % 4 == 0) frame = Guest::arp(static_cast<unsigned>(random() % 3), static_cast<uint32_t>(random()));
-    const FrameHeader header{.flags = static_cast<uint8_t>(random() % 4), .gso_type = static_cast<uint8_t>(random() % 6),
-                             .gso_size = static_cast<uint16_t>(random()), .csum_start = static_cast<uint16_t>(random() % 80),
+    const FrameHeader header{.flags = static_cast<uint8_t>(random() % 4),
+                             .gso_type = static_cast<uint8_t>(random() % 6),
+                             .gso_size = static_cast<uint16_t>(random()),
+                             .csum_start = static_cast<uint16_t>(random() % 80),
                              .csum_offset = static_cast<uint16_t>(random() % 80)};
     if (!send_bytes(guest.backend(), frame, header)) guest.loop().settle();
     if (random() % 64 == 0) guest.loop().settle();
