@@ -18,6 +18,7 @@ GUESTS = pathlib.Path(os.environ.get("SKERRY_GUESTS", BUILD / "guests")).resolve
 ACCEL = os.environ.get("SKERRY_ACCEL", "auto")
 LONG = os.environ.get("SKERRY_LONG") == "1"
 DEBUG_EXIT = 0xF4
+BAD_INPUT = 2  # the exit status
 
 
 class Failure(Exception):
@@ -113,10 +114,10 @@ class Qmp:
 
 
 class Vmm:
-    """skerry run, with whatever it says collected."""
+    """skerry run, with whatever it says collected. `prefix` is a command that executes it."""
 
-    def __init__(self, *options, stdin=subprocess.DEVNULL, accel=True, **popen):
-        command = [str(SKERRY), "run", *(["--accel", ACCEL] if accel else []), *map(str, options)]
+    def __init__(self, *options, stdin=subprocess.DEVNULL, accel=True, prefix=(), **popen):
+        command = [*prefix, str(SKERRY), "run", *(["--accel", ACCEL] if accel else []), *map(str, options)]
         self.out = tempfile.TemporaryFile()
         self.err = tempfile.TemporaryFile()
         self.process = subprocess.Popen(command, stdin=stdin, stdout=self.out, stderr=self.err, start_new_session=True, **popen)
@@ -156,6 +157,19 @@ class Vmm:
                 return int(children[0])
             time.sleep(0.02)
         raise Failure("skerry run started no skerry-vm")
+
+
+def refused(*options, status=BAD_INPUT, says=(), **vmm):
+    """One line on standard error that holds each of `says`, nothing on standard output, that status, soon."""
+    shown = " ".join(map(str, options))
+    with Vmm(*options, **vmm) as vm:
+        got = vm.wait(30)
+        lines = vm.stderr().splitlines()
+        expect(len(lines) == 1 and lines[0].startswith("skerry: error: "), f"[{shown}] says {lines}")
+        expect(got == status, f"[{shown}] gives status {got}, not {status}")
+        expect(vm.stdout() == "", f"[{shown}] prints {vm.stdout()[:200]!r}")
+        for word in says:
+            expect(word in lines[0], f"[{shown}] does not say {word!r} in: {lines[0]}")
 
 
 def fetch(script, *arguments):

@@ -1,61 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual machine that boots an image: its console, its shell by ssh, its guest agent, its end. QEMU runs it."""
+"""A virtual machine that boots an image with QEMU: its console, its guest agent, its end."""
 
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import threading
 import time
 
-# A guest that neither prints nor uses its disk for this long hangs. Nothing else depends on how fast the host is.
-STILL = 600.0
-SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-               "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=300", "-o", "ServerAliveInterval=60"]
-
-
-class Failure(Exception):
-    """What the guest or the VMM did wrong."""
-
-
-def need(condition, what):
-    if not condition:
-        raise Failure(what)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class JsonSocket:
-    """QMP and the guest agent: an object a line, one answer to each. The peer is a program that we started."""
-
-    def __init__(self, path, timeout):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
-        self.lines = self.socket.makefile("rb")
-
-    def call(self, name, **arguments):
-        self.send(name, **arguments)
-        while True:
-            line = self.lines.readline()
-            need(line, f"the other end is gone, after {name}")
-            answer = json.loads(line.lstrip(b"\xff"))
-            need("error" not in answer, f"{name}: {answer.get('error')}")
-            if "return" in answer:
-                return answer["return"]
-
-    def send(self, name, **arguments):
-        message = {"execute": name, **({"arguments": arguments} if arguments else {})}
-        self.socket.sendall(json.dumps(message).encode() + b"\n")
-
-    def close(self):
-        self.lines.close()
-        self.socket.close()
+from debian import Debian, JsonSocket, free_port, need
 
 
 def qemu(disk, folder, ssh_port, seed=None, network=True):
@@ -73,7 +26,7 @@ def qemu(disk, folder, ssh_port, seed=None, network=True):
     return command
 
 
-class Guest:
+class Guest(Debian):
     """`folder` keeps what belongs to this VM, `log` its console."""
 
     def __init__(self, disk, folder, log, **hardware):
@@ -103,21 +56,15 @@ class Guest:
                 file.write(chunk)
                 self.console += chunk
 
-    def _signs_of_life(self):
+    def runs(self):
+        return self.process.poll() is None
+
+    def signs_of_life(self):
+        """What it has printed, and what its disks have done."""
         if not self.monitor:
             return len(self.console)
         disks = self.monitor.call("query-blockstats")
         return len(self.console), [disk["stats"]["rd_operations"] + disk["stats"]["wr_operations"] for disk in disks]
-
-    def wait_until(self, condition, what, still=STILL):
-        signs, since = None, time.monotonic()
-        while not condition():
-            need(self.process.poll() is None, f"the VM ended with status {self.process.returncode} instead of reaching {what}")
-            now = self._signs_of_life()
-            if now != signs:
-                signs, since = now, time.monotonic()
-            need(time.monotonic() - since < still, f"the guest hangs: it should have reached {what}")
-            time.sleep(0.5)
 
     def wait_for(self, pattern, what=None):
         """Waits for a line of the console after the last one that was waited for."""
@@ -145,21 +92,6 @@ class Guest:
         self.type(password)
         self.wait_for(rb"[#$] $", "a prompt on the console")
 
-    def ssh(self, key, command, user="root", check=True, timeout=900):
-        """What a command prints; its errors too."""
-        line = ["ssh", *SSH_OPTIONS, "-i", str(key), "-p", str(self.port), f"{user}@127.0.0.1", command]
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=timeout, check=False)
-        need(not check or done.returncode == 0, f"ssh {user}: '{command}' ended with status {done.returncode}: {done.stdout[-2000:]}")
-        return done.stdout.strip()
-
-    def wait_for_ssh(self, key, user="root"):
-        # 255 is ssh's own: refused, or the server is not up yet
-        def works():
-            return self.ssh(key, "echo here", user, check=False) == "here"
-
-        self.wait_until(works, f"ssh as {user}")
-
     def agent(self):
         return JsonSocket(self.folder / "agent", 300)
 
@@ -173,6 +105,6 @@ class Guest:
         while self.process.poll() is None:
             if len(self.console) != signs:
                 signs, since = len(self.console), time.monotonic()
-            need(time.monotonic() - since < STILL, "the guest does not power off")
+            need(time.monotonic() - since < self.still, "the guest does not power off")
             time.sleep(0.2)
         need(self.process.returncode == 0, f"the VM ended with status {self.process.returncode}")
