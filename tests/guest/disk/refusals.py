@@ -73,11 +73,13 @@ def case_taken_port():
 
 
 def case_tap_of_others():
-    """A tap that is root's alone, in a network of its own. Only root can make one."""
+    """A tap that is root's alone, in a network and with a /dev/net of its own. Only root can make one."""
     if os.geteuid():
         print("  skipped: only root can make a tap")
         return
-    with Images("a.img") as (disk,):
-        script = f'ip tuntap add skerry-tap0 mode tap user 0 && exec {" ".join(NOBODY)} "$@"'
-        refused(disk, "--net", "tap=skerry-tap0", prefix=("unshare", "--net", "sh", "-c", script, "sh"),
-                says=["--net", "skerry-tap0", "user 65534"])
+    for mode, why in ("600", "/dev/net/tun may not be opened"), ("666", "tap 'skerry-tap0' is "):
+        script = (f"mount -t tmpfs none /dev/net && mknod -m {mode} /dev/net/tun c 10 200 && chmod {mode} /dev/net/tun && "
+                  f'ip tuntap add skerry-tap0 mode tap user 0 && exec {" ".join(NOBODY)} "$@"')
+        with Images("a.img") as (disk,):
+            refused(disk, "--net", "tap=skerry-tap0", prefix=("unshare", "--net", "--mount", "sh", "-c", script, "sh"),
+                    says=["--net", why, "by user 65534"])
