@@ -1,5 +1,5 @@
 # Keeps a guest busy for ever, and says so by lines that must come one after the other without a gap:
-#   BUSY number uptime-in-centiseconds seconds-of-the-real-time-clock
+#   BUSY number uptime seconds-of-the-real-time-clock uptime      (the uptimes, before and after, in 1/100 s)
 # Anything that is not as it should be is a line BUSY-ERROR.
 dd if=/dev/urandom of=/tmp/ballast bs=64k count=96 2>/dev/null
 sum=$(md5sum </tmp/ballast)
@@ -27,14 +27,15 @@ sleeper() {
 worker 1 &
 worker 2 &
 sleeper &
-last=0 count=0 messages=0
+last=0 count=0 messages=0 rtc=0
 while :; do
-  read -r uptime _ </proc/uptime
-  # A leading zero would make it octal
-  now=${uptime%.*}${uptime#*.}
-  [ "$now" -ge "$last" ] || echo "BUSY-ERROR uptime went from $last to $now"
-  last=$now count=$((count + 1))
-  echo "BUSY $count $now $(cat /sys/class/rtc/rtc0/since_epoch 2>/dev/null || echo 0)"
+  read -r before _ </proc/uptime
+  if [ -f /sys/class/rtc/rtc0/since_epoch ]; then read -r rtc </sys/class/rtc/rtc0/since_epoch; fi
+  read -r after _ </proc/uptime
+  before=${before%.*}${before#*.} after=${after%.*}${after#*.}
+  [ "$before" -ge "$last" ] && [ "$after" -ge "$before" ] || echo "BUSY-ERROR uptime went from $last to $before to $after"
+  last=$after count=$((count + 1))
+  echo "BUSY $count $before $rtc $after"
   if [ $((count % 8)) = 0 ]; then
     # Kernel warnings and worse, each once.
     dmesg | grep -E 'detected stall|lockup|hung_task|blocked for more|nstable|skew|BUG:|WARNING:|Oops|Call Trace' >/tmp/bad
