@@ -41,6 +41,9 @@ class Machine(Debian):
     def runs(self):
         return self.vm.process.poll() is None
 
+    def last_words(self):
+        return f"status {self.vm.process.returncode}: {self.vm.stderr()[-500:]}"
+
     def signs_of_life(self):
         """What has been printed, written, and read from disks."""
         written = [path.stat().st_mtime_ns for path in self.watched]
