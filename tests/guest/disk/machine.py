@@ -10,7 +10,7 @@ import time
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS / "guest/qmp"), str(TESTS / "peer/image")]
 from debian import Debian, JsonSocket, free_port  # noqa: E402
-from vmm import SKERRY, Qmp, Vmm, expect  # noqa: E402
+from vmm import SKERRY, Failure, Qmp, Vmm, expect  # noqa: E402
 
 # What Debian's kernel warns of, and why that is nothing of the VM's.
 EXPECTED_WARNINGS = [
@@ -50,8 +50,8 @@ class Machine(Debian):
         read = 0
         try:
             read = int(re.search(r"rchar: (\d+)", pathlib.Path(f"/proc/{self.vm.vm_pid()}/io").read_text(encoding="ascii"))[1])
-        except OSError:
-            pass  # it ends just now
+        except (OSError, Failure):
+            pass  # it has not started yet, or ends just now
         return self.log.stat().st_size if self.log.exists() else 0, written, read
 
     def qmp(self, command):
