@@ -10,7 +10,7 @@ import time
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS / "guest/qmp"), str(TESTS / "peer/image")]
 from debian import Debian, JsonSocket, free_port  # noqa: E402
-from vmm import SKERRY, Qmp, Vmm, expect  # noqa: E402
+from vmm import SKERRY, Failure, Qmp, Vmm, expect  # noqa: E402
 
 # What Debian's kernel warns of, and why that is nothing of the VM's.
 EXPECTED_WARNINGS = [
@@ -41,14 +41,17 @@ class Machine(Debian):
     def runs(self):
         return self.vm.process.poll() is None
 
+    def last_words(self):
+        return f"status {self.vm.process.returncode}: {self.vm.stderr()[-500:]}"
+
     def signs_of_life(self):
         """What has been printed, written, and read from disks."""
         written = [path.stat().st_mtime_ns for path in self.watched]
         read = 0
         try:
             read = int(re.search(r"rchar: (\d+)", pathlib.Path(f"/proc/{self.vm.vm_pid()}/io").read_text(encoding="ascii"))[1])
-        except OSError:
-            pass  # it ends just now
+        except (OSError, Failure):
+            pass  # it has not started yet, or ends just now
         return self.log.stat().st_size if self.log.exists() else 0, written, read
 
     def qmp(self, command):

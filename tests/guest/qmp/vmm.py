@@ -153,8 +153,9 @@ class Vmm:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            if children and pathlib.Path(f"/proc/{children[0]}/comm").read_text().strip() == "skerry-vm":
-                return int(children[0])
+            for child in children:  # others are those of its network
+                if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "skerry-vm":
+                    return int(child)
             time.sleep(0.02)
         raise Failure("skerry run started no skerry-vm")
 

@@ -98,13 +98,18 @@ class Debian:
     def runs(self):
         raise NotImplementedError
 
+    def last_words(self):
+        """Why it has ended, as far as it said so."""
+        raise NotImplementedError
+
     def signs_of_life(self):
         raise NotImplementedError
 
     def wait_until(self, condition, what):
         signs, since = None, time.monotonic()
         while not condition():
-            need(self.runs(), f"the VM ended instead of reaching {what}")
+            if not self.runs():
+                raise Failure(f"the VM ended instead of reaching {what}: {self.last_words()}")
             now = self.signs_of_life()
             if now != signs:
                 signs, since = now, time.monotonic()

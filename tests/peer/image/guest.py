@@ -59,6 +59,9 @@ class Guest(Debian):
     def runs(self):
         return self.process.poll() is None
 
+    def last_words(self):
+        return f"status {self.process.returncode}"
+
     def signs_of_life(self):
         """What it has printed, and what its disks have done."""
         if not self.monitor:
