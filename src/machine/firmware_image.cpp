@@ -12,9 +12,9 @@ namespace skerry::machine {
 Result<FirmwareImage> FirmwareImage::load(const std::string& given, std::string_view usual) {
   FirmwareImage image;
   image.path_ = given.empty() ? std::string(usual) : given;
-  if (given.empty() && ::access(image.path_.c_str(), F_OK) != 0)
-    return error("firmware: there is no '{}'; install the Debian package seabios, or give a firmware file",
-                 image.path_);
+  if (::access(image.path_.c_str(), F_OK) != 0)
+    return error("firmware: there is no '{}'; install the Debian package seabios, {}", image.path_,
+                 given.empty() ? "or give a firmware file" : "which is used when none is named, or name one that is there");
   auto file = InputFile::open("firmware", image.path_);
   if (!file) return std::move(file).error();
   const uint64_t size = file->size();
