@@ -37,8 +37,11 @@ class Damage : public ::testing::Test {
     for (size_t i = 0; i < kPartCount; ++i) layout.parts[i] = opened->place(static_cast<Part>(i));
   }
   std::string complaint_about(std::span<const std::byte> bytes) {
+    const auto opened = StateFile::open("test.state", file_of(bytes));
+    if (!opened) return opened.error().message();  // without the expense of a machine
     Rig rig(config);
-    return complaint(rig, file_of(bytes));
+    const auto result = migrate::restore(*rig.machine, rig.config, *opened, Verify::kYes);
+    return result ? "" : result.error().message();
   }
   // As an attacker would: with checksums that are right.
   void seal(std::vector<std::byte>& bytes) {
@@ -85,8 +88,8 @@ TEST_F(Damage, EveryFlippedBitIsFound) {
   SCOPED_TRACE(seed);
   std::mt19937_64 random(seed);
   std::vector<size_t> places;
-  for (int i = 0; i < 200; ++i) places.push_back(random() % good.size());
-  for (int i = 0; i < 100; ++i) places.push_back(random() % layout[Part::kMemory].offset);
+  for (int i = 0; i < 60; ++i) places.push_back(random() % good.size());
+  for (int i = 0; i < 60; ++i) places.push_back(random() % layout[Part::kMemory].offset);
   for (const auto& part : layout.parts) {
     places.push_back(part.offset);
     places.push_back(part.offset + part.length - 1);
