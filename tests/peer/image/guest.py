@@ -139,11 +139,11 @@ class Guest:
 
     def log_in(self, user, password):
         """On the console, up to a prompt."""
-        self.wait_for(rb"login: $")
+        self.wait_for(rb"login: ")
         self.type(user)
-        self.wait_for(rb"[Pp]assword: ?$")
+        self.wait_for(rb"[Pp]assword: ?")
         self.type(password)
-        self.wait_for(rb"[#$] $", "a prompt on the console")
+        self.wait_for(rb":~[#$] ", "a prompt on the console")
 
     def ssh(self, key, command, user="root", check=True, timeout=900):
         """What a command prints; its errors too."""
