@@ -89,11 +89,11 @@ class Guest(Debian):
 
     def log_in(self, user, password):
         """On the console, up to a prompt."""
-        self.wait_for(rb"login: $")
+        self.wait_for(rb"login: ")
         self.type(user)
-        self.wait_for(rb"[Pp]assword: ?$")
+        self.wait_for(rb"[Pp]assword: ?")
         self.type(password)
-        self.wait_for(rb"[#$] $", "a prompt on the console")
+        self.wait_for(rb":~[#$] ", "a prompt on the console")
 
     def agent(self):
         return JsonSocket(self.folder / "agent", 300)
