@@ -6,7 +6,7 @@ bits 32
 org 0x10000c
 
 PATTERN         equ 0x140000            ; from here ...
-PATTERN_END     equ 0x180000            ; ... to here
+PATTERN_END     equ 0x148000            ; ... to here
 IDT             equ 0x190000
 STACK           equ 0x1f0000
 COM1            equ 0x3f8
