@@ -394,6 +394,9 @@ void PciTransport::restored() {
   }
   run_and_wait([this, loaded = (status & DRIVER_OK) != 0](const std::function<void()>& done) {
     held_ = loaded_ = loaded;
+    // Indexes of a queue that is not set up are nobody's.
+    for (size_t i = 0; i < queues_.size(); ++i)
+      if (!loaded || !queue_registers_[i].setup.enabled) queues_[i].stop();
     done();
   });
 }
