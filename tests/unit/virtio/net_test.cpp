@@ -223,7 +223,7 @@ TEST(Net, FiltersByAddressAndVlanWhenTheDriverAsks) {
   other[5] = 9;
   multicast[0] = 1;
   tagged[12] = 0x81;
-  tagged[13] = 0;
+  tagged[13] = tagged[14] = 0;
   tagged[15] = 7;
   const auto passes = [&](const Bytes& bytes) {
     EXPECT_TRUE(rig.receive(bytes));
