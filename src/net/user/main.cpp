@@ -14,11 +14,6 @@
 #include "net/user/resolver.hpp"
 #include "net/user/sandbox.hpp"
 
-#ifdef SKERRY_SANITIZED
-// The leak checker stops its process by means that the sandbox forbids, and waits for ever.
-extern "C" int __lsan_is_turned_off() { return 1; }
-#endif
-
 namespace {
 
 using namespace skerry;
