@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/unix_listener.hpp"
+#include "base/unix_socket.hpp"
 #include "chardev/backends.hpp"
 #include "chardev/stream.hpp"
 

@@ -57,7 +57,7 @@ constexpr Beginning kBeginnings[] = {
 
 // YAML in double quotes: what YAML and JSON have in common. Control characters become question marks: no key and no name
 // that is taken has one, and in a message they could do harm.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
@@ -78,7 +78,7 @@ Result<void> check_hostname(std::string_view name) {
     };
     if (label.empty() || label.size() > kMaxLabel || label.front() == '-' || label.back() == '-' ||
         !std::all_of(label.begin(), label.end(), allowed))
-      return error("{} is not a host's name; {}", quoted(name), kRule);
+      return error("{} is not a host's name; {}", in_quotes(name), kRule);
     if (label.size() == rest.size()) return ok();
     rest.remove_prefix(label.size() + 1);
   }
@@ -149,7 +149,7 @@ Result<std::string> document_of(const CloudInitOptions& options) {
   const auto keys = parse_ssh_keys(*text);
   if (!keys) return Error(keys.error()).in(doing);
   document += "ssh_authorized_keys:\n";
-  for (const std::string& key : *keys) document += fmt::format("  - {}\n", quoted(key));
+  for (const std::string& key : *keys) document += fmt::format("  - {}\n", in_quotes(key));
   return document;
 }
 
@@ -187,7 +187,7 @@ Result<std::optional<config::CloudInit>> lower_cloud_init(const CloudInitOptions
   } else {
     return std::optional<config::CloudInit>();
   }
-  if (!options.hostname.empty()) content.meta_data = fmt::format("local-hostname: {}\n", quoted(options.hostname));
+  if (!options.hostname.empty()) content.meta_data = fmt::format("local-hostname: {}\n", in_quotes(options.hostname));
   return std::optional(std::move(content));
 }
 

@@ -1,6 +1,7 @@
 // `skerry completion bash`: the completion of the shell, made from the very options that the program has.
 #include "cli/completion.hpp"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -26,7 +27,7 @@ std::string completer(const std::string& option) {
     if (option == of_file) return "compgen -f";
   if (option == "--net") return "compgen -W 'user none tap= tap-fd= bridge= socket='";
   if (option == "--cloud-init") return "compgen -W 'user-data='";
-  if (option == "--guest-agent") return "compgen -W 'unix:'";
+  if (option == "--guest-agent" || option == "--vsock") return "compgen -W 'unix:'";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";
   if (option == "--qmp") return "compgen -W 'unix:'";
   if (option == "--gdb") return "compgen -W 'tcp:: unix:'";

@@ -1,8 +1,11 @@
 // The shell's completion of this program.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace skerry::cli {
 

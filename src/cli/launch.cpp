@@ -6,9 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +17,7 @@
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/unix_socket.hpp"
 #include "cli/exit_status.hpp"
 #include "cli/terminal.hpp"
 
@@ -161,21 +160,17 @@ int Supervisor::status_of(int status) const {
 
 // The VM's process cannot do it from its sandbox, nor after a crash. A socket that somebody listens on is not ours.
 void remove_dead_socket(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
+  const auto address = unix_address("socket", path);
   struct stat about{};
-  if (path.size() >= sizeof address.sun_path || ::lstat(path.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode)) return;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!probe) return;
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED)
-    ::unlink(path.c_str());
+  if (!address || ::lstat(path.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode)) return;
+  if (!connect_unix(*address) && errno == ECONNREFUSED) ::unlink(path.c_str());
 }
 
 void remove_sockets(const config::VmConfig& config) {
   if (config.console.type == config::Console::Type::kUnix) remove_dead_socket(config.console.path);
   if (config.qmp) remove_dead_socket(*config.qmp);
   if (config.guest_agent) remove_dead_socket(*config.guest_agent);
+  if (config.vsock) remove_dead_socket(config.vsock->path);
   for (const config::Nic& nic : config.nics)
     if (nic.type == config::Nic::Type::kSocket && nic.listen) remove_dead_socket(nic.path);
   if (config.gdb && config.gdb->type == config::GdbAddress::Type::kUnix) remove_dead_socket(config.gdb->path);

@@ -1,5 +1,6 @@
 #include "cli/program.hpp"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cstdio>

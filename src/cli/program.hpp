@@ -1,9 +1,12 @@
 // The program `skerry`: its subcommands and how their options become text for people.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+
+namespace CLI {
+class App;
+}
 
 namespace skerry::cli {
 

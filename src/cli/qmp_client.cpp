@@ -2,13 +2,13 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "base/passed_fd.hpp"
 #include "base/units.hpp"
+#include "base/unix_socket.hpp"
 
 namespace skerry::cli {
 
@@ -23,14 +23,11 @@ constexpr size_t kMaxMessage = 4 * MiB;
 Error QmpClient::failed(std::string_view why) const { return error("monitor 'unix:{}': {}", path_, why); }
 
 Result<QmpClient> QmpClient::connect(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return error("monitor 'unix:{}': the path is longer than a socket's can be; use a shorter one", path);
-  std::memcpy(address.sun_path, path.data(), path.size());
+  const auto address = unix_address(fmt::format("monitor 'unix:{}'", path), path);
+  if (!address) return address.error();
   QmpClient client(path, UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
   if (!client.socket_) return errno_error(errno, "cannot create a socket");
-  if (::connect(client.socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+  if (::connect(client.socket_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
     return errno_error(errno, fmt::format("monitor 'unix:{}': cannot connect; is there a VM that was started with "
                                           "--qmp unix:{}?",
                                           path, path));
@@ -67,22 +64,8 @@ Result<void> QmpClient::wait_for_end() {
 }
 
 Result<void> QmpClient::send(std::string_view text, int fd) {
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   while (!text.empty()) {
-    iovec data{const_cast<char*>(text.data()), text.size()};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    if (fd >= 0) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof fd);
-      std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
-    }
-    const ssize_t put = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    const ssize_t put = send_with_fd(socket_.get(), text.data(), text.size(), fd);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return failed(fmt::format("the connection has ended: {}", std::strerror(errno)));
     text.remove_prefix(static_cast<size_t>(put));

@@ -1,4 +1,5 @@
 // `skerry run`: one VM in the foreground, without a daemon.
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -61,8 +62,11 @@ void add_network_options(CLI::App& app, RunOptions& o) {
                  "socket=PATH[,listen=on], or none; each but none also with mac=ADDRESS, tap and bridge with queues=N "
                  "(default with a disk: user)",
                  "NET");
-  app.add_option("--vsock", o.vsock, "Sockets between host and guest (vsock), with this context ID for the guest")
-      ->type_name("CID");
+  app.add_option("--vsock", o.vsock,
+                 fmt::format("Sockets between host and guest (vsock): unix:PATH[,cid=N]. Programs of the host reach the "
+                             "guest's at PATH, the guest's reach PATH_PORT (default cid={})",
+                             config::kMinVsockCid))
+      ->type_name("ADDR");
 }
 
 void add_guest_options(CLI::App& app, RunOptions& o) {

@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/units.hpp"
 #include "cli/device_options.hpp"
+#include "cli/option_text.hpp"
 
 namespace skerry::cli {
 
@@ -20,7 +21,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"disks", "--disk"},
     {"nics", "--net"},
     {"cloud_init", "--cloud-init"},
-    {"vsock_cid", "--vsock"},
+    {"vsock", "--vsock"},
     {"guest_agent", "--guest-agent"},
     {"accelerator", "--accel"},
     {"cpu.model", "--cpu"},
@@ -92,12 +93,24 @@ std::vector<std::string> split(std::string_view list) {
   return parts;
 }
 
-Result<uint32_t> parse_cid(const std::string& text) {
-  const auto number = parse_number(text);
-  if (!number || *number < config::kMinVsockCid || *number > config::kMaxVsockCid)
-    return error("--vsock: '{}' is not a context ID for a guest; use {} to {}", text, config::kMinVsockCid,
-                 config::kMaxVsockCid);
-  return static_cast<uint32_t>(*number);
+// unix:PATH[,cid=N]
+Result<config::Vsock> parse_vsock(const std::string& text) {
+  const auto elements = split_settings(text);
+  if (!elements) return Error(elements.error()).in("--vsock");
+  auto path = parse_unix("--vsock", elements->front());
+  if (!path) return std::move(path).error();
+  config::Vsock vsock{.path = std::move(*path)};
+  for (size_t i = 1; i < elements->size(); ++i) {
+    const auto setting = parse_setting((*elements)[i]);
+    if (!setting) return Error(setting.error()).in("--vsock");
+    if (setting->key != "cid") return unknown_setting(setting->key, {"cid"}).in("--vsock");
+    const auto number = parse_number(setting->value);
+    if (!number || *number < config::kMinVsockCid || *number > config::kMaxVsockCid)
+      return error("--vsock: cid={}: is not a guest's context ID; use {} to {}", setting->value, config::kMinVsockCid,
+                   config::kMaxVsockCid);
+    vsock.cid = static_cast<uint32_t>(*number);
+  }
+  return vsock;
 }
 
 Result<void> add_disk(std::string_view option, DiskOption disk, config::VmConfig& config) {
@@ -149,9 +162,9 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
   if (!seed) return std::move(seed).error();
   config.cloud_init = std::move(*seed);
   if (!options.vsock.empty()) {
-    const auto cid = parse_cid(options.vsock);
-    if (!cid) return cid.error();
-    config.vsock_cid = *cid;
+    auto vsock = parse_vsock(options.vsock);
+    if (!vsock) return std::move(vsock).error();
+    config.vsock = std::move(*vsock);
   }
   if (options.guest_agent.empty()) return ok();
   auto path = parse_unix("--guest-agent", options.guest_agent);
@@ -162,7 +175,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 
 // The small board starts a kernel and has the least in its way; what needs PCI needs the other.
 std::string_view board_for(const config::VmConfig& config) {
-  const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock_cid ||
+  const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
                          config.guest_agent || !config.firmware.empty();
   return needs_pci ? "q35-1" : "plain-1";
 }

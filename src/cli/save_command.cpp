@@ -1,4 +1,5 @@
 // `skerry save`: puts a running VM into a file, by its monitor.
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>

@@ -183,6 +183,17 @@ Result<void> check_nics(const VmConfig& config) {
   return check_forwards(config);
 }
 
+namespace {
+Result<void> check_vsock(const Vsock& vsock) {
+  if (vsock.cid < kMinVsockCid || vsock.cid > kMaxVsockCid)
+    return error("vsock.cid: {} cannot be a guest's; use {} to {}", vsock.cid, kMinVsockCid, kMaxVsockCid);
+  if (vsock.path.size() > kMaxVsockPath)
+    return error("vsock.path: the path is {} bytes long; with a port behind it a unix socket's is at most {}",
+                 vsock.path.size(), kMaxVsockPath);
+  return check_path("vsock.path", vsock.path);
+}
+}  // namespace
+
 Result<void> check_guest_services(const VmConfig& config) {
   if (config.cloud_init) {
     const CloudInit& seed = *config.cloud_init;
@@ -190,8 +201,8 @@ Result<void> check_guest_services(const VmConfig& config) {
     if (auto good = check_text("cloud_init.meta_data", seed.meta_data, kMaxMetaData); !good) return good;
     if (auto good = check_text("cloud_init.network_config", seed.network_config, kMaxMetaData); !good) return good;
   }
-  if (config.vsock_cid && (*config.vsock_cid < kMinVsockCid || *config.vsock_cid > kMaxVsockCid))
-    return error("vsock_cid: {} cannot be a guest's; use {} to {}", *config.vsock_cid, kMinVsockCid, kMaxVsockCid);
+  if (config.vsock)
+    if (auto good = check_vsock(*config.vsock); !good) return good;
   return config.guest_agent ? check_socket("guest_agent", *config.guest_agent) : ok();
 }
 

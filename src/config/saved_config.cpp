@@ -14,6 +14,10 @@ std::string text_of(const std::optional<T>& value) {
   return value ? fmt::format("{}", *value) : "none";
 }
 
+std::optional<uint32_t> cid_of(const VmConfig& config) {
+  return config.vsock ? std::optional(config.vsock->cid) : std::nullopt;
+}
+
 // Keeps the first difference.
 class Comparison {
  public:
@@ -49,7 +53,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("cpu.count", saved.vcpus, now.vcpus);
   compare.field("memory", saved.memory, now.memory);
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
-  compare.field("vsock_cid", saved.vsock_cid, now.vsock_cid);
+  compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("disks", saved.disks.size(), now.disks.size());
   for (size_t i = 0; i < std::min(saved.disks.size(), now.disks.size()); ++i) {
     const Disk &a = saved.disks[i], &b = now.disks[i];

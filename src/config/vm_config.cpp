@@ -64,7 +64,7 @@ Result<void> check_board(const VmConfig& config) {
   const std::pair<std::string_view, bool> need_pci[] = {{"disks", !config.disks.empty()},
                                                         {"nics", !config.nics.empty()},
                                                         {"cloud_init", config.cloud_init.has_value()},
-                                                        {"vsock_cid", config.vsock_cid.has_value()},
+                                                        {"vsock", config.vsock.has_value()},
                                                         {"guest_agent", config.guest_agent.has_value()}};
   for (const auto& [field, present] : need_pci)
     if (present) return error("{}: board {} has no PCI and no place for it; use board q35-1", field, config.board);

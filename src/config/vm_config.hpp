@@ -25,8 +25,8 @@ constexpr uint64_t kMinTscHz = 100'000'000, kMaxTscHz = 100'000'000'000;
 constexpr unsigned kMaxVcpus = 255;
 // Below 1 MiB there are holes and tables; the smallest kernels live in the second.
 constexpr uint64_t kMinMemory = 2 * MiB;
-// 40 physical-address bits, less the hole below 4 GiB.
-constexpr uint64_t kMaxMemory = 1023 * GiB;
+// 40 physical-address bits, less the hole below 4 GiB, which is 1.25 GiB at the most.
+constexpr uint64_t kMaxMemory = 1022 * GiB;
 // Room for the longest texts of every field, each byte of them as \u00xx.
 constexpr size_t kMaxJsonSize = 4 * MiB;
 // Of a command line; a kernel may take less, which is for its loader to say.
@@ -48,6 +48,7 @@ constexpr int kMinFd = 3, kMaxFd = 0xfffff;  // of descriptors that are handed d
 constexpr size_t kMaxUserData = 256 * KiB, kMaxMetaData = 64 * KiB;
 // 0, 1 and 2 are the hypervisor, this machine and the host, and all bits set is "any" (vsock(7); virtio 1.2, 5.10.4).
 constexpr uint32_t kMinVsockCid = 3, kMaxVsockCid = 0xfffffffe;
+constexpr size_t kMaxVsockPath = kMaxSocketPath - 11;  // "_4294967295" has room behind it
 
 struct Kernel {
   std::string path;
@@ -129,6 +130,13 @@ struct CloudInit {
   bool operator==(const CloudInit&) const = default;
 };
 
+// Sockets between guest and host (virtio 1.2, 5.10).
+struct Vsock {
+  std::string path;   // unix socket that leads to the guest's ports; PATH_N is the host's port N
+  uint32_t cid = kMinVsockCid;  // the guest's address
+  bool operator==(const Vsock&) const = default;
+};
+
 struct VmConfig {
   std::string name = "vm";           // 1 to 64 letters, digits and "._-"
   std::string board = "plain-1";     // see boards()
@@ -142,8 +150,8 @@ struct VmConfig {
   std::vector<Disk> disks;
   std::vector<Nic> nics;
   std::optional<CloudInit> cloud_init;
-  std::optional<uint32_t> vsock_cid;         // 3 and up
-  std::optional<std::string> guest_agent;    // path of the unix socket that leads to org.qemu.guest_agent.0
+  std::optional<Vsock> vsock;
+  std::optional<std::string> guest_agent;  // path of the unix socket that leads to org.qemu.guest_agent.0
   Console console;
   bool no_reboot = false;                  // a reset by the guest ends the VM
   std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status

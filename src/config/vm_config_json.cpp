@@ -84,7 +84,11 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
     seed.read("meta_data", value.meta_data);
     seed.read("network_config", value.network_config);
   });
-  if (root.optional("vsock_cid")) root.read("vsock_cid", config.vsock_cid.emplace());
+  root.object("vsock", [&](ObjectReader& vsock) {
+    Vsock& value = config.vsock.emplace();
+    vsock.read("path", value.path);
+    vsock.read("cid", value.cid);
+  });
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
 }
 
@@ -180,7 +184,7 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
     if (!config.cloud_init->network_config.empty())
       root["cloud_init"]["network_config"] = config.cloud_init->network_config;
   }
-  if (config.vsock_cid) root["vsock_cid"] = *config.vsock_cid;
+  if (config.vsock) root["vsock"] = {{"path", config.vsock->path}, {"cid", config.vsock->cid}};
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
 }
 

@@ -54,7 +54,6 @@ void Backends::start() {
 }
 
 Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
-  if (config.vsock_cid) return error("--vsock: guest sockets are not in this version; leave it out");
   Backends backends;
   if (!config.disks.empty() || config.cloud_init) {
     auto aio = block::Aio::create(io);
@@ -71,6 +70,11 @@ Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
     auto agent = chardev::open_chardev({chardev::Kind::kUnix, *config.guest_agent}, {});
     if (!agent) return std::move(agent).error().in("--guest-agent");
     backends.guest_agent = std::move(*agent);
+  }
+  if (config.vsock) {
+    auto host = virtio::VsockHost::open(config.vsock->path);
+    if (!host) return std::move(host).error();
+    backends.vsock = std::move(*host);
   }
   return backends;
 }

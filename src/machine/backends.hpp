@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
 #include "net/backend.hpp"
+#include "virtio/vsock.hpp"
 
 namespace skerry::machine {
 
@@ -25,6 +27,7 @@ struct Backends {
   std::vector<Disk> disks;
   std::vector<std::unique_ptr<net::Backend>> nics;
   std::unique_ptr<chardev::Chardev> guest_agent;
+  std::optional<virtio::VsockHost> vsock;
 
   // After rights are dropped, before the system call filter.
   void start();

@@ -91,10 +91,13 @@ void Q35Board::load_firmware() {
 }
 
 void Q35Board::restored() {
-  if (auto guid = devices::VmGenId::random_guid())
-    vm_gen_id_->renew(*guid);
-  else
-    log::warn("the restored guest is not told that it is a copy: {}", guid.error().message());
+  const auto guid = devices::VmGenId::random_guid();
+  if (!guid) return log::warn("the restored guest is not told that it is a copy: {}", guid.error().message());
+  vm_gen_id_->renew(*guid);
+  // The firmware puts it there again at the next reset.
+  if (image_)
+    if (auto replaced = fw_cfg_.replace_file(devices::VmGenId::kGuidFile, vm_gen_id_->page()); !replaced)
+      log::warn("after its next reset the guest has its old generation ID: {}", replaced.error().message());
 }
 
 Result<void> Q35Board::set_up() {

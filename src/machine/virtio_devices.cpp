@@ -8,6 +8,7 @@
 #include "virtio/console.hpp"
 #include "virtio/entropy.hpp"
 #include "virtio/net.hpp"
+#include "virtio/vsock.hpp"
 
 namespace skerry::machine {
 
@@ -59,6 +60,11 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
     auto slot = add(std::make_unique<virtio::Console>(
         "console0", main_, memory_, nullptr,
         std::vector<virtio::Console::Port>{{kGuestAgentPort, backends.guest_agent.get()}}));
+    if (!slot) return std::move(slot).error();
+  }
+  if (backends.vsock) {
+    auto slot = add(std::make_unique<virtio::Vsock>("vsock0", main_, memory_, config.vsock->cid,
+                                                    std::move(*backends.vsock)));
     if (!slot) return std::move(slot).error();
   }
   return ok();

@@ -8,11 +8,12 @@
 #include <cstring>
 
 #include "base/log.hpp"
+#include "base/passed_fd.hpp"
+#include "base/unix_socket.hpp"
 #include "net/checksum.hpp"
 #include "net/delivery.hpp"
 #include "net/frame_stream.hpp"
 #include "net/helper.hpp"
-#include "net/unix_path.hpp"
 
 namespace skerry::net {
 
@@ -94,14 +95,8 @@ void Cable::on_source() {
 // skerry-net sends a connected socket with each of its messages.
 UniqueFd Cable::dialled() {
   char byte = 0;
-  iovec data{&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t got = ::recvmsg(source_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  UniqueFd peer;
+  const ssize_t got = receive_with_fd(source_.get(), &byte, 1, peer, MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return {};
   if (got <= 0) {
     log::warn("socket '{}': skerry-net, which connects to it, has ended; the guest's link stays down", path_);
@@ -109,13 +104,7 @@ UniqueFd Cable::dialled() {
     source_.reset();
     return {};
   }
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len != CMSG_LEN(sizeof(int)))
-    return {};
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return UniqueFd(fd);
+  return peer;
 }
 
 void Cable::connected(UniqueFd peer) {
@@ -225,13 +214,13 @@ void Cable::flush() {
 }  // namespace
 
 Result<std::unique_ptr<Backend>> listen_socket(const std::string& path) {
-  auto listener = listen_at(path);
+  auto listener = listen_unix(fmt::format("socket '{}'", path), path, 1);
   if (!listener) return std::move(listener).error();
   return std::unique_ptr<Backend>(std::make_unique<Cable>(std::move(*listener), true, path));
 }
 
 Result<std::unique_ptr<Backend>> dial_socket(const std::string& path) {
-  if (auto address = unix_address(path); !address) return std::move(address).error();
+  if (auto address = unix_address(fmt::format("socket '{}'", path), path); !address) return std::move(address).error();
   auto control = start_helper({"--dial=" + path}, {});
   if (!control) return std::move(control).error();
   return std::unique_ptr<Backend>(std::make_unique<Cable>(std::move(*control), false, path));

@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 
 #include "base/log.hpp"
 #include "base/units.hpp"
-#include "base/unix_listener.hpp"
+#include "base/unix_socket.hpp"
 
 namespace skerry::virtio {
 
@@ -27,7 +26,6 @@ constexpr size_t kMaxResets = 64, kMaxCallers = 16;
 constexpr int kBacklog = 16;
 // The host's ports of connections that the host asks for; the guest's own are elsewhere.
 constexpr uint32_t kFirstHostPort = 0x4000'0000, kHostPorts = 0x4000'0000;
-constexpr size_t kMaxSuffix = 11;  // "_4294967295"
 constexpr std::string_view kConnect = "CONNECT ";
 constexpr size_t kMaxLine = kConnect.size() + 11;
 
@@ -42,30 +40,30 @@ std::optional<uint32_t> port_asked_for(std::string_view line) {
 }
 }  // namespace
 
-Result<UniqueFd> listen_vsock(const std::string& path) {
-  if (path.size() + kMaxSuffix >= sizeof(sockaddr_un::sun_path))
-    return error("vsock '{}': with a port behind it the path is longer than a socket's may be; use a shorter one",
-                 path);
-  return listen_unix(fmt::format("vsock '{}'", path), path, kBacklog);
+Result<VsockHost> VsockHost::open(const std::string& path) {
+  const std::string what = fmt::format("vsock '{}'", path);
+  auto dialer = net::PortDialer::start(path);
+  if (!dialer) return std::move(dialer).error().in(what);
+  auto listener = listen_unix(what, path, kBacklog);
+  if (!listener) return std::move(listener).error();
+  return VsockHost{path, std::move(*listener), std::move(*dialer)};
 }
 
 // --- life ------------------------------------------------------------------------------------------------------------
 
-Vsock::Vsock(std::string name, EventLoop& loop, memory::GuestMemory& memory, uint32_t guest_cid, std::string path,
-             UniqueFd listener)
+Vsock::Vsock(std::string name, EventLoop& loop, memory::GuestMemory& memory, uint32_t guest_cid, VsockHost host)
     : Device(std::move(name), loop, memory),
       guest_cid_(guest_cid),
-      path_(std::move(path)),
-      listener_(std::move(listener)),
+      host_(std::move(host)),
       work_later_(loop, [this] {
         serve_transmit();
         serve_receive();
       }) {}
 
 Vsock::~Vsock() {
-  forget_listener();
+  forget_host();
   end_all();
-  ::unlink(path_.c_str());
+  ::unlink(host_.path.c_str());
 }
 
 uint64_t Vsock::features() const { return VIRTIO_VSOCK_F_STREAM; }
@@ -81,12 +79,12 @@ void Vsock::activate(uint64_t features, std::span<Queue> queues, Transport& tran
     end_all();  // in this process they may be there still
     reset_due_ = true;
   }
-  watch_listener();
+  watch_host();
   send_event();
 }
 
 void Vsock::deactivate() {
-  forget_listener();
+  forget_host();
   end_all();
   transmit_waits_ = reset_due_ = false;
   active_.end();
@@ -94,7 +92,7 @@ void Vsock::deactivate() {
 
 // What comes in from the host waits in its sockets.
 void Vsock::quiesce(std::function<void()> at_rest) {
-  forget_listener();
+  forget_host();
   for (auto& [key, connection] : connections_) watch(key, connection, std::nullopt);
   for (const auto& [fd, caller] : callers_) loop_.remove(fd);
   active_.quiesce();
@@ -108,7 +106,7 @@ void Vsock::resume() {
   std::vector<VsockKey> keys;
   for (const auto& [key, connection] : connections_) keys.push_back(key);
   for (const VsockKey& key : keys) settle(key);
-  watch_listener();
+  watch_host();
   work_later_.schedule();
 }
 
@@ -118,22 +116,33 @@ void Vsock::describe(state::Fields& fields) {
   fields.field("next_host_port", next_host_port_, state::up_to(kHostPorts - 1));
 }
 
+void Vsock::watch_host() {
+  watch_listener();
+  auto watched = host_.dialer.watch(loop_, [this](UniqueFd connected) { host_answers(std::move(connected)); });
+  if (!watched) log::warn("vsock '{}': {}", host_.path, watched.error().message());
+}
+
+void Vsock::forget_host() {
+  forget_listener();
+  host_.dialer.forget(loop_);
+}
+
 // --- connections asked for by the host -------------------------------------------------------------------------------
 
 void Vsock::watch_listener() {
   if (listening_ || callers_.size() >= kMaxCallers) return;
-  if (auto added = loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { accept_caller(); }); !added)
-    log::warn("vsock '{}': {}", path_, added.error().message());
+  if (auto added = loop_.add(host_.listener.get(), EPOLLIN, [this](uint32_t) { accept_caller(); }); !added)
+    log::warn("vsock '{}': {}", host_.path, added.error().message());
   else
     listening_ = true;
 }
 
 void Vsock::forget_listener() {
-  if (std::exchange(listening_, false)) loop_.remove(listener_.get());
+  if (std::exchange(listening_, false)) loop_.remove(host_.listener.get());
 }
 
 void Vsock::accept_caller() {
-  UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  UniqueFd fd(::accept4(host_.listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd) return;
   const int number = fd.get();
   callers_[number] = {std::move(fd), {}};
@@ -143,7 +152,7 @@ void Vsock::accept_caller() {
 
 void Vsock::watch_caller(int fd) {
   if (auto added = loop_.add(fd, EPOLLIN, [this, fd](uint32_t) { hear_caller(fd); }); !added)
-    log::warn("vsock '{}': {}", path_, added.error().message());
+    log::warn("vsock '{}': {}", host_.path, added.error().message());
 }
 
 // Byte by byte: what follows the line is the guest's.
@@ -215,6 +224,7 @@ void Vsock::end_all() {
   resets_.clear();
   for (const auto& [fd, caller] : callers_) loop_.remove(fd);
   callers_.clear();
+  for (auto& request : dialled_) request.reset();  // they will be answered nevertheless
 }
 
 void Vsock::settle(VsockKey key) {
@@ -234,7 +244,7 @@ void Vsock::watch(VsockKey key, Connection& connection, std::optional<uint32_t> 
   } else if (connection.watched) {
     loop_.modify(fd, *events);
   } else if (auto added = loop_.add(fd, *events, [this, key](uint32_t ready) { host_event(key, ready); }); !added) {
-    log::warn("vsock '{}': {}", path_, added.error().message());
+    log::warn("vsock '{}': {}", host_.path, added.error().message());
     return;
   }
   connection.watched = events;
@@ -292,6 +302,8 @@ void Vsock::packet(const Chain& chain) {
     answer(header, chain, key, found->second);
   else if (header.op == VIRTIO_VSOCK_OP_REQUEST)
     connect_host(header, key);
+  else if (auto* request = request_of(key); request && header.op == VIRTIO_VSOCK_OP_RST)
+    request->reset();  // the guest has given up
   else
     reset_sender(header);
 }
@@ -325,15 +337,30 @@ void Vsock::answer(const VsockHeader& header, const Chain& chain, VsockKey key, 
 }
 
 void Vsock::connect_host(const VsockHeader& header, VsockKey key) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string to = fmt::format("{}_{}", path_, key.host_port);
-  std::memcpy(address.sun_path, to.data(), std::min(to.size(), sizeof address.sun_path - 1));
-  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || !make_room())
-    return reset_sender(header);
-  add(key, std::move(fd), true).stream.take_credit(header);
-  settle(key);
+  if (request_of(key) || !host_.dialer.ask(key.host_port)) return reset_sender(header);
+  dialled_.push_back(header);
+}
+
+// The oldest of those that are dialled.
+void Vsock::host_answers(UniqueFd connected) {
+  const auto header = dialled_.front();
+  dialled_.pop_front();
+  if (!header || !active_.working()) return;
+  const VsockKey key{header->src_port, header->dst_port};
+  if (!connected || connections_.contains(key) || !make_room()) {
+    reset_sender(*header);
+  } else {
+    add(key, std::move(connected), true).stream.take_credit(*header);
+    settle(key);
+  }
+  serve_receive();
+}
+
+std::optional<VsockHeader>* Vsock::request_of(VsockKey key) {
+  const auto found = std::find_if(dialled_.begin(), dialled_.end(), [key](const auto& request) {
+    return request && VsockKey{request->src_port, request->dst_port} == key;
+  });
+  return found == dialled_.end() ? nullptr : &*found;
 }
 
 void Vsock::reset_sender(const VsockHeader& header) {

@@ -2,7 +2,7 @@
 //
 // The host's side is unix sockets, as with other VMMs. A host program connects to PATH, writes "CONNECT PORT\n" and
 // reads "OK HOSTPORT\n" when the guest has accepted. A program of the guest that connects to CID 2, port P, reaches the
-// unix socket PATH_P, which a host program listens on.
+// unix socket PATH_P, which a host program listens on; connecting there is another process's work (net::PortDialer).
 //
 // Connections do not outlive the process: after a restore the guest is told that they are gone (5.10.6.6.1).
 //
@@ -12,27 +12,36 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "net/port_dialer.hpp"
 #include "virtio/activation.hpp"
 #include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
+#include "virtio/vsock_packet.hpp"
 #include "virtio/vsock_stream.hpp"
 
 namespace skerry::virtio {
 
-// Makes the socket PATH and listens there.
-Result<UniqueFd> listen_vsock(const std::string& path);
+// The host's side.
+struct VsockHost {
+  // Makes the socket PATH and listens there; starts what connects to the others. Before the sandbox closes.
+  static Result<VsockHost> open(const std::string& path);
+
+  std::string path;
+  UniqueFd listener;
+  net::PortDialer dialer;
+};
 
 class Vsock final : public Device {
  public:
   static constexpr size_t kMaxConnections = 128;
 
-  // `listener` is from listen_vsock(path); `guest_cid` is 3 or more.
-  Vsock(std::string name, EventLoop& loop, memory::GuestMemory& memory, uint32_t guest_cid, std::string path,
-        UniqueFd listener);
+  // `guest_cid` is 3 or more.
+  Vsock(std::string name, EventLoop& loop, memory::GuestMemory& memory, uint32_t guest_cid, VsockHost host);
   ~Vsock() override;
 
   DeviceId id() const override { return DeviceId::kVsock; }
@@ -67,6 +76,8 @@ class Vsock final : public Device {
     uint16_t type;
   };
 
+  void watch_host();
+  void forget_host();
   void watch_listener();
   void forget_listener();
   void accept_caller();
@@ -79,6 +90,8 @@ class Vsock final : public Device {
   void packet(const Chain& chain);
   void answer(const VsockHeader& header, const Chain& chain, VsockKey key, Connection& connection);
   void connect_host(const VsockHeader& header, VsockKey key);
+  void host_answers(UniqueFd connected);
+  std::optional<VsockHeader>* request_of(VsockKey key);
   void reset_sender(const VsockHeader& header);
 
   void serve_receive();
@@ -97,9 +110,10 @@ class Vsock final : public Device {
   void watch(VsockKey key, Connection& connection, std::optional<uint32_t> events);
 
   const uint64_t guest_cid_;
-  const std::string path_;
-  const UniqueFd listener_;
+  VsockHost host_;
   bool listening_ = false;
+  // The guest's requests that the dialer has not answered; an empty place is one that the guest waits for no more.
+  std::deque<std::optional<VsockHeader>> dialled_;
 
   Activation active_;
   Deferred work_later_;

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "base/log.hpp"
-#include "base/unix_listener.hpp"
+#include "base/unix_socket.hpp"
 
 namespace skerry::vm {
 

@@ -11,4 +11,7 @@ namespace skerry::net::user {
 // `control`; then once more for each byte that comes from there. Returns when the other side of `control` is gone.
 Result<void> dial(const std::string& path, int control);
 
+// Answers what a PortDialer at the other side of `control` asks, until it is gone.
+void dial_ports(const std::string& prefix, int control);
+
 }  // namespace skerry::net::user

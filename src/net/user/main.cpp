@@ -66,7 +66,9 @@ Result<void> be_dialer(const user::Options& options) {
     return ok();
   }
   report(kHelperReady, {});
-  return user::dial(options.dial, kHelperControl);
+  if (!options.dial.empty()) return user::dial(options.dial, kHelperControl);
+  user::dial_ports(options.dial_ports, kHelperControl);
+  return ok();
 }
 
 int run(int argc, char** argv) {

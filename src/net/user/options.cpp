@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kUsage = R"(Usage: skerry-net --user [--restrict] [--forward=PROTOCOL,ADDRESS,PORT,GUEST,PORT]...
        skerry-net --dial=PATH
+       skerry-net --dial-ports=PREFIX
 
 The network side of one virtual machine, in a process of its own. skerry-vm starts it, with sockets and memory on
 descriptors 3 to 6; see docs/network.md. It ends when skerry-vm does.
@@ -21,6 +22,7 @@ descriptors 3 to 6; see docs/network.md. It ends when skerry-vm does.
   --restrict        let nothing through but forwarded ports
   --forward=...     a port of the host that leads to a port of the guest
   --dial=PATH       connect to a unix socket for skerry-vm, whenever it asks
+  --dial-ports=...  connect to the unix socket PREFIX_PORT for skerry-vm, for each port that it asks for
   --help            this text
 )";
 
@@ -48,12 +50,14 @@ Result<PortForward> parse_forward(std::string_view text) {
 Result<Options> parse_options(int argc, char** argv) {
   constexpr option kOptions[] = {{"user", no_argument, nullptr, 'u'},       {"dial", required_argument, nullptr, 'd'},
                                  {"restrict", no_argument, nullptr, 'r'},   {"help", no_argument, nullptr, 'h'},
+                                 {"dial-ports", required_argument, nullptr, 'p'},
                                  {"forward", required_argument, nullptr, 'f'}, {}};
   Options options;
   for (int found; (found = ::getopt_long(argc, argv, "h", kOptions, nullptr)) != -1;) {
     switch (found) {
       case 'u': options.user = true; break;
       case 'd': options.dial = ::optarg; break;
+      case 'p': options.dial_ports = ::optarg; break;
       case 'r': options.restricted = true; break;
       case 'f': {
         auto forward = parse_forward(::optarg);
@@ -68,7 +72,8 @@ Result<Options> parse_options(int argc, char** argv) {
       default: options.exit = 2;
     }
   }
-  if (!options.exit && (::optind != argc || options.user == !options.dial.empty())) {
+  const int roles = options.user + !options.dial.empty() + !options.dial_ports.empty();
+  if (!options.exit && (::optind != argc || roles != 1)) {
     std::fputs(kUsage, stderr);
     options.exit = 2;
   }

@@ -12,7 +12,8 @@ namespace skerry::net::user {
 
 struct Options {
   bool user = false;  // be the user network; else:
-  std::string dial;   // connect to this socket
+  std::string dial;        // connect to this socket; else:
+  std::string dial_ports;  // connect to sockets with this and a port in their names
   bool restricted = false;
   std::vector<PortForward> forwards;
   std::optional<int> exit;  // nothing more to do

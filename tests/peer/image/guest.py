@@ -27,12 +27,13 @@ def qemu(disk, folder, ssh_port, seed=None, network=True):
 
 
 class Guest(Debian):
-    """`folder` keeps what belongs to this VM, `log` its console."""
+    """`folder` keeps what belongs to this VM, `log` its console. `command` starts another QEMU than qemu() describes, with
+    its monitor and ssh where that has them."""
 
-    def __init__(self, disk, folder, log, **hardware):
-        self.folder, self.port = pathlib.Path(folder), free_port()
+    def __init__(self, disk, folder, log, command=None, port=None, **hardware):
+        self.folder, self.port = pathlib.Path(folder), port or free_port()
         self.console, self.seen = bytearray(), 0
-        self.process = subprocess.Popen(qemu(disk, folder, self.port, **hardware), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(command or qemu(disk, folder, self.port, **hardware), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         self.monitor = None
         self.reader = threading.Thread(target=self._read, args=(log,), daemon=True)

@@ -95,7 +95,7 @@ TEST_F(DeviceOptions, WhatNeedsPciGetsTheBoardThatHasIt) {
     return lowered(options).board;
   };
   EXPECT_EQ(with([](RunOptions& o) { o.nets = {"user"}; }), "q35-1");
-  EXPECT_EQ(with([](RunOptions& o) { o.vsock = "3"; }), "q35-1");
+  EXPECT_EQ(with([](RunOptions& o) { o.vsock = "unix:/run/v"; }), "q35-1");
   EXPECT_EQ(with([](RunOptions& o) { o.guest_agent = "unix:/run/a"; }), "q35-1");
   EXPECT_EQ(with([](RunOptions& o) { o.cloud_init.hostname = "a"; }), "q35-1");
   EXPECT_EQ(with([](RunOptions& o) { o.board = "q35-1"; }), "q35-1");
@@ -254,9 +254,15 @@ TEST_F(DeviceOptions, WrongGuestServicesAreToldWithWhatIsRight) {
   RunOptions options;
   options.kernel = "vmlinuz";
   for (const char* cid : {"2", "x", "4294967295", "-1"}) {
-    options.vsock = cid;
+    options.vsock = fmt::format("unix:/run/v,cid={}", cid);
     EXPECT_THAT(complaint(options), AllOf(StartsWith("--vsock: "), HasSubstr("use 3 to 4294967294"))) << cid;
   }
+  options.vsock = "3";
+  EXPECT_THAT(complaint(options), StartsWith("--vsock: '3' is not an address; use unix:PATH"));
+  options.vsock = "unix:/run/v,port=9";
+  EXPECT_THAT(complaint(options), StartsWith("--vsock: 'port' is not known; use cid"));
+  options.vsock = "unix:/" + std::string(96, 'v');
+  EXPECT_THAT(complaint(options), StartsWith("--vsock: the path is 97 bytes long"));
   options.vsock = "";
   options.guest_agent = "/run/a";
   EXPECT_THAT(complaint(options), StartsWith("--guest-agent: '/run/a' is not an address; use unix:PATH"));

@@ -1,5 +1,6 @@
 #include "cli/program.hpp"
 
+#include <CLI/CLI.hpp>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -97,7 +98,7 @@ TEST(Completion, KnowsEveryOption) {
 // What bash offers for the last of these words.
 std::string completed(const std::string& words) {
   Action action;
-  const std::string path = ::testing::TempDir() + "skerry-completion.bash";
+  const std::string path = fmt::format("{}skerry-completion-{}.bash", ::testing::TempDir(), ::getpid());
   std::ofstream(path) << bash_completion(*make_app(action))
                       << "COMP_WORDS=(" << words << "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _skerry\n"
                       << "printf '%s ' \"${COMPREPLY[@]}\"\n";

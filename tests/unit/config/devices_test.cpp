@@ -45,7 +45,7 @@ VmConfig full() {
   open.fd = 7;
   config.nics = {user, tap("tap0"), bridge, open, link("/run/link")};
   config.cloud_init = CloudInit{"#cloud-config\n\"\xc3\xa9\"\n", "instance-id: a\n", "version: 2\n"};
-  config.vsock_cid = 3;
+  config.vsock = Vsock{"/run/vsock", 7};
   config.guest_agent = "/run/agent";
   return config;
 }
@@ -72,7 +72,7 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   VmConfig config;
   config.kernel.path = "/boot/vmlinuz";
   const std::string text = to_json(config);
-  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock_cid", "guest_agent"})
+  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
 }
@@ -191,8 +191,8 @@ TEST(Devices, FieldsOfOtherCardsAreRefused) {
 
 TEST(Devices, WhatTheGuestsServicesAreToldIsBounded) {
   const Refusal refusals[] = {
-      {"host's cid", [](VmConfig& c) { c.vsock_cid = 2; }, "vsock_cid: 2 cannot be a guest's; use 3 to 4294967294"},
-      {"any cid", [](VmConfig& c) { c.vsock_cid = 0xffffffff; }, "vsock_cid: 4294967295 cannot be a guest's"},
+      {"host's cid", [](VmConfig& c) { c.vsock->cid = 2; }, "vsock.cid: 2 cannot be a guest's; use 3 to 4294967294"},
+      {"any cid", [](VmConfig& c) { c.vsock->cid = 0xffffffff; }, "vsock.cid: 4294967295 cannot be a guest's"},
       {"no agent", [](VmConfig& c) { c.guest_agent = ""; }, "guest_agent: is empty"},
       {"user-data", [](VmConfig& c) { c.cloud_init->user_data.assign(kMaxUserData + 1, 'a'); },
        "cloud_init.user_data: is 262145 bytes long"},
@@ -222,7 +222,7 @@ TEST(Boards, WithoutPciHaveNoPlaceForPciDevices) {
       {"disks", [](VmConfig& c) { c.disks = {{.path = "/a"}}; }, "disks: board plain-1 has no PCI"},
       {"nics", [](VmConfig& c) { c.nics.resize(1); }, "nics: board plain-1 has no PCI"},
       {"seed", [](VmConfig& c) { c.cloud_init.emplace(); }, "cloud_init: board plain-1 has no PCI"},
-      {"vsock", [](VmConfig& c) { c.vsock_cid = 3; }, "vsock_cid: board plain-1 has no PCI"},
+      {"vsock", [](VmConfig& c) { c.vsock = Vsock{"/v"}; }, "vsock: board plain-1 has no PCI"},
       {"agent", [](VmConfig& c) { c.guest_agent = "/a"; }, "guest_agent: board plain-1 has no PCI"},
       {"firmware", [](VmConfig& c) { c.firmware = "/a"; }, "firmware: board plain-1 starts a kernel directly"},
   };
@@ -270,7 +270,7 @@ TEST(Devices, WrongJsonIsRefusedWithThePathOfWhatIsWrong) {
        "nics[0].forwards[0].host_port: is the number 65536; it must be a whole number from 0 to 65535"},
       {R"("nics":[{"type":"user","forwards":[{"protocol":"icmp"}]}])", "nics[0].forwards[0].protocol: \"icmp\" is not known"},
       {R"("cloud_init":"x")", "cloud_init: is a string; it must be an object"},
-      {R"("vsock_cid":4294967296)", "vsock_cid: is the number 4294967296"},
+      {R"("vsock":{"path":"/v","cid":4294967296})", "vsock.cid: is the number 4294967296"},
       {R"("guest_agent":["/a"])", "guest_agent: is an array; it must be a string"},
   };
   for (const auto& [members, message] : refusals) {
@@ -331,7 +331,7 @@ class RandomConfig {
     for (uint64_t n = below(5); n > 0; --n) config.disks.push_back(disk());
     for (uint64_t n = below(5); n > 0; --n) config.nics.push_back(nic());
     if (below(2)) config.cloud_init = CloudInit{text("#"), text(""), below(2) ? text("v") : ""};
-    if (below(2)) config.vsock_cid = static_cast<uint32_t>(random_() >> below(60));
+    if (below(2)) config.vsock = Vsock{"/run/v", static_cast<uint32_t>(random_() >> below(60))};
     if (below(2)) config.guest_agent = text("/run/");
     return config;
   }

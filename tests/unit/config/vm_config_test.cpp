@@ -110,7 +110,7 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"no vCPU", [](VmConfig& c) { c.vcpus = 0; }, "cpu.count: 0 is too few; a VM has 1 to 255 vCPUs"},
       {"256 vCPUs", [](VmConfig& c) { c.vcpus = 256; }, "cpu.count: 256 is too many; board plain-1 has 1 to 255 vCPUs"},
       {"4K", [](VmConfig& c) { c.memory = 4096; }, "memory: 4 KiB is too small; at least 2 MiB"},
-      {"1 TiB", [](VmConfig& c) { c.memory = 1024 * GiB; }, "memory: 1024 GiB is too large; at most 1023 GiB"},
+      {"1 TiB", [](VmConfig& c) { c.memory = 1024 * GiB; }, "memory: 1024 GiB is too large; at most 1022 GiB"},
       {"odd memory", [](VmConfig& c) { c.memory = 64 * MiB + 1; },
        "memory: 67108865 bytes is not a multiple of 4 KiB; use 65540 KiB"},
       {"no kernel", [](VmConfig& c) { c.kernel.path = ""; }, "kernel.path: is empty; this board has no firmware"},

@@ -47,7 +47,8 @@ std::string text_at(const std::vector<uint8_t>& image, size_t at, size_t size) {
 
 // What a program of the host prints about the image, or nothing if there is no such program.
 std::string told_by(const std::string& command, const std::vector<uint8_t>& image) {
-  const std::string program = command.substr(0, command.find(' ')), path = ::testing::TempDir() + "skerry-seed.iso";
+  const std::string program = command.substr(0, command.find(' '));
+  const std::string path = fmt::format("{}skerry-seed-{}.iso", ::testing::TempDir(), ::getpid());  // tests run side by side
   if (std::system(("command -v " + program + " >/dev/null").c_str()) != 0) return "";
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
   std::string line = command;

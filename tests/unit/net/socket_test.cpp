@@ -5,7 +5,7 @@
 #include <sys/un.h>
 
 #include "net/factory.hpp"
-#include "net/unix_path.hpp"
+#include "base/unix_socket.hpp"
 #include "unit/net/packets.hpp"
 
 namespace skerry::net {
@@ -30,7 +30,7 @@ class Cable : public ::testing::Test {
   // Another program at the other end.
   UniqueFd connect() {
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_un address = *unix_address(path_);
+    const sockaddr_un address = *unix_address("test", path_);
     EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     return fd;
   }

@@ -2,12 +2,18 @@
 // device's rings that may be set up anew while the device keeps its state, as a restored transport does it.
 #pragma once
 
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <functional>
 #include <random>
 
+#include "base/unix_socket.hpp"
 #include "bus/device.hpp"
+#include "net/port_dialer.hpp"
 #include "unit/state_test.hpp"
 #include "unit/virtio/driver.hpp"
+#include "virtio/vsock.hpp"
 
 namespace skerry::virtio::test {
 
@@ -30,6 +36,23 @@ Bytes bytes_of_value(const T& value) {
   return {first, first + sizeof value};
 }
 inline std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
+
+// What VsockHost::open() makes, with its dialer in this thread: serve() answers what has been asked.
+struct TestVsockHost {
+  explicit TestVsockHost(std::string prefix) : path(std::move(prefix)) {
+    int pair[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    ours = UniqueFd(pair[0]);
+    dialer = UniqueFd(pair[1]);
+  }
+  VsockHost host() { return {path, *listen_unix("test", path, 16), net::PortDialer(std::move(ours))}; }
+  void serve() {
+    for (pollfd asked{dialer.get(), POLLIN, 0}; ::poll(&asked, 1, 0) > 0 && asked.revents & POLLIN;)
+      if (!net::answer_dial(dialer.get(), path)) return;
+  }
+  std::string path;
+  UniqueFd ours, dialer;
+};
 
 // A device as the state test wants one.
 class AsBusDevice final : public bus::Device {

@@ -8,7 +8,7 @@
 
 #include <filesystem>
 
-#include "base/unix_listener.hpp"
+#include "base/unix_socket.hpp"
 #include "unit/virtio/card_rig.hpp"
 
 namespace skerry::virtio::test {
@@ -57,11 +57,16 @@ struct Packet {
 
 struct Rig : TurnedLoop {
   explicit Rig(bool buffers = true, uint64_t features = 0)
-      : vsock("vsock0", *loop, guest.memory, kCid, path(), *listen_vsock(path())), driver(vsock, guest, features) {
+      : host(path()), vsock("vsock0", *loop, guest.memory, kCid, host.host()), driver(vsock, guest, features) {
     if (buffers)
       for (int i = 0; i < 32; ++i) post();
   }
   std::string path(std::string_view suffix = "") const { return folder.path + "/vsock" + std::string(suffix); }
+  void turn() {
+    TurnedLoop::turn();
+    host.serve();
+    TurnedLoop::turn();
+  }
   void post() {
     const Buffer buffer = guest.room(4096);
     posted[driver.ring(kReceive).add({}, {buffer})] = buffer;
@@ -123,6 +128,7 @@ struct Rig : TurnedLoop {
 
   Folder folder;
   Guest guest;
+  TestVsockHost host;
   Vsock vsock;
   DirectDriver driver;
   std::map<uint16_t, Buffer> posted;
@@ -414,21 +420,74 @@ TEST(Vsock, AResetEndsEverything) {
   EXPECT_TRUE(at_end(client.get()));
 }
 
+TEST(Vsock, ARequestIsUnderWayUntilTheHostAnswers) {
+  Rig rig;
+  const UniqueFd server = *listen_unix("test", rig.path("_80"), 16);
+  const auto ask = [&](uint16_t op, uint32_t port) {
+    VsockHeader header{};
+    header.src_cid = kCid;
+    header.dst_cid = kVsockHostCid;
+    header.src_port = port;
+    header.dst_port = 80;
+    header.type = VIRTIO_VSOCK_TYPE_STREAM;
+    header.buf_alloc = kGuestBuffer;
+    header.op = op;
+    rig.driver.ring(kTransmit).add({rig.guest.put(bytes_of_value(header))}, {});
+    rig.driver.notify(kTransmit);
+    rig.TurnedLoop::turn();
+  };
+  ask(VIRTIO_VSOCK_OP_REQUEST, 1);
+  ask(VIRTIO_VSOCK_OP_REQUEST, 2);
+  ask(VIRTIO_VSOCK_OP_RST, 1);  // the guest gives up the first
+  EXPECT_EQ(rig.vsock.connections(), 0u);
+  const auto answers = rig.packets();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].header.op, VIRTIO_VSOCK_OP_RESPONSE);
+  EXPECT_EQ(answers[0].header.dst_port, 2u);
+  EXPECT_EQ(rig.vsock.connections(), 1u);
+}
+
+TEST(Vsock, AnAnswerAfterAResetIsForNobody) {
+  Rig rig;
+  const UniqueFd server = *listen_unix("test", rig.path("_80"), 16);
+  VsockHeader header{};
+  header.src_cid = kCid;
+  header.dst_cid = kVsockHostCid;
+  header.src_port = 5;
+  header.dst_port = 80;
+  header.type = VIRTIO_VSOCK_TYPE_STREAM;
+  header.op = VIRTIO_VSOCK_OP_REQUEST;
+  rig.driver.ring(kTransmit).add({rig.guest.put(bytes_of_value(header))}, {});
+  rig.driver.notify(kTransmit);
+  rig.driver.deactivate();
+  rig.turn();
+  rig.driver.activate();
+  rig.turn();
+  EXPECT_EQ(rig.vsock.connections(), 0u);
+}
+
+TEST(Vsock, WithoutADialerTheHostsPortsAreClosed) {
+  Rig rig;
+  const UniqueFd server = *listen_unix("test", rig.path("_80"), 1);
+  rig.host.dialer.reset();
+  rig.send(VIRTIO_VSOCK_OP_REQUEST, 5000, 80);
+  EXPECT_EQ(rig.ops(), Ops{VIRTIO_VSOCK_OP_RST});
+}
+
 TEST(Vsock, RefusesAPathThatHasNoRoomForPorts) {
-  const auto refused = listen_vsock("/tmp/" + std::string(95, 'x'));
+  const auto refused = VsockHost::open("/tmp/" + std::string(95, 'x'));
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message().find("use a shorter one"), std::string::npos);
 }
 
 struct StateRig : TurnedLoop {
-  StateRig()
-      : vsock("vsock0", *loop, guest.memory, kCid, folder.path + "/v", *listen_vsock(folder.path + "/v")),
-        adapter(vsock) {}
+  StateRig() : host(folder.path + "/v"), vsock("vsock0", *loop, guest.memory, kCid, host.host()), adapter(vsock) {}
   ~StateRig() { vsock.deactivate(); }
   bus::Device& device() { return adapter; }
 
   Folder folder;
   Guest guest;
+  TestVsockHost host;
   Vsock vsock;
   AsBusDevice adapter;
   std::unique_ptr<LoadedDriver> driver;

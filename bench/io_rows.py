@@ -1,0 +1,41 @@
+"""scripts/bench io: fio in a Debian guest, on a virtio disk whose image is in the host's page cache, beside QEMU's TCG."""
+
+import json
+
+import engines
+import rates
+from debian_guests import Guests
+
+# name, fio's settings, what of its report is the sample
+WORK = (
+    ("rand-read", "--rw=randread --bs=4k --iodepth=32", "IOPS"),
+    ("rand-read-1", "--rw=randread --bs=4k --iodepth=1", "IOPS"),
+    ("rand-write", "--rw=randwrite --bs=4k --iodepth=32", "IOPS"),
+    ("rand-write-1", "--rw=randwrite --bs=4k --iodepth=1", "IOPS"),
+    ("seq-read", "--rw=read --bs=1M --iodepth=8", "MB/s"),
+    ("seq-write", "--rw=write --bs=1M --iodepth=8", "MB/s"),
+)
+
+
+def fio(settings, seconds):
+    return (f"fio --name=row --filename=/dev/vdb --direct=1 --ioengine=libaio {settings} --time_based --ramp_time=1 "
+            f"--runtime={seconds:g} --output-format=json")
+
+
+def sampler(settings, unit, seconds):
+    def sample(guests, name):
+        answer = guests.ask(name, fio(settings, seconds))
+        job = json.loads(answer[answer.index("{"):])["jobs"][0]
+        direction = job["write" if "write" in settings else "read"]
+        return direction["iops"] if unit == "IOPS" else direction["bw_bytes"] / 1e6
+
+    return sample
+
+
+def run(options):
+    rows = [rates.Row(name, unit, True, sampler(settings, unit, options.seconds)) for name, settings, unit in WORK]
+    rows = rates.chosen(rows, options.rows)
+    if not rows:
+        raise engines.CannotMeasure("no row has such a name", f"These are there: {', '.join(name for name, *_ in WORK)}")
+    with Guests(options) as guests:
+        return rates.finish("io", guests, rates.measure(rows, guests, options.rounds), options)

@@ -1,0 +1,101 @@
+"""scripts/bench net: TCP to and from the host, and pings, through the user network, beside QEMU's TCG."""
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+
+import engines
+import rates
+from debian_guests import Guests
+from vmm import Failure  # bench/debian_guests.py knows where
+
+HOST = "10.0.2.2"  # the host's loopback, as the guest sees it
+
+
+@contextlib.contextmanager
+def iperf_server():
+    """The host's end. Gives its port."""
+    engines.require("iperf3", "iperf3")
+    process = subprocess.Popen(  # pylint: disable=consider-using-with
+        ["iperf3", "--server", "--bind", "127.0.0.1", "--port", "0", "--forceflush"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield port_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def port_of(pid):
+    """Where a process listens that was told to take any port."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        listening = subprocess.run(["ss", "-Hltnp"], stdout=subprocess.PIPE, text=True, check=False).stdout
+        for line in listening.splitlines():
+            if f"pid={pid}," in line:
+                return int(re.search(r":(\d+)\s", line)[1])
+        time.sleep(0.1)
+    raise engines.CannotMeasure("iperf3 does not listen", "Run it by hand to see why: iperf3 --server --bind 127.0.0.1")
+
+
+def tcp(options, port, extra):
+    def sample(guests, name):
+        answer = guests.ask(name, f"iperf3 --client {HOST} --port {port} --time {options.seconds:g} --omit 1 --json {extra}")
+        report = json.loads(answer)
+        if "error" in report:
+            raise Failure(report["error"])
+        return report["end"]["sum_received"]["bits_per_second"] / 1e6
+
+    return sample
+
+
+def ping(guests, name):
+    """The median of a hundred, in microseconds."""
+    answer = guests.ask(name, f"ping -c 120 -i 0.01 {HOST}")
+    times = sorted(float(value) for value in re.findall(r"time=([\d.]+) ms", answer)[20:])
+    if len(times) < 100:
+        raise Failure(f"of 120 pings {len(times) + 20} came back")
+    return times[len(times) // 2] * 1000
+
+
+def tcp_ping(port):
+    """Round trips of one byte over TCP: what a database's client waits for."""
+    program = (f"import socket,time\ns=socket.create_connection(('{HOST}',{port}))\ns.setsockopt(6,1,1)\nr=[]\n"
+               "for _ in range(300):\n t=time.perf_counter(); s.send(b'x'); s.recv(1); r.append(time.perf_counter()-t)\n"
+               "print(sorted(r)[150]*1e6)")
+
+    def sample(guests, name):
+        return float(guests.ask(name, f'python3 -c "{program}"'))
+
+    return sample
+
+
+@contextlib.contextmanager
+def echo_server():
+    process = subprocess.Popen(  # pylint: disable=consider-using-with
+        ["socat", "TCP-LISTEN:0,bind=127.0.0.1,fork,nodelay", "EXEC:cat"], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield port_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(options):
+    engines.require("socat", "socat")
+    engines.require("ss", "iproute2")
+    with iperf_server() as iperf, echo_server() as echo:
+        rows = [
+            rates.Row("tcp-to-host", "Mbit/s", True, tcp(options, iperf, "")),
+            rates.Row("tcp-from-host", "Mbit/s", True, tcp(options, iperf, "--reverse")),
+            rates.Row("tcp-round-trip", "us", False, tcp_ping(echo)),
+            rates.Row("ping", "us", False, ping),
+        ]
+        rows = rates.chosen(rows, options.rows)
+        if not rows:
+            raise engines.CannotMeasure("no row has such a name", "These are there: tcp-to-host, tcp-from-host, tcp-round-trip, ping")
+        with Guests(options) as guests:
+            return rates.finish("net", guests, rates.measure(rows, guests, options.rounds), options)
