@@ -13,9 +13,12 @@ sys.path[:0] = [str(engines.ROOT / "tests/guest/disk"), str(engines.ROOT / "test
 import debian  # noqa: E402  # pylint: disable=wrong-import-position
 import guest as peer  # noqa: E402  # pylint: disable=wrong-import-position
 import machine  # noqa: E402  # pylint: disable=wrong-import-position
+from vmm import Failure  # noqa: E402  # pylint: disable=wrong-import-position
+
+__all__ = ["Failure", "Guests"]
 
 DATA_BYTES = 1 << 30
-MEMORY = "1G"
+MEMORY, MEMORY_BYTES = "1G", 1 << 30
 UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer", "systemd-timesyncd")
 
 
@@ -85,7 +88,11 @@ class Guests:
         self.commands["tcg"] = command
         return peer.Guest(disk, home, log, command, port)
 
+    def pid(self, name):
+        """Of the process that was started; it may have started others."""
+        guest = self.running[name]
+        return (guest.vm.process if name == "skerry" else guest.process).pid
+
     def ask(self, name, command):
         """What a command in a guest prints. Failure if it does not end well."""
         return self.running[name].ssh(self.key, command)
-

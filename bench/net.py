@@ -8,8 +8,7 @@ import time
 
 import engines
 import rates
-from debian_guests import Guests
-from vmm import Failure  # bench/debian_guests.py knows where
+from debian_guests import Failure, Guests
 
 HOST = "10.0.2.2"  # the host's loopback, as the guest sees it
 

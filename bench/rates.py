@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 import report
-from vmm import Failure  # bench/debian_guests.py knows where
+from debian_guests import Failure
 
 SKERRY, TCG = "skerry", "tcg"
 
