@@ -139,18 +139,14 @@ Error taken_by_somebody(int fd, bool writes) {
 Result<ImageLock> ImageLock::take(int fd, bool writes) {
   UniqueFd own(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!own) return errno_error(errno, "cannot be opened a second time, for its lock");
-  switch (take_bytes(own.get(), writes)) {
-    case Outcome::kTaken:
-      return taken_by_somebody(own.get(), writes);
-    case Outcome::kNoLocks:
-      log::warn("the file system of a disk's image has no locks ({}); see to it that nobody else uses the image",
-                errno_error(errno, "fcntl").message());
-      break;
-    case Outcome::kFree: {
-      struct flock lock = one_byte(F_RDLCK, kOwnerByte);
-      (void)::fcntl(own.get(), F_SETLK, &lock);  // only tells who we are
-      break;
-    }
+  const Outcome outcome = take_bytes(own.get(), writes);
+  if (outcome == Outcome::kTaken) return taken_by_somebody(own.get(), writes);
+  if (outcome == Outcome::kNoLocks) {
+    log::warn("the file system of a disk's image has no locks ({}); see to it that nobody else uses the image",
+              errno_error(errno, "fcntl").message());
+  } else {
+    struct flock lock = one_byte(F_RDLCK, kOwnerByte);
+    (void)::fcntl(own.get(), F_SETLK, &lock);  // only tells who we are
   }
   return ImageLock(std::move(own));
 }

@@ -280,7 +280,7 @@ void Balloon::take_statistics() {
   std::lock_guard guard(lock_);
   statistics_ = {};
   for (const Stat& stat : std::span(stats).first(bytes / sizeof(Stat)))
-    if (stat.tag < kStatistics) statistics_.values[stat.tag] = stat.value;
+    if (stat.tag < kStatistics) statistics_.values[stat.tag] = uint64_t{stat.value};  // a copy: it is not aligned
   statistics_.at = std::max<int64_t>(loop_.clock().now(), 0);
 }
 

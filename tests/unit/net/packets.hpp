@@ -175,7 +175,7 @@ inline bool in_own_network(const std::function<void()>& work, int more_namespace
     if (::unshare(CLONE_NEWNET | more_namespaces) != 0) return;
     possible = true;
     const UniqueFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    ifreq request{"lo", {}};
+    ifreq request{{"lo"}, {}};
     request.ifr_flags = IFF_UP;
     ASSERT_EQ(::ioctl(any.get(), SIOCSIFFLAGS, &request), 0);
     work();
