@@ -59,7 +59,9 @@ bool Loader::header(char tag, std::string_view name) {
   }
   const std::string_view found(reinterpret_cast<const char*>(from), length);
   if (found_tag != tag || found != name) {
-    fail(name, fmt::format("found '{:.64}' in its place", found));
+    // What is in a file may be anything, and goes to a terminal.
+    const bool printable = std::all_of(found.begin(), found.end(), [](char c) { return c > ' ' && c < 0x7f; });
+    fail(name, printable ? fmt::format("found '{:.64}' in its place", found) : "found something else in its place");
     return false;
   }
   return true;

@@ -162,7 +162,10 @@ Result<void> Gateway::take_frames() {
     switch (link_.receive(frame)) {
       case GuestLink::Got::kBroken: return error("the VM has sent what no frame is");
       case GuestLink::Got::kNothing: more_frames_ = false; break;
-      case GuestLink::Got::kFrame: ::slirp_input(slirp_, frame.data(), static_cast<int>(frame.size())); break;
+      case GuestLink::Got::kFrame:
+        if (const auto whole = reassembly_.take(frame, now_ns()))
+          ::slirp_input(slirp_, whole->data(), static_cast<int>(whole->size()));
+        break;
     }
   }
   link_.received();

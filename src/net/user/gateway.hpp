@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "net/reassembly.hpp"
 #include "net/user/guest_link.hpp"
 
 namespace skerry::net::user {
@@ -39,6 +40,7 @@ class Gateway {
   void run_timers();
 
   GuestLink link_;
+  Reassembly reassembly_;
   Slirp* slirp_ = nullptr;
   std::vector<pollfd> polled_;
   std::list<Timer> timers_;
