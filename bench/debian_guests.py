@@ -11,11 +11,13 @@ import engines
 
 sys.path[:0] = [str(engines.ROOT / "tests/guest/disk"), str(engines.ROOT / "tests/peer/image"), str(engines.ROOT / "tests/guest/qmp")]
 import debian  # noqa: E402  # pylint: disable=wrong-import-position
-import guest as peer  # noqa: E402  # pylint: disable=wrong-import-position
+import qemu_guest  # noqa: E402  # pylint: disable=wrong-import-position
 import machine  # noqa: E402  # pylint: disable=wrong-import-position
+import vmm  # noqa: E402  # pylint: disable=wrong-import-position
 from vmm import Failure  # noqa: E402  # pylint: disable=wrong-import-position
 
-__all__ = ["Failure", "Guests"]
+free_port = debian.free_port
+__all__ = ["Failure", "Guests", "free_port"]
 
 DATA_BYTES = 1 << 30
 MEMORY, MEMORY_BYTES = "1G", 1 << 30
@@ -73,7 +75,8 @@ class Guests:
             print(f"{engine.name} is up: {guest.ssh(self.key, 'uname -r')}", flush=True)
 
     def _start_skerry(self, _engine, home, disk, data, log):
-        options = ("--accel", self.options.accel, "--memory", MEMORY, "--cpus", str(self.options.cpus))
+        vmm.ACCEL = self.options.accel
+        options = ("--memory", MEMORY, "--cpus", str(self.options.cpus))
         guest = machine.Machine(home, log, disk, "--disk", data, *options)
         self.commands["skerry"] = [str(word) for word in guest.vm.process.args]
         return guest
@@ -86,7 +89,7 @@ class Guests:
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=net"]
         command += ["-device", "virtio-rng-pci", "-device", "virtio-balloon-pci"]
         self.commands["tcg"] = command
-        return peer.Guest(disk, home, log, command, port)
+        return qemu_guest.Guest(disk, home, log, command, port)
 
     def pid(self, name):
         """Of the process that was started; it may have started others."""

@@ -8,35 +8,27 @@ import time
 
 import engines
 import rates
-from debian_guests import Failure, Guests
+from debian_guests import Failure, Guests, free_port
 
 HOST = "10.0.2.2"  # the host's loopback, as the guest sees it
 
 
 @contextlib.contextmanager
-def iperf_server():
-    """The host's end. Gives its port."""
-    engines.require("iperf3", "iperf3")
-    process = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["iperf3", "--server", "--bind", "127.0.0.1", "--port", "0", "--forceflush"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def server(*command):
+    """A program of the host that listens at PORT of the loopback, from when this is entered. Gives the port."""
+    port = free_port()
+    command = [word.replace("PORT", str(port)) for word in command]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # pylint: disable=consider-using-with
     try:
-        yield port_of(process.pid)
+        deadline = time.monotonic() + 10
+        while f":{port} " not in subprocess.run(["ss", "-Hltn"], stdout=subprocess.PIPE, text=True, check=True).stdout:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise engines.CannotMeasure(f"{command[0]} does not listen", f"Run it by hand to see why: {' '.join(command)}")
+            time.sleep(0.1)
+        yield port
     finally:
         process.kill()
         process.wait()
-
-
-def port_of(pid):
-    """Where a process listens that was told to take any port."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        listening = subprocess.run(["ss", "-Hltnp"], stdout=subprocess.PIPE, text=True, check=False).stdout
-        for line in listening.splitlines():
-            if f"pid={pid}," in line:
-                return int(re.search(r":(\d+)\s", line)[1])
-        time.sleep(0.1)
-    raise engines.CannotMeasure("iperf3 does not listen", "Run it by hand to see why: iperf3 --server --bind 127.0.0.1")
 
 
 def tcp(options, port, extra):
@@ -71,22 +63,12 @@ def tcp_ping(port):
     return sample
 
 
-@contextlib.contextmanager
-def echo_server():
-    process = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["socat", "TCP-LISTEN:0,bind=127.0.0.1,fork,nodelay", "EXEC:cat"], stderr=subprocess.DEVNULL
-    )
-    try:
-        yield port_of(process.pid)
-    finally:
-        process.kill()
-        process.wait()
-
-
 def run(options):
-    engines.require("socat", "socat")
-    engines.require("ss", "iproute2")
-    with iperf_server() as iperf, echo_server() as echo:
+    for program, package in (("iperf3", "iperf3"), ("socat", "socat"), ("ss", "iproute2")):
+        engines.require(program, package)
+    iperf_server = server("iperf3", "--server", "--bind", "127.0.0.1", "--port", "PORT")
+    echo_server = server("socat", "TCP-LISTEN:PORT,bind=127.0.0.1,fork,nodelay", "EXEC:cat")
+    with iperf_server as iperf, echo_server as echo:
         rows = [
             rates.Row("tcp-to-host", "Mbit/s", True, tcp(options, iperf, "")),
             rates.Row("tcp-from-host", "Mbit/s", True, tcp(options, iperf, "--reverse")),

@@ -26,6 +26,12 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(size_t size) {
       new CodeCache(static_cast<uint8_t*>(writable), static_cast<uint8_t*>(executable), size));
 }
 
+void CodeCache::give_back(size_t used) {
+  constexpr size_t kPage = 4096;
+  const size_t from = (used + kPage - 1) / kPage * kPage;
+  if (from < size_) ::madvise(writable_ + from, size_ - from, MADV_REMOVE);  // of both mappings
+}
+
 CodeCache::~CodeCache() {
   ::munmap(writable_, size_);
   ::munmap(executable_, size_);

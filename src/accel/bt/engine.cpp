@@ -1,11 +1,13 @@
 #include "accel/bt/engine.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 
 namespace skerry::accel::bt {
@@ -87,6 +89,7 @@ Block* Engine::block(Context& context, const std::byte* page, unsigned offset, M
       continue;
     }
     if (Block* block = find(page, offset, mode, entry)) return block;
+    ++made_;
     Block& block = blocks_.emplace_back();
     block.page = page;
     block.offset = static_cast<uint16_t>(offset);
@@ -148,6 +151,33 @@ void Engine::discard_all(Context& context, uint64_t generation) {
     generation_.fetch_add(1, std::memory_order_release);
     forget_jumps();
   });
+}
+
+void Engine::rest(Context& context) {
+  const int64_t now = VmClock::host_now();
+  int64_t due = next_look_.load(std::memory_order_relaxed);
+  if (now < due || !next_look_.compare_exchange_strong(due, now + kLookEvery)) return;
+  uint64_t seen = 0;
+  {
+    std::lock_guard guard(lock_);
+    const bool at_rest = made_ - std::exchange(made_at_look_, made_) < kFewBlocks;
+    const size_t used = translator_->getSize();
+    if (due == 0 || !at_rest) return;
+    if (needed_ == 0) needed_ = used;
+    if (used <= needed_ + needed_ / 2 + kSlack) return;
+    needed_ = 0;
+    seen = generation();
+  }
+  trim(context, seen);
+}
+
+void Engine::trim(Context& context, uint64_t generation) {
+  discard_all(context, generation);
+  {
+    std::lock_guard guard(lock_);
+    cache_->give_back(translator_->getSize());
+  }
+  ::malloc_trim(0);  // of the blocks
 }
 
 void Engine::forget_jumps() {

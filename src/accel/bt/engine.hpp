@@ -46,6 +46,12 @@ class Engine final : public memory::WriteWatcher {
 
   // All goes, while no vCPU is in translated code; unless it has gone since `generation`.
   void discard_all(Context& context, uint64_t generation);
+  // The vCPU is about to sleep. When a guest has come to rest, the code of what it did before is memory for nothing, and
+  // what it does still is spread over all of it: then all is discarded and the memory given back. In translated code no
+  // more, as above.
+  void rest(Context& context);
+  // All is discarded, and its memory given back to the host.
+  void trim(Context& context, uint64_t generation);
   struct Counts {
     uint64_t blocks, pages, bytes, discards;
   };
@@ -65,12 +71,18 @@ class Engine final : public memory::WriteWatcher {
   void drop_page(memory::Gpa gpa, Page& page);
   void forget_jumps();
 
+  // Looked at so often, in ns; at rest is who has made fewer new blocks in between.
+  static constexpr int64_t kLookEvery = 5'000'000'000;
+  static constexpr uint64_t kFewBlocks = 500;
+  // Bytes of code that a guest at rest may have beyond one and a half times what it needed when it was at rest last.
+  static constexpr size_t kSlack = 4 << 20;
   static constexpr unsigned kBuckets = 1 << 16;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Translator> translator_;
   std::vector<Context*> contexts_;
   std::atomic<uint64_t> generation_{1};
+  std::atomic<int64_t> next_look_{0};  // ns of the host's clock
   std::unique_ptr<std::atomic<Block*>[]> buckets_;
   std::array<std::atomic<uint32_t>, kModeSlots> modes_{};  // Mode::bits() + 1 of each table of jumps
 
@@ -78,6 +90,8 @@ class Engine final : public memory::WriteWatcher {
   std::unordered_map<memory::Gpa, Page> pages_;
   std::deque<Block> blocks_;
   std::deque<Edge> edges_;
+  uint64_t made_ = 0, made_at_look_ = 0;  // blocks, since the start
+  size_t needed_ = 1;                     // bytes of code at rest; 0: not known since all was discarded
   UniqueFd perf_map_;
   std::minstd_rand random_;  // stress
 };

@@ -90,6 +90,7 @@ void Runner::stress() {
     case 3: return context_->interpreter.set_request(request::kForgetCode);
     case 4:
       if (random_() % 16 == 0) engine_.discard_all(*context_, engine_.generation());
+      if (random_() % 64 == 0) engine_.trim(*context_, engine_.generation());
       return;
     default: return;
   }
@@ -100,7 +101,10 @@ StopReason Runner::run() {
   set_gs(context_.get());
   for (;;) {
     if (engine_.parts().options.stress) stress();
-    if (const auto stop = in.boundary()) return *stop;
+    if (const auto stop = in.boundary()) {
+      if (*stop == StopReason::kHalted) engine_.rest(*context_);
+      return *stop;
+    }
     if (in.requests() & request::kForgetCode) {
       in.clear_request(request::kForgetCode);
       forget_jumps();
