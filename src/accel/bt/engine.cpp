@@ -162,10 +162,11 @@ void Engine::rest(Context& context) {
     std::lock_guard guard(lock_);
     const bool at_rest = made_ - std::exchange(made_at_look_, made_) < kFewBlocks;
     const size_t used = translator_->getSize();
-    if (due == 0 || !at_rest) return;
-    if (needed_ == 0) needed_ = used;
-    if (used <= needed_ + needed_ / 2 + kSlack) return;
-    needed_ = 0;
+    if (due == 0 || !at_rest || now < trim_not_before_ || used <= kSlack) return;
+    const bool was_needed = used > trimmed_ - trimmed_ / 4;
+    trim_pause_ = trimmed_ && was_needed ? std::min(2 * trim_pause_, kLongestPause) : kShortestPause;
+    trim_not_before_ = now + trim_pause_;
+    trimmed_ = used;
     seen = generation();
   }
   trim(context, seen);

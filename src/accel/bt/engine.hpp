@@ -74,8 +74,10 @@ class Engine final : public memory::WriteWatcher {
   // Looked at so often, in ns; at rest is who has made fewer new blocks in between.
   static constexpr int64_t kLookEvery = 5'000'000'000;
   static constexpr uint64_t kFewBlocks = 500;
-  // Bytes of code that a guest at rest may have beyond one and a half times what it needed when it was at rest last.
+  // Less code than this is left alone.
   static constexpr size_t kSlack = 4 << 20;
+  // Between two times that all is discarded for this: longer and longer where it was needed after all.
+  static constexpr int64_t kShortestPause = 20'000'000'000, kLongestPause = 3'600'000'000'000;
   static constexpr unsigned kBuckets = 1 << 16;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;
@@ -91,7 +93,8 @@ class Engine final : public memory::WriteWatcher {
   std::deque<Block> blocks_;
   std::deque<Edge> edges_;
   uint64_t made_ = 0, made_at_look_ = 0;  // blocks, since the start
-  size_t needed_ = 1;                     // bytes of code at rest; 0: not known since all was discarded
+  size_t trimmed_ = 0;                    // bytes of code that were discarded last at rest
+  int64_t trim_not_before_ = 0, trim_pause_ = kShortestPause;  // ns of the host's clock
   UniqueFd perf_map_;
   std::minstd_rand random_;  // stress
 };
