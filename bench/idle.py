@@ -6,7 +6,7 @@ import re
 import time
 
 import rates
-from debian_guests import MEMORY_BYTES, Guests
+from debian_guests import MEMORY_BYTES
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -71,7 +71,4 @@ def sampler(seconds, what):
 def run(options):
     rows = [rates.Row("processor", "% core", False, sampler(options.seconds, "processor")),
             rates.Row("memory", "MiB", False, sampler(options.seconds, "memory"))]
-    with Guests(options) as guests:
-        print(f"waiting {options.settle:g} s for both to come to rest", flush=True)
-        time.sleep(options.settle)
-        return rates.finish("idle", guests, rates.measure(rates.chosen(rows, options.rows), guests, options.rounds), options)
+    return rates.run("idle", rows, options, options.settle)

@@ -2,9 +2,7 @@
 
 import json
 
-import engines
 import rates
-from debian_guests import Guests
 
 # name, fio's settings, what of its report is the sample
 WORK = (
@@ -34,8 +32,4 @@ def sampler(settings, unit, seconds):
 
 def run(options):
     rows = [rates.Row(name, unit, True, sampler(settings, unit, options.seconds)) for name, settings, unit in WORK]
-    rows = rates.chosen(rows, options.rows)
-    if not rows:
-        raise engines.CannotMeasure("no row has such a name", f"These are there: {', '.join(name for name, *_ in WORK)}")
-    with Guests(options) as guests:
-        return rates.finish("io", guests, rates.measure(rows, guests, options.rounds), options)
+    return rates.run("io", rows, options)

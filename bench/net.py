@@ -8,7 +8,7 @@ import time
 
 import engines
 import rates
-from debian_guests import Failure, Guests, free_port
+from debian_guests import Failure, free_port
 
 HOST = "10.0.2.2"  # the host's loopback, as the guest sees it
 
@@ -75,8 +75,4 @@ def run(options):
             rates.Row("tcp-round-trip", "us", False, tcp_ping(echo)),
             rates.Row("ping", "us", False, ping),
         ]
-        rows = rates.chosen(rows, options.rows)
-        if not rows:
-            raise engines.CannotMeasure("no row has such a name", "These are there: tcp-to-host, tcp-from-host, tcp-round-trip, ping")
-        with Guests(options) as guests:
-            return rates.finish("net", guests, rates.measure(rows, guests, options.rounds), options)
+        return rates.run("net", rows, options)

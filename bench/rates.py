@@ -1,10 +1,12 @@
 """Rows that two guests are asked for in turn: each sample is a number, and which is better is known of the row."""
 
 import dataclasses
-import re
+import fnmatch
+import time
 
+import engines
 import report
-from debian_guests import Failure
+from debian_guests import Failure, Guests
 
 SKERRY, TCG = "skerry", "tcg"
 
@@ -21,7 +23,19 @@ class Row:
         return report.paired_ratio(skerry, tcg) if self.more_is_better else report.paired_ratio(tcg, skerry)
 
 
-def measure(rows, guests, rounds):
+def run(kind, rows, options, settle=0):
+    """Measures those of the rows that were asked for, in both guests after `settle` seconds; the result is an exit status."""
+    wanted = [row for row in rows if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in options.rows)]
+    if not wanted:
+        raise engines.CannotMeasure("no row has such a name", f"These are there: {', '.join(row.name for row in rows)}")
+    with Guests(options) as guests:
+        if settle:
+            print(f"waiting {settle:g} s for both to come to rest", flush=True)
+            time.sleep(settle)
+        return _finish(kind, guests, _measure(wanted, guests, options.rounds), options)
+
+
+def _measure(rows, guests, rounds):
     """Prints each row as it comes; returns what goes to the JSON."""
     print()
     table = report.Table(("row", -18), ("unit", -8), ("skerry", 10), ("tcg", 10), ("times as good", 13), ("spread", 6))
@@ -49,11 +63,7 @@ def measure(rows, guests, rounds):
     return {"rows": results, "mean": mean}
 
 
-def chosen(rows, patterns):
-    return [row for row in rows if any(re.fullmatch(pattern.replace("*", ".*").replace("?", "."), row.name) for pattern in patterns)]
-
-
-def finish(kind, guests, results, options):
+def _finish(kind, guests, results, options):
     commands = {engine.name: {"version": engine.version, "command": guests.commands[engine.name]} for engine in guests.engines}
     settings = {"cpus": options.cpus, "seconds": options.seconds, "rounds": options.rounds}
     path = report.write_json(kind, {"settings": settings, "engines": commands, **results}, options.json)

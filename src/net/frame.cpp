@@ -4,7 +4,7 @@ namespace skerry::net {
 
 namespace {
 
-constexpr uint16_t kTypeIpv4 = 0x0800, kTypeIpv6 = 0x86dd, kTypeVlan = 0x8100;  // IEEE 802 EtherTypes
+constexpr uint16_t kTypeIpv6 = 0x86dd, kTypeVlan = 0x8100;  // IEEE 802 EtherTypes
 constexpr size_t kVlanTag = 4;
 constexpr size_t kIpv4Header = 20;
 

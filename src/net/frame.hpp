@@ -14,6 +14,7 @@ namespace skerry::net {
 
 constexpr size_t kEthernetHeader = 14;
 constexpr size_t kIpv6Header = 40;
+constexpr uint16_t kTypeIpv4 = 0x0800;  // IEEE 802, EtherTypes
 constexpr uint8_t kProtocolTcp = 6, kProtocolUdp = 17;  // IANA, "Protocol Numbers"
 
 // Where the headers of an IP packet are. Extension headers of IPv6 are not followed: `protocol` is then theirs.

@@ -10,14 +10,13 @@ namespace skerry::net {
 
 namespace {
 
-constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 constexpr size_t kFlags = 6;  // of an IPv4 header: flags and fragment offset
 constexpr uint16_t kMoreFragments = 0x2000, kOffset = 0x1fff;
 
 }  // namespace
 
 std::optional<std::span<uint8_t>> Reassembly::take(std::span<uint8_t> frame, int64_t now) {
-  if (frame.size() < kEthernetHeader + kFlags + 2 || load_be16(&frame[12]) != kEtherTypeIpv4) return frame;
+  if (frame.size() < kEthernetHeader + kFlags + 2 || load_be16(&frame[12]) != kTypeIpv4) return frame;
   const uint16_t flags = load_be16(&frame[kEthernetHeader + kFlags]);
   if (!(flags & (kMoreFragments | kOffset))) return frame;
   const auto layout = find_layout(frame);
@@ -30,7 +29,7 @@ std::optional<std::span<uint8_t>> Reassembly::take(std::span<uint8_t> frame, int
 
   const Place packet = packet_of({load_be32(ip + 12), load_be32(ip + 16), load_be16(ip + 4), ip[9]}, now);
   const size_t first_unit = offset / kUnit, end_unit = (offset + size + kUnit - 1) / kUnit;
-  bool fits = last ? packet->total == 0 : packet->total == 0 || offset + size <= packet->total;
+  bool fits = packet->total == 0 || (!last && offset + size <= packet->total);
   for (size_t unit = first_unit; unit < end_unit; ++unit) fits = fits && !packet->there[unit];
   // What lies behind the end contradicts it.
   for (size_t unit = end_unit; last && unit < packet->there.size(); ++unit) fits = fits && !packet->there[unit];

@@ -6,6 +6,8 @@
 #include <cerrno>
 
 #include "base/fd.hpp"
+#include "base/units.hpp"
+#include "memory/guest_memory.hpp"
 
 namespace skerry::accel::bt {
 
@@ -27,8 +29,7 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(size_t size) {
 }
 
 void CodeCache::give_back(size_t used) {
-  constexpr size_t kPage = 4096;
-  const size_t from = (used + kPage - 1) / kPage * kPage;
+  const size_t from = align_up(used, memory::kPageSize);
   if (from < size_) ::madvise(writable_ + from, size_ - from, MADV_REMOVE);  // of both mappings
 }
 

@@ -47,8 +47,7 @@ class Engine final : public memory::WriteWatcher {
   // All goes, while no vCPU is in translated code; unless it has gone since `generation`.
   void discard_all(Context& context, uint64_t generation);
   // The vCPU is about to sleep. When a guest has come to rest, the code of what it did before is memory for nothing, and
-  // what it does still is spread over all of it: then all is discarded and the memory given back. In translated code no
-  // more, as above.
+  // what it does still is spread over all of it: then all is trimmed. On the vCPU's thread, outside of translated code.
   void rest(Context& context);
   // All is discarded, and its memory given back to the host.
   void trim(Context& context, uint64_t generation);
