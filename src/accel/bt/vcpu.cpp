@@ -82,6 +82,7 @@ void Runner::count_instruction() {
 }
 
 // What may happen at any moment, happens often.
+// What costs most is rarest: else a stressed guest does nothing but translate its code again.
 void Runner::stress() {
   switch (random_() % 512) {
     case 0: return forget_jumps();
@@ -89,8 +90,8 @@ void Runner::stress() {
     case 2:
     case 3: return context_->interpreter.set_request(request::kForgetCode);
     case 4:
-      if (random_() % 16 == 0) engine_.discard_all(*context_, engine_.generation());
-      if (random_() % 64 == 0) engine_.trim(*context_, engine_.generation());
+      if (random_() % 128 == 0) engine_.discard_all(*context_, engine_.generation());
+      if (random_() % 512 == 0) engine_.trim(*context_, engine_.generation());
       return;
     default: return;
   }
