@@ -33,6 +33,7 @@ enum class Exit : uint8_t {
   kBreakpoint,   // a debugger's breakpoint at RIP, which has not been executed
   kWatchpoint,   // a debugger's watchpoint was hit by the instruction before RIP; see debug_address()
   kStepped,      // one instruction was executed under single_step
+  kFailed,       // the accelerator cannot go on, and has logged why
 };
 
 struct Watchpoint {

@@ -173,6 +173,8 @@ void VcpuThread::body() {
     lock.unlock();
     if (exit == Exit::kTripleFault)
       hooks_.triple_fault(*this);
+    else if (exit == Exit::kFailed)
+      hooks_.failed(*this);
     else
       hooks_.debug_stop(*this, exit);
     lock.lock();

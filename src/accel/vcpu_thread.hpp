@@ -19,6 +19,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
   // Called on the vCPU's thread when it has come to rest by itself. It stays at rest until resume().
   struct Hooks {
     std::function<void(VcpuThread&)> triple_fault;
+    std::function<void(VcpuThread&)> failed;
     std::function<void(VcpuThread&, Exit)> debug_stop;  // kBreakpoint, kWatchpoint, kStepped
   };
 

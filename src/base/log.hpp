@@ -29,6 +29,7 @@ enum class Category : uint8_t {
   kVm,         // "vm": life of the VM: run, stop, reset, shutdown
   kQmp,        // "qmp": the monitor protocol
   kGdb,        // "gdb": the remote debugging protocol
+  kAccel,      // "accel": what executes the guest, and why; what it leaves to the interpreter
   kCount,
 };
 

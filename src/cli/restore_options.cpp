@@ -15,8 +15,8 @@ namespace skerry::cli {
 namespace {
 
 // Of the host and the moment; everything else is the machine, and in the file.
-constexpr std::array<std::string_view, 9> kAllowed = {"--restore", "--no-verify",  "--accel", "--console", "--qmp",
-                                                      "--gdb",     "--no-reboot", "--debug", "--help"};
+constexpr std::array<std::string_view, 10> kAllowed = {"--restore", "--no-verify",  "--accel", "--console", "--qmp",
+                                                      "--gdb",     "--no-reboot", "--debug", "--verbose", "--help"};
 
 Result<UniqueFd> open_state(const std::string& path) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
@@ -42,7 +42,8 @@ Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std:
   if (!saved) return std::move(saved).error();
 
   plan.config = config::for_saving(std::move(*saved));  // whoever made the file chooses nothing on this host
-  if (std::find(given.begin(), given.end(), "--accel") != given.end()) plan.config.accelerator = options.accel;
+  if (std::find(given.begin(), given.end(), "--accel") != given.end())
+    if (auto chosen = lower_accelerator(options.accel, plan.config); !chosen) return std::move(chosen).error();
   plan.config.no_reboot |= options.no_reboot;
   if (auto lowered = lower_host(options, plan); !lowered) return std::move(lowered).error();
   return plan;

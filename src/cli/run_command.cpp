@@ -86,7 +86,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
                  fmt::format("Board: {} (default: the first for a kernel alone, the other for all that needs PCI)",
                              fmt::join(config::boards(), ", ")))
       ->type_name("BOARD");
-  app.add_option("--accel", o.accel, "What executes the guest: auto, bt, interpreter (default auto)")
+  app.add_option("--accel", o.accel, "What executes the guest: auto, kvm, bt, interpreter (default auto)")
       ->type_name("NAME");
   app.add_option("--cpu", o.cpu, fmt::format("CPU model: {} (default host)", fmt::join(config::cpu_models(), ", ")))
       ->type_name("MODEL");
@@ -112,6 +112,7 @@ void add_host_options(CLI::App& app, RunOptions& o) {
       ->type_name("ADDR");
   app.add_option("--debug", o.debug, fmt::format("Log of a category, or a means to find errors: {}", fmt::join(debug_choices(), ", ")))
       ->type_name("CATEGORY,...");
+  app.add_flag("-v,--verbose", o.verbose, "Say what executes the guest, and why; the same as --debug accel");
 }
 
 void add_restore_options(CLI::App& app, RunOptions& o) {

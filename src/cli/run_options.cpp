@@ -226,8 +226,23 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
 
 Result<std::string> parse_qmp(std::string_view text) { return parse_unix("--qmp", text); }
 
+// NAME, or kvm,fd=N
+Result<void> lower_accelerator(std::string_view text, config::VmConfig& config) {
+  constexpr std::string_view kFd = ",fd=";
+  const size_t comma = text.find(',');
+  config.accelerator = text.substr(0, comma);
+  if (comma == text.npos) return ok();
+  const auto number = text.substr(comma).starts_with(kFd) ? parse_number(text.substr(comma + kFd.size())) : Result<uint64_t>(error("none"));
+  if (!number || *number < config::kMinFd || *number > config::kMaxFd)
+    return error("--accel {}: is not an accelerator; to give an open /dev/kvm, use kvm,fd=N with N from {} to {}", text,
+                 config::kMinFd, config::kMaxFd);
+  config.kvm_fd = static_cast<int>(*number);
+  return ok();
+}
+
 Result<void> lower_host(const RunOptions& options, RunPlan& plan) {
   plan.config.debug = split(options.debug);
+  if (options.verbose) plan.config.debug.emplace_back("accel");
   if (auto lowered = lower_devices(options, plan); !lowered) return lowered;
   if (auto valid = config::validate(plan.config); !valid) return in_options(plan.config, valid.error());
   return ok();
@@ -236,7 +251,7 @@ Result<void> lower_host(const RunOptions& options, RunPlan& plan) {
 Result<RunPlan> lower(const RunOptions& options) {
   RunPlan plan;
   config::VmConfig& config = plan.config;
-  config.accelerator = options.accel;
+  if (auto chosen = lower_accelerator(options.accel, config); !chosen) return std::move(chosen).error();
   config.cpu_model = options.cpu;
   config.kernel = {options.kernel, options.initrd, options.append};
   config.firmware = options.firmware;
@@ -253,14 +268,14 @@ Result<RunPlan> lower(const RunOptions& options) {
 std::vector<std::string> accelerator_choices() {
   std::vector<std::string> all;
   for (const std::string_view name : config::accelerators())
-    if (name != "kvm") all.emplace_back(name);
-  for (const std::string_view name : accel::debug_option_names()) all.emplace_back(name);
+    all.emplace_back(name);
   return all;
 }
 
 std::vector<std::string> debug_choices() {
   std::vector<std::string> all{"all"};
   for (const std::string_view name : log::category_names()) all.emplace_back(name);
+  for (const std::string_view name : accel::debug_option_names()) all.emplace_back(name);
   return all;
 }
 

@@ -35,6 +35,7 @@ struct RunOptions {
   std::string qmp;
   std::string gdb;
   std::string debug;
+  bool verbose = false;
   std::string restore;
   bool no_verify = false;
 };
@@ -54,6 +55,9 @@ Result<RunPlan> lower(const RunOptions& options);
 Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std::string>& given);
 // The part of both that is about this host: console, monitor, debugger, log. Checks the whole.
 Result<void> lower_host(const RunOptions& options, RunPlan& plan);
+
+// NAME or kvm,fd=N of --accel.
+Result<void> lower_accelerator(std::string_view text, config::VmConfig& config);
 
 // "unix:PATH" of --qmp: the path.
 Result<std::string> parse_qmp(std::string_view text);

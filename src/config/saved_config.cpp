@@ -39,6 +39,7 @@ class Comparison {
 }  // namespace
 
 VmConfig for_saving(VmConfig config) {
+  config.kvm_fd = -1;
   config.console = {};
   config.qmp.reset();
   config.gdb.reset();

@@ -120,6 +120,10 @@ Result<void> validate(const VmConfig& config) {
   if (auto good = check_name(config.name); !good) return good;
   if (auto good = check_board(config); !good) return good;
   if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
+  if (config.kvm_fd >= 0 && config.accelerator != "kvm")
+    return error("kvm_fd: only accelerator kvm has a descriptor; leave it out");
+  if (config.kvm_fd >= 0 && (config.kvm_fd < kMinFd || config.kvm_fd > kMaxFd))
+    return error("kvm_fd: {} is not a descriptor for this; use {} to {}", config.kvm_fd, kMinFd, kMaxFd);
   if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
   if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
   if (config.vcpus > kMaxVcpus)

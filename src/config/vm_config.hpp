@@ -141,6 +141,7 @@ struct VmConfig {
   std::string name = "vm";           // 1 to 64 letters, digits and "._-"
   std::string board = "plain-1";     // see boards()
   std::string accelerator = "auto";  // see accelerators()
+  int kvm_fd = -1;                   // /dev/kvm, opened by who starts the VM; -1: it is opened
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
   std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's

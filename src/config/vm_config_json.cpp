@@ -120,6 +120,11 @@ void read_root(ObjectReader& root, VmConfig& config) {
   root.read("name", config.name);
   root.read("board", config.board);
   root.read("accelerator", config.accelerator);
+  if (root.optional("kvm_fd")) {
+    uint64_t fd = 0;
+    root.read("kvm_fd", fd, kMaxFd);
+    config.kvm_fd = static_cast<int>(fd);
+  }
   root.object("cpu", [&](ObjectReader& cpu) {
     cpu.read("model", config.cpu_model);
     cpu.read("count", config.vcpus);
@@ -210,6 +215,7 @@ std::string to_json(const VmConfig& config) {
                     {"accelerator", config.accelerator},
                     {"cpu", {{"model", config.cpu_model}, {"count", config.vcpus}}},
                     {"memory", config.memory}};
+  if (config.kvm_fd >= 0) root["kvm_fd"] = config.kvm_fd;
   if (config.tsc_hz) root["cpu"]["tsc_hz"] = *config.tsc_hz;
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};

@@ -1,7 +1,6 @@
 #include "machine/machine.hpp"
 
 #include "base/log.hpp"
-#include "machine/accelerators.hpp"
 
 namespace skerry::machine {
 
@@ -47,9 +46,12 @@ Result<void> Machine::build() {
   accel::DebugOptions options;
   for (const std::string& word : config_.debug) (void)accel::apply(word, options);
   if (options.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, options});
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, options}, UniqueFd(config_.kvm_fd));
   if (!accelerator) return std::move(accelerator).error();
-  accelerator_ = std::move(*accelerator);
+  accelerator_ = std::move(accelerator->accelerator);
+  accelerator_reason_ = std::move(accelerator->reason);
+  const std::string remedy = accelerator_reason_.remedy.empty() ? "" : fmt::format("; {}", accelerator_reason_.remedy);
+  log::debug(log::Category::kAccel, "accelerator {}: {}{}", accelerator_->name(), accelerator_reason_.why, remedy);
   kvm_clock_ = std::make_unique<devices::KvmClock>(loop_.clock(), memory_, config_.vcpus, tsc_.hz(),
                                                    [this] { return tsc_.now(); });
   surroundings_ = std::make_unique<SharedSurroundings>(SharedSurroundings{
@@ -94,12 +96,13 @@ Result<void> Machine::add_processor(unsigned index) {
   if (!vcpu) return std::move(vcpu).error();
   accel::VcpuThread::Hooks hooks{
       .triple_fault = [this](accel::VcpuThread& thread) { events_.triple_fault(thread.index()); },
+      .failed = [this](accel::VcpuThread& thread) { events_.accelerator_failed(thread.index()); },
       .debug_stop = [this](accel::VcpuThread& thread, accel::Exit exit) { events_.debug_stop(thread.index(), exit); }};
   processor->thread =
       std::make_unique<accel::VcpuThread>(index, std::move(*vcpu), gate_, model_->signature(), std::move(hooks));
   processor->lapic = std::make_unique<irqchip::Lapic>(
       index, index == 0, board_->apic_bus(), *processor->thread, loop_, [this] { return tsc_.now(); }, tsc_.hz());
-  processor->environment->connect(*processor->lapic, processor->thread->vcpu());
+  processor->environment->connect(*processor->lapic);
   if (auto good = board_->apic_bus().add(*processor->lapic); !good) return good;
   vcpus_.push_back(std::move(processor));
   return ok();
@@ -143,14 +146,15 @@ Result<void> Machine::load() {
 void Machine::reset_processors(const Entry* entry) {
   for (const auto& processor : vcpus_) {
     accel::VcpuThread& thread = *processor->thread;
-    thread.clear_requests();
     x86::CpuState& state = thread.vcpu().mutable_state();
+    thread.clear_requests();  // those too that the state has brought with it
     state.reset(model_->signature(), false);
     if (entry) state.mtrr.def_type = kMtrrEnabledWriteBack;
     if (thread.index() != 0)
       state.activity = x86::Activity::kWaitForSipi;
     else if (entry)
       apply(*entry, state);
+    processor->lapic->set_tsc_offset(static_cast<int64_t>(state.tsc_offset));
     thread.vcpu().state_changed();
   }
 }
@@ -224,7 +228,10 @@ void Machine::describe(state::Fields& fields) {
 
 void Machine::restored() {
   for (bus::Device* device : devices()) device->restored();
-  for (const auto& processor : vcpus_) processor->thread->vcpu().state_changed();
+  for (const auto& processor : vcpus_) {
+    processor->lapic->set_tsc_offset(static_cast<int64_t>(processor->thread->vcpu().state().tsc_offset));
+    processor->thread->vcpu().state_changed();
+  }
   if (virtio_) virtio_->restored();
   if (q35_) q35_->restored();
   has_run_ = true;

@@ -18,6 +18,7 @@
 #include "config/vm_config.hpp"
 #include "devices/kvm_clock.hpp"
 #include "irqchip/lapic.hpp"
+#include "machine/accelerators.hpp"
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/plain_board.hpp"
@@ -35,6 +36,7 @@ struct MachineEvents {
   GuestRequests guest;
   std::function<void(unsigned vcpu)> triple_fault;             // that vCPU has come to rest
   std::function<void(unsigned vcpu, accel::Exit)> debug_stop;  // likewise
+  std::function<void(unsigned vcpu)> accelerator_failed;       // likewise
 };
 
 class Machine {
@@ -77,6 +79,7 @@ class Machine {
   memory::GuestMemory& memory() { return memory_; }
   const x86::CpuModel& cpu_model() const { return *model_; }
   const accel::Accelerator& accelerator() const { return *accelerator_; }
+  const AcceleratorReason& accelerator_reason() const { return accelerator_reason_; }
   unsigned vcpu_count() const { return static_cast<unsigned>(vcpus_.size()); }
   accel::VcpuThread& vcpu(unsigned index) { return *vcpus_[index]->thread; }
   std::vector<bus::Device*> devices();
@@ -113,6 +116,7 @@ class Machine {
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   std::unique_ptr<x86::CpuModel> model_;
   std::unique_ptr<accel::Accelerator> accelerator_;
+  AcceleratorReason accelerator_reason_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;
   std::vector<std::unique_ptr<Processor>> vcpus_;

@@ -24,6 +24,8 @@ class Tsc {
     const uint64_t base = base_.load(std::memory_order_acquire);
     return running_.load(std::memory_order_relaxed) ? host() - base : base;
   }
+  // What now() is above the host's counter at the guest's rate, while running.
+  uint64_t offset() const { return -base_.load(std::memory_order_acquire); }
   void start();
   void stop();
   // Continues from `value`.

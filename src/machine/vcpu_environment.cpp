@@ -6,7 +6,6 @@ namespace skerry::machine {
 
 namespace {
 
-constexpr uint32_t kIa32TscDeadline = 0x6e0;
 constexpr unsigned kPausesPerYield = 16;
 
 bool is_lapic(uint64_t gpa) { return gpa - irqchip::Lapic::kBaseAddress < irqchip::Lapic::kPageSize; }
@@ -50,8 +49,6 @@ x86::MsrResult VcpuEnvironment::read_msr(uint32_t index, uint64_t& value) {
 }
 
 x86::MsrResult VcpuEnvironment::write_msr(uint32_t index, uint64_t value) {
-  // A deadline is of this vCPU's own TSC. Guests set their TSC before they use deadlines, so here is soon enough.
-  if (index == kIa32TscDeadline) lapic_->set_tsc_offset(static_cast<int64_t>(vcpu_->state().tsc_offset));
   if (const auto access = lapic_->write_msr(index, value); access != irqchip::MsrAccess::kUnknown)
     return result_of(access);
   return shared_.kvm_clock.write_msr(index_, index, value) ? x86::MsrResult::kDone : x86::MsrResult::kUnknown;

@@ -3,7 +3,6 @@
 
 #include <functional>
 
-#include "accel/accelerator.hpp"
 #include "bus/address_space.hpp"
 #include "devices/kvm_clock.hpp"
 #include "irqchip/lapic.hpp"
@@ -27,11 +26,8 @@ struct SharedSurroundings {
 class VcpuEnvironment final : public x86::Environment {
  public:
   VcpuEnvironment(unsigned index, SharedSurroundings& shared) : index_(index), shared_(shared) {}
-  // The LAPIC and the vCPU need this environment to be made first. Before the first vCPU runs.
-  void connect(irqchip::Lapic& lapic, accel::Vcpu& vcpu) {
-    lapic_ = &lapic;
-    vcpu_ = &vcpu;
-  }
+  // The LAPIC comes after the vCPU, which needs this environment. Before the first vCPU runs.
+  void connect(irqchip::Lapic& lapic) { lapic_ = &lapic; }
 
   uint64_t pio_read(uint16_t port, unsigned size) override { return shared_.pio.read(port, size); }
   void pio_write(uint16_t port, unsigned size, uint64_t value) override { shared_.pio.write(port, size, value); }
@@ -43,6 +39,8 @@ class VcpuEnvironment final : public x86::Environment {
   x86::MsrResult read_msr(uint32_t index, uint64_t& value) override;
   x86::MsrResult write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() override { return shared_.tsc.now(); }
+  TscRate tsc_rate() override { return {shared_.tsc.offset(), shared_.tsc.hz()}; }
+  void tsc_offset_changed(uint64_t offset) override { lapic_->set_tsc_offset(static_cast<int64_t>(offset)); }
   void exclusive(const std::function<void()>& work) override { shared_.exclusive(index_, work); }
   void raise_ferr() override { shared_.ferr.raise(); }
   void spin_hint() override;
@@ -51,7 +49,6 @@ class VcpuEnvironment final : public x86::Environment {
   const unsigned index_;
   SharedSurroundings& shared_;
   irqchip::Lapic* lapic_ = nullptr;
-  accel::Vcpu* vcpu_ = nullptr;
   unsigned pauses_ = 0;
 };
 

@@ -59,6 +59,11 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
   log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, writable ? "RAM" : "ROM",
              region->name);
   Region* raw = region.get();
+  if (map_listener_)
+    if (auto told = map_listener_->added(mapped(*raw)); !told) {
+      ::munmap(raw->host, raw->size);
+      return std::move(told).error();
+    }
   regions_.insert(std::upper_bound(regions_.begin(), regions_.end(), size,
                                    [](uint64_t of_it, const auto& other) { return of_it > other->size; }),
                   std::move(region));
@@ -83,7 +88,30 @@ void GuestMemory::set_writable(Gpa base, bool writable) {
   for (const auto& region : regions_) {
     if (region->base != base || !region->ram || region->writable.exchange(writable) == writable) continue;
     generation_.fetch_add(1, std::memory_order_release);
+    if (!map_listener_) continue;
+    if (auto told = map_listener_->changed(mapped(*region)); !told) log::failure("{}", told.error().message());
   }
+}
+
+bool GuestMemory::remove(Gpa base) {
+  const auto found = std::find_if(regions_.begin(), regions_.end(), [base](const auto& region) { return region->base == base; });
+  if (found == regions_.end()) return false;
+  if (map_listener_) map_listener_->removed(base);
+  ::munmap((*found)->host, (*found)->size);
+  regions_.erase(found);
+  generation_.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+Result<void> GuestMemory::set_map_listener(MapListener* listener) {
+  map_listener_ = listener;
+  if (!listener) return ok();
+  for (const auto& region : regions_)
+    if (auto told = listener->added(mapped(*region)); !told) {
+      map_listener_ = nullptr;
+      return told;
+    }
+  return ok();
 }
 
 uint64_t GuestMemory::ram_size() const {

@@ -34,6 +34,23 @@ struct Page {
   bool writable = false;  // false: ROM; writes are dropped
 };
 
+// Memory at one place, as a kernel has to know it that gives it to a guest.
+struct MappedRegion {
+  Gpa base;
+  uint64_t size;  // bytes, whole pages
+  std::byte* host;
+  bool writable;
+};
+
+// Told of changes of the address map, on the thread that makes them.
+class MapListener {
+ public:
+  virtual ~MapListener() = default;
+  virtual Result<void> added(const MappedRegion& region) = 0;
+  virtual Result<void> changed(const MappedRegion& region) = 0;  // another `writable`
+  virtual void removed(Gpa base) = 0;
+};
+
 // Told of writes to watched pages, after the write, on the writer's thread: what was derived from the old content goes.
 class WriteWatcher {
  public:
@@ -53,6 +70,12 @@ class GuestMemory {
   Result<void> add_ram(Gpa base, uint64_t size, std::string name);
   // Adds read-only memory with `content`, padded with zeroes to whole pages.
   Result<void> add_rom(Gpa base, std::span<const uint8_t> content, std::string name);
+
+  // Takes away the region that begins at `base`; false if none does. Nothing refers to its host memory any more.
+  bool remove(Gpa base);
+
+  // Who is told of changes from now on, and at once of all that is there; null: nobody.
+  Result<void> set_map_listener(MapListener* listener);
 
   uint64_t ram_size() const;
 
@@ -169,6 +192,7 @@ class GuestMemory {
     std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
     mutable std::vector<Range> from_file;            // by map_file(), and not in `backing`; sorted, apart
   };
+  static MappedRegion mapped(const Region& region) { return {region.base, region.size, region.host, region.writable}; }
   template <typename T>
   Page aligned(Gpa gpa) const {
     static_assert(std::is_integral_v<T> && (sizeof(T) & (sizeof(T) - 1)) == 0);
@@ -183,6 +207,7 @@ class GuestMemory {
   std::vector<std::unique_ptr<Region>> regions_;  // the largest first: where most of what is looked for is found
   std::atomic<uint64_t> generation_{1};
   WriteWatcher* watcher_ = nullptr;
+  MapListener* map_listener_ = nullptr;
 };
 
 }  // namespace skerry::memory

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "config/vm_config.hpp"
 #include "vm/version.hpp"
 
 namespace skerry::vm {
@@ -128,6 +129,22 @@ Result<json> query_migrate(const QmpCall& call) {
 Result<json> query_version(const QmpCall&) { return qmp_version(); }
 Result<json> query_name(const QmpCall& call) { return json{{"name", call.vm.vm_name()}}; }
 
+// qapi/accelerator.json, AcceleratorInfo; "reason" and "remedy" are Skerry's.
+Result<json> query_accelerators(const QmpCall& call) {
+  const VmControl::AcceleratorInfo info = call.vm.accelerator();
+  json present = json::array();
+  for (const std::string_view name : config::accelerators())
+    if (name != "auto") present.push_back(name);
+  json result{{"enabled", info.name}, {"present", std::move(present)}, {"reason", info.why}};
+  if (!info.remedy.empty()) result["remedy"] = info.remedy;
+  return result;
+}
+
+// qapi/accelerator.json, KvmInfo.
+Result<json> query_kvm(const QmpCall& call) {
+  return json{{"enabled", call.vm.accelerator().name == "kvm"}, {"present", true}};
+}
+
 Result<json> query_commands(const QmpCall&) {
   json all = json::array({{{"name", "qmp_capabilities"}}});
   for (const QmpCommand& command : qmp_commands()) all.push_back({{"name", command.name}});
@@ -142,8 +159,10 @@ std::span<const QmpCommand> all_commands() {
       QmpCommand{"getfd", getfd, "fdname"},
       QmpCommand{"migrate", migrate, "uri"},
       QmpCommand{"migrate_cancel", migrate_cancel},
+      QmpCommand{"query-accelerators", query_accelerators},
       QmpCommand{"query-commands", query_commands},
       QmpCommand{"query-cpus-fast", query_cpus_fast},
+      QmpCommand{"query-kvm", query_kvm},
       QmpCommand{"query-migrate", query_migrate},
       QmpCommand{"query-name", query_name},
       QmpCommand{"query-status", query_status},

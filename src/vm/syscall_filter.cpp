@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/kvm.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <seccomp.h>
@@ -102,6 +103,8 @@ void add_rules(Rules& rules) {
   rules.allow(CALL(newfstatat), has(3, AT_EMPTY_PATH));  // glibc's fstat()
   rules.allow(CALL(ioctl), is(1, TCGETS));               // isatty()
   rules.allow(CALL(ioctl), is(1, BLKDISCARD));
+  // Whatever is asked of the VM's descriptors of KVM: that is their type of requests.
+  rules.allow(CALL(ioctl), scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, 0xff00, KVMIO << 8});
   rules.allow(CALL(fcntl), is(1, F_GETFL));
   // abort() and its like; the handler that reports forbidden calls stays.
   rules.allow(CALL(rt_sigaction), is_not(0, SIGSYS));

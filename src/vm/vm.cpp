@@ -137,6 +137,12 @@ machine::MachineEvents Vm::events() {
     if (!panicked_.exchange(true)) post_unless_reset([this] { guest_panicked(); });
   };
   events.triple_fault = [this](unsigned vcpu) { post_unless_reset([this, vcpu] { triple_fault(vcpu); }); };
+  events.accelerator_failed = [this](unsigned vcpu) {
+    post_unless_reset([this, vcpu] {
+      log::write_raw(describe_registers(vcpu_at(vcpu).state()));
+      end(Cause::kHostError, kExitInternal);
+    });
+  };
   // A breakpoint that is dropped here, because the VM came to rest before, is hit again when it runs on.
   events.debug_stop = [this](unsigned vcpu, accel::Exit reason) {
     loop_.post([this, vcpu, reason, moves = moves_.load()] {
@@ -357,6 +363,11 @@ void Vm::triple_fault(unsigned vcpu) {
     end(Cause::kGuestReset, kExitTripleFault);
   else
     reset(Cause::kGuestReset);
+}
+
+VmControl::AcceleratorInfo Vm::accelerator() const {
+  const machine::AcceleratorReason& reason = machine_->accelerator_reason();
+  return {std::string(machine_->accelerator().name()), reason.why, reason.remedy};
 }
 
 // The debugger.

@@ -51,6 +51,7 @@ class Vm final : public VmControl, public DebugTarget {
   // VmControl
   const std::string& vm_name() const override { return config_.name; }
   RunState run_state() const override { return state_; }
+  AcceleratorInfo accelerator() const override;
   std::vector<int> vcpu_threads() override;
   void stop() override;
   void cont() override;

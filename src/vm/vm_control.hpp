@@ -68,6 +68,11 @@ class VmControl {
   virtual ~VmControl() = default;
   virtual const std::string& vm_name() const = 0;
   virtual RunState run_state() const = 0;
+  // What executes the guest, why, and what would give a faster one (empty: nothing).
+  struct AcceleratorInfo {
+    std::string name, why, remedy;
+  };
+  virtual AcceleratorInfo accelerator() const = 0;
   // Linux thread IDs, by vCPU index.
   virtual std::vector<int> vcpu_threads() = 0;
 

@@ -33,6 +33,15 @@ class Environment {
 
   // The VM's time-stamp counter before the vCPU's own offset.
   virtual uint64_t tsc() = 0;
+  // What it reads above the host's, as long as the vCPU runs, and its rate: for processors that count by themselves.
+  struct TscRate {
+    uint64_t offset;
+    uint64_t hz;  // the guest's
+    bool operator==(const TscRate&) const = default;
+  };
+  virtual TscRate tsc_rate() = 0;
+  // The vCPU's own offset is another from now on: timers by it follow.
+  virtual void tsc_offset_changed(uint64_t offset) = 0;
 
   // Runs `work` while no other vCPU of the VM is inside an instruction: for a locked access that crosses a page or
   // goes to a device, where the host has no atomic operation.

@@ -99,7 +99,7 @@ void Interpreter::mode_changed() {
     any_breakpoint = true;
     data_breakpoints_ |= breakpoint_kind(state.dr7, n) & 1;  // 01 writes, 11 reads and writes
   }
-  tlb_ = alignment_check_ || data_breakpoints_ ? &never_ : &data_tlb();
+  tlb_ = alignment_check_ || data_breakpoints_ || store_listener_ ? &never_ : &data_tlb();
 
   interest_ = request::kKick | request::kForgetCode | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
               (state.nmi_blocked ? 0 : request::kNmi);

@@ -37,8 +37,16 @@ struct WatchRange {
   bool on_read, on_write;
 };
 
+// Told of each store to RAM before it is made, on the vCPU's thread.
+class StoreListener {
+ public:
+  virtual ~StoreListener() = default;
+  // [host, host + size) is in one page.
+  virtual void before_store(std::byte* host, unsigned size) = 0;
+};
+
 // Instructions executed to be taken back: the pages that they write to, as they were before. See Interpreter::begin_trial.
-struct Trial {
+struct Trial final : StoreListener {
   struct Page {
     std::byte* host;
     std::array<std::byte, memory::kPageSize> content;
@@ -46,7 +54,7 @@ struct Trial {
   std::vector<Page> pages;
   bool impossible = false;  // an instruction goes where nothing can be taken back: devices, watched pages
 
-  void save(std::byte* address);
+  void before_store(std::byte* host, unsigned size) override;
 };
 
 // Told when the guest changes what linear addresses mean, so that what was derived from them goes. On the vCPU's thread.
@@ -300,16 +308,28 @@ class Interpreter {
       if (space.kept) space.user.revoke_writes(page);
   }
   static constexpr unsigned kSpaces = 8;
+  // Null: nobody. While there is one all stores are slow. Page walks, which set accessed and dirty bits, are not told of.
+  void set_store_listener(StoreListener* listener) {
+    store_listener_ = listener;
+    mode_changed();
+  }
+  // Whether nothing that is not in `state` is still to be delivered for the last instruction.
+  bool settled() const { return pending_debug_ == 0 && !watch_stop_; }
+
+  // RDMSR and WRMSR by their effects, whatever the privilege; false: they raise #GP(0).
+  [[nodiscard]] bool read_msr(uint32_t msr, uint64_t& value);
+  [[nodiscard]] bool write_msr(uint32_t msr, uint64_t value);
+
   // From begin_trial() to end_trial() try_one() executes instructions whose effect on memory is noted in `trial`, so that
   // it can be taken back. It delivers no exceptions: Flow::kFault is all that tells of one.
   void begin_trial(Trial& trial) {
     trial_ = &trial;
-    tlb_ = &never_;
+    set_store_listener(&trial);
   }
   Flow try_one();
   void end_trial() {
     trial_ = nullptr;
-    mode_changed();
+    set_store_listener(nullptr);
   }
   // Where translated code finds what it uses, in bytes from this object.
   struct Layout {
@@ -398,6 +418,7 @@ class Interpreter {
   uint64_t watch_hit_ = 0;
   bool watch_stop_ = false;
   Trial* trial_ = nullptr;
+  StoreListener* store_listener_ = nullptr;
   bool skip_breakpoint_ = false;  // the debugger's breakpoint here was reported already
   struct {
     uint64_t cr0 = 0, cr4 = 0, efer = 0;

@@ -189,7 +189,7 @@ bool Interpreter::store_range(uint64_t linear, const void* from, unsigned size, 
       piece.host = entry.host(linear);
     else if (!translate(linear, access, tlb, piece.gpa, piece.host, &piece.quiet))
       return false;
-    if (trial_) trial_->save(piece.host);
+    if (store_listener_ && piece.host) store_listener_->before_store(piece.host, piece.size);
     linear = (linear + piece.size) & (state.long_mode_active() ? ~uint64_t{0} : 0xffffffff);
     left -= piece.size;
   }
@@ -251,7 +251,7 @@ bool Interpreter::writable_target(uint64_t linear, unsigned size, std::byte*& ho
     if (!translate(next, data_access(true), data_tlb(), gpa, second)) return false;
     host = nullptr;
   }
-  if (host && trial_) trial_->save(host);
+  if (host && store_listener_) store_listener_->before_store(host, size);
   if (host) watch_data(linear, size, true);  // else load_slow and store_slow do
   return true;
 }
@@ -362,8 +362,8 @@ bool Interpreter::pop(unsigned size, uint64_t& value) {
   return loaded;
 }
 
-void Trial::save(std::byte* address) {
-  auto* page = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(address) & ~kPageMask);
+void Trial::before_store(std::byte* at, unsigned) {
+  auto* page = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(at) & ~kPageMask);
   for (const Page& one : pages)
     if (one.host == page) return;
   std::memcpy(pages.emplace_back(Page{page, {}}).content.data(), page, memory::kPageSize);

@@ -117,39 +117,6 @@ bool read_mtrr(CpuState& s, uint32_t index, uint64_t& value) {
   return true;
 }
 
-bool read_msr(Interpreter& in, uint32_t index, uint64_t& value) {
-  CpuState& s = in.state;
-  switch (in.env.read_msr(index, value)) {
-    case MsrResult::kDone: return true;
-    case MsrResult::kFault: return false;
-    case MsrResult::kUnknown: break;
-  }
-  value = 0;
-  if (const Field* field = field_of(index)) return (value = s.*field->member, true);
-  if (read_mtrr(s, index, value)) return true;
-  if (is_machine_check_bank(index)) return true;
-  if (const AmdMsr* msr = amd_msr(in.model, index)) return (value = msr->value, true);
-  switch (index) {
-    case kTsc: value = in.env.tsc() + s.tsc_offset; return true;
-    case kTscAdjust: value = s.tsc_adjust; return true;
-    case kEfer: value = s.efer; return true;
-    case kPat: value = s.pat; return true;
-    case kFsBase: value = s.seg[kFs].base; return true;
-    case kGsBase: value = s.seg[kGs].base; return true;
-    case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
-    case kArchCapabilities: value = kNotAffected; return true;
-    case kFeatureControl: value = 1; return true;        // locked, nothing enabled
-    case kBiosSignId: value = uint64_t{1} << 32; return true;
-    case kPlatformInfo: value = (in.model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
-    case kEbcFrequencyId: value = 1 << 24; return true;  // as KVM says: a bus of 266 MHz
-    case kFsbFreq: value = 3; return true;
-    case kP5McAddr: case kP5McType: case kPlatformId: case kEblCrPoweron: case kBblCrCtl3: case kMiscFeaturesEnables:
-    case kPerfStatus: case kPerfCtl:
-    case kLbrFromIp: case kLbrFromIp + 1: case kLbrIntToIp - 1: case kLbrIntToIp: return true;
-    default: return false;
-  }
-}
-
 bool write_efer(Interpreter& in, uint64_t value) {
   CpuState& s = in.state;
   if (value & ~in.model.efer_allowed()) return false;
@@ -164,6 +131,7 @@ void write_tsc(Interpreter& in, uint64_t value) {
   const uint64_t offset = value - in.env.tsc();
   s.tsc_adjust += offset - s.tsc_offset;
   s.tsc_offset = offset;
+  in.env.tsc_offset_changed(offset);
 }
 
 bool write_mtrr(Interpreter& in, uint32_t index, uint64_t value, bool& legal) {
@@ -188,37 +156,73 @@ bool write_mtrr(Interpreter& in, uint32_t index, uint64_t value, bool& legal) {
   return true;
 }
 
-bool write_msr(Interpreter& in, uint32_t index, uint64_t value) {
-  CpuState& s = in.state;
-  switch (in.env.write_msr(index, value)) {
+}  // namespace
+
+bool Interpreter::read_msr(uint32_t msr, uint64_t& value) {
+  CpuState& s = state;
+  switch (env.read_msr(msr, value)) {
     case MsrResult::kDone: return true;
     case MsrResult::kFault: return false;
     case MsrResult::kUnknown: break;
   }
-  if (const Field* field = field_of(index)) {
-    if ((value & ~field->mask) || (field->canonical && !Interpreter::canonical(value))) return false;
+  value = 0;
+  if (const Field* field = field_of(msr)) return (value = s.*field->member, true);
+  if (read_mtrr(s, msr, value)) return true;
+  if (is_machine_check_bank(msr)) return true;
+  if (const AmdMsr* known = amd_msr(model, msr)) return (value = known->value, true);
+  switch (msr) {
+    case kTsc: value = env.tsc() + s.tsc_offset; return true;
+    case kTscAdjust: value = s.tsc_adjust; return true;
+    case kEfer: value = s.efer; return true;
+    case kPat: value = s.pat; return true;
+    case kFsBase: value = s.seg[kFs].base; return true;
+    case kGsBase: value = s.seg[kGs].base; return true;
+    case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
+    case kArchCapabilities: value = kNotAffected; return true;
+    case kFeatureControl: value = 1; return true;        // locked, nothing enabled
+    case kBiosSignId: value = uint64_t{1} << 32; return true;
+    case kPlatformInfo: value = (model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
+    case kEbcFrequencyId: value = 1 << 24; return true;  // as KVM says: a bus of 266 MHz
+    case kFsbFreq: value = 3; return true;
+    case kP5McAddr: case kP5McType: case kPlatformId: case kEblCrPoweron: case kBblCrCtl3: case kMiscFeaturesEnables:
+    case kPerfStatus: case kPerfCtl:
+    case kLbrFromIp: case kLbrFromIp + 1: case kLbrIntToIp - 1: case kLbrIntToIp: return true;
+    default: return false;
+  }
+}
+
+bool Interpreter::write_msr(uint32_t msr, uint64_t value) {
+  CpuState& s = state;
+  switch (env.write_msr(msr, value)) {
+    case MsrResult::kDone: return true;
+    case MsrResult::kFault: return false;
+    case MsrResult::kUnknown: break;
+  }
+  if (const Field* field = field_of(msr)) {
+    if ((value & ~field->mask) || (field->canonical && !canonical(value))) return false;
     s.*field->member = value;
     return true;
   }
   bool legal = true;
-  if (write_mtrr(in, index, value, legal)) return legal;
-  if (is_machine_check_bank(index)) return (index & 3) == 0 || value == 0;
-  if (amd_msr(in.model, index)) return true;
-  switch (index) {
-    case kTsc: write_tsc(in, value); return true;
+  if (write_mtrr(*this, msr, value, legal)) return legal;
+  if (is_machine_check_bank(msr)) return (msr & 3) == 0 || value == 0;
+  if (amd_msr(model, msr)) return true;
+  switch (msr) {
+    case kTsc: write_tsc(*this, value); return true;
     case kTscAdjust:
       s.tsc_offset += value - s.tsc_adjust;
       s.tsc_adjust = value;
+      env.tsc_offset_changed(s.tsc_offset);
       return true;
-    case kEfer: return write_efer(in, value);
+    case kEfer: return write_efer(*this, value);
     case kPat:
       if (!each_byte_valid(value, true)) return false;
       s.pat = value;
       return true;
     case kFsBase:
     case kGsBase:
-      if (!Interpreter::canonical(value)) return false;
-      s.seg[index == kFsBase ? kFs : kGs].base = value;
+      if (!canonical(value)) return false;
+      s.seg[msr == kFsBase ? kFs : kGs].base = value;
       return true;
     case kBiosUpdateTrigger: case kBiosSignId: case kMiscFeaturesEnables: case kEblCrPoweron: case kBblCrCtl3:
     case kPerfCtl: return true;
@@ -226,11 +230,13 @@ bool write_msr(Interpreter& in, uint32_t index, uint64_t value) {
   }
 }
 
+namespace {
+
 Flow rdmsr(Interpreter& in, const Insn&) {
   if (in.cpl() != 0) return in.gp();
   const uint32_t index = static_cast<uint32_t>(in.state.gpr[kRcx]);
   uint64_t value = 0;
-  if (!read_msr(in, index, value)) {
+  if (!in.read_msr(index, value)) {
     log::debug(log::Category::kMsr, "vCPU {}: read of MSR {:#x} refused at {:#x}", in.index, index, in.insn_start());
     return in.gp();
   }
@@ -243,7 +249,7 @@ Flow wrmsr(Interpreter& in, const Insn&) {
   if (in.cpl() != 0) return in.gp();
   const uint32_t index = static_cast<uint32_t>(in.state.gpr[kRcx]);
   const uint64_t value = in.gpr_sized(kRdx, 4) << 32 | in.gpr_sized(kRax, 4);
-  if (!write_msr(in, index, value)) {
+  if (!in.write_msr(index, value)) {
     log::debug(log::Category::kMsr, "vCPU {}: write of {:#x} to MSR {:#x} refused at {:#x}", in.index, value, index,
                in.insn_start());
     return in.gp();

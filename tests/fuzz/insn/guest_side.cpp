@@ -50,6 +50,8 @@ class NoMachine final : public Environment {
   MsrResult read_msr(uint32_t, uint64_t&) override { return MsrResult::kUnknown; }
   MsrResult write_msr(uint32_t, uint64_t) override { return MsrResult::kUnknown; }
   uint64_t tsc() override { return 0; }
+  TscRate tsc_rate() override { return {}; }
+  void tsc_offset_changed(uint64_t) override {}
   void exclusive(const std::function<void()>& work) override { work(); }
   void raise_ferr() override {}
   void spin_hint() override {}

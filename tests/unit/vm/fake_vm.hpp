@@ -12,6 +12,7 @@ class FakeVm final : public VmControl {
  public:
   const std::string& vm_name() const override { return name; }
   RunState run_state() const override { return state; }
+  AcceleratorInfo accelerator() const override { return {"bt", "it was asked for", ""}; }
   std::vector<int> vcpu_threads() override { return {101, 102}; }
   void stop() override {
     if (state != RunState::kRunning) return;

@@ -1,0 +1,86 @@
+#include "accel/kvm/kvm_accelerator.hpp"
+
+#include "accel/interpreted_vcpu.hpp"
+#include "accel/kvm/runner.hpp"
+#include "accel/kvm/vm.hpp"
+
+namespace skerry::accel {
+
+namespace {
+
+class WithRunner {
+ protected:
+  explicit WithRunner(std::unique_ptr<kvm::Runner> runner) : runner_(std::move(runner)) {}
+  std::unique_ptr<kvm::Runner> runner_;
+};
+
+class KvmVcpu final : private WithRunner, public InterpretedVcpu {
+ public:
+  explicit KvmVcpu(std::unique_ptr<kvm::Runner> runner) : WithRunner(std::move(runner)), InterpretedVcpu(runner_->interpreter()) {}
+
+  Exit run() override { return runner_->run(); }
+  Exit step() override {
+    runner_->take();
+    return InterpretedVcpu::step();
+  }
+  void kick() override {
+    InterpretedVcpu::kick();
+    runner_->interrupt();
+  }
+  void request_interrupt(bool level) override {
+    InterpretedVcpu::request_interrupt(level);
+    if (level) runner_->interrupt();
+  }
+  void request_nmi() override {
+    InterpretedVcpu::request_nmi();
+    runner_->interrupt();
+  }
+
+  const x86::CpuState& state() override {
+    runner_->take();
+    return InterpretedVcpu::state();
+  }
+  x86::CpuState& mutable_state() override {
+    runner_->take();
+    return InterpretedVcpu::mutable_state();
+  }
+  void state_changed() override { runner_->changed(); }
+
+  std::optional<uint64_t> translate(uint64_t linear) override {
+    runner_->take();
+    return InterpretedVcpu::translate(linear);
+  }
+  void set_debug(const DebugControls& controls) override {
+    InterpretedVcpu::set_debug(controls);
+    runner_->interpret_all(!controls.breakpoints.empty() || !controls.watchpoints.empty());
+  }
+};
+
+class KvmAccelerator final : public Accelerator {
+ public:
+  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm) : parts_(parts), vm_(std::move(vm)) {}
+  std::string_view name() const override { return "kvm"; }
+  Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) override {
+    auto runner = kvm::Runner::create(index, environment, *vm_, parts_.model, parts_.options);
+    if (!runner) return std::move(runner).error();
+    return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(*runner)));
+  }
+
+ private:
+  AcceleratorParts parts_;
+  std::unique_ptr<kvm::Vm> vm_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, UniqueFd device) {
+  auto system = kvm::System::open(std::move(device));
+  if (!system) return std::move(system).error().in("accelerator kvm");
+  const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();
+  auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free);
+  if (!vm) return std::move(vm).error().in("accelerator kvm");
+  kvm::prepare_interrupts();
+  return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm)));
+}
+
+}  // namespace skerry::accel

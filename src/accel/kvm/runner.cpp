@@ -1,0 +1,370 @@
+#include "accel/kvm/runner.hpp"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <cstring>
+
+#include "accel/interpreted_vcpu.hpp"
+#include "accel/kvm/cpuid.hpp"
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "base/units.hpp"
+
+namespace skerry::accel::kvm {
+
+namespace request = x86::request;
+
+namespace {
+
+constexpr int kInterruptSignal = SIGUSR1;
+constexpr uint32_t kApicBase = 0x1b;
+constexpr unsigned kLongestInsn = 15;
+
+// The guest's rate, where it is not the host's: of a VM that was saved elsewhere.
+Result<void> set_tsc_rate(int vcpu, uint64_t khz) {
+  constexpr uint64_t kTolerance = 250;  // parts per million; the guest makes up for them
+  const int host = call(vcpu, KVM_GET_TSC_KHZ, 0);
+  if (host <= 0) return ok();
+  const uint64_t have = static_cast<uint64_t>(host), apart = have > khz ? have - khz : khz - have;
+  if (apart * 1'000'000 <= have * kTolerance || call(vcpu, KVM_SET_TSC_KHZ, static_cast<unsigned long>(khz)) >= 0) return ok();
+  return error("the VM's time-stamp counter runs at {} kHz, this host's at {}, and this host's KVM cannot make one of the other; "
+               "use --accel bt", khz, have);
+}
+
+}  // namespace
+
+void prepare_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  ::sigaction(kInterruptSignal, &action, nullptr);
+}
+
+void Runner::RunDeleter::operator()(kvm_run* run) const { ::munmap(run, size); }
+
+Result<std::unique_ptr<Runner>> Runner::create(unsigned index, x86::Environment& environment, Vm& vm, const x86::CpuModel& model,
+                                               const DebugOptions& options) {
+  auto fd = vm.create_vcpu(index);
+  if (!fd) return std::move(fd).error();
+  const size_t size = vm.system().run_size();
+  void* const shared = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+  if (shared == MAP_FAILED) return errno_error(errno, "cannot map what KVM shares of a vCPU");
+  Run run(static_cast<kvm_run*>(shared), RunDeleter{size});
+
+  const std::vector<kvm_cpuid_entry2> entries = cpuid_of(model, index, vm.system().supported_cpuid());
+  const auto buffer = std::make_unique<std::byte[]>(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
+  auto* const cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.get());
+  cpuid->nent = static_cast<uint32_t>(entries.size());
+  std::copy(entries.begin(), entries.end(), cpuid->entries);
+  if (const int result = call(fd->get(), KVM_SET_CPUID2, cpuid); result < 0) return errno_error(-result, "KVM_SET_CPUID2");
+  if (auto set = set_tsc_rate(fd->get(), model.tsc_hz() / 1000); !set) return std::move(set).error();
+  return std::unique_ptr<Runner>(new Runner(index, environment, vm, model, std::move(*fd), std::move(run), options));
+}
+
+Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86::CpuModel& model, UniqueFd fd, Run run,
+               const DebugOptions&)
+    : vm_(vm),
+      environment_(environment),
+      interpreter_(index, vm.memory(), environment, model),
+      fd_(std::move(fd)),
+      run_(std::move(run)),
+      registers_(fd_.get(), vm.system(), model),
+      rescue_(index) {
+  // What the interpreter stores may be an entry of a page table that KVM has made something of.
+  if (vm.has_shadow()) interpreter_.set_store_listener(this);
+}
+
+Runner::~Runner() {
+  if (const std::string summary = rescue_.summary(); !summary.empty())
+    log::info("kvm: vCPU {}: {}", interpreter_.index, summary);
+}
+
+// The request comes first, then immediate_exit, then the signal. The vCPU clears immediate_exit before it looks at the
+// requests: so it finds the request, or KVM finds immediate_exit, or the signal interrupts the guest.
+void Runner::interrupt() {
+  __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
+  if (!inside_.load(std::memory_order_seq_cst)) return;
+  if (const int thread = thread_.load(std::memory_order_acquire)) ::syscall(SYS_tgkill, ::getpid(), thread, kInterruptSignal);
+}
+
+Exit Runner::fail(std::string_view what) {
+  log::failure("kvm: vCPU {}: {}", interpreter_.index, what);
+  return Exit::kFailed;
+}
+
+// Changing hands ---------------------------------------------------------------------------------------------------------
+
+// KVM finishes an instruction that it came back in the midst of when it is entered again. Then the state is whole.
+int Runner::complete() {
+  __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
+  const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
+  return result < 0 ? -errno : 0;
+}
+
+void Runner::take() {
+  if (!in_kvm_) return;
+  // An instruction may come back several times: an access that crosses a page, a string.
+  while (std::exchange(completes_, false)) {
+    if (complete() == 0 && answer()) break;
+  }
+  in_kvm_ = false;
+  if (auto got = registers_.get(interpreter_.state, beside_); !got) (void)fail(got.error().message());
+  if (std::exchange(beside_.nmi_waits, false)) interpreter_.set_request(request::kNmi);
+  interpreter_.state.activity = std::exchange(halted_, false) ? x86::Activity::kHalted : x86::Activity::kRunning;
+  interpreter_.state_changed();
+  mapping_epoch_ = interpreter_.mapping_epoch();
+}
+
+void Runner::changed() {
+  in_kvm_ = false;
+  interpreter_.state_changed();
+}
+
+bool Runner::give() {
+  (void)environment_.read_msr(kApicBase, beside_.apic_base);
+  if (shadow_is_stale_ || mapping_epoch_ != interpreter_.mapping_epoch()) vm_.drop_shadow();
+  shadow_is_stale_ = false;
+  if (auto set = registers_.set(interpreter_.state, beside_); !set) {
+    (void)fail(set.error().message());
+    return false;
+  }
+  in_kvm_ = true;
+  may_inject_ = false;
+  rescue_.ended(VmClock::host_now());
+  return true;
+}
+
+// Every entry of a page table that the processor may have cached is present and accessed (Intel SDM vol. 3, 4.8), and KVM
+// makes nothing of others. Whether a store changes one cannot be known; what it would overwrite tells most that it does not.
+void Runner::before_store(std::byte* host, unsigned size) {
+  constexpr uint64_t kPresent = 1, kAccessed = 1 << 5, kEntrySize = 8;
+  if (shadow_is_stale_ || !(interpreter_.state.cr0 & x86::cr0::kPg)) return;
+  const uintptr_t begin = align_down(reinterpret_cast<uintptr_t>(host), kEntrySize), end = reinterpret_cast<uintptr_t>(host) + size;
+  for (uintptr_t at = begin; at < end; at += kEntrySize / 2) {
+    const uint32_t low = __atomic_load_n(reinterpret_cast<const uint32_t*>(at), __ATOMIC_RELAXED);
+    if ((low & (kPresent | kAccessed)) == (kPresent | kAccessed)) shadow_is_stale_ = true;
+  }
+}
+
+bool Runner::set_tsc() {
+  const x86::Environment::TscRate rate = environment_.tsc_rate();
+  const uint64_t own = interpreter_.state.tsc_offset;
+  if (tsc_rate_ == rate && tsc_offset_ == own) return true;
+  uint64_t offset = rate.offset + own;
+  kvm_device_attr attribute{};
+  attribute.group = KVM_VCPU_TSC_CTRL;
+  attribute.attr = KVM_VCPU_TSC_OFFSET;
+  attribute.addr = reinterpret_cast<uintptr_t>(&offset);
+  if (const int result = call(fd_.get(), KVM_SET_DEVICE_ATTR, &attribute); result < 0) {
+    (void)fail(errno_error(-result, "cannot set the time-stamp counter").message());
+    return false;
+  }
+  tsc_rate_ = rate;
+  tsc_offset_ = own;
+  return true;
+}
+
+// Running ----------------------------------------------------------------------------------------------------------------
+
+Exit Runner::run() {
+  if (thread_.load(std::memory_order_relaxed) == 0) thread_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
+  for (;;) {
+    if (!in_kvm_) {
+      if (const auto stop = interpreter_.boundary()) return exit_of(*stop);
+      if (interpret_all_ || instructions_left_ > 0 || !interpreter_.settled()) {
+        if (const auto exit = interpret()) return *exit;
+        continue;
+      }
+      if (!give()) return Exit::kFailed;
+    }
+    const uint32_t requests = interpreter_.requests();
+    if (requests & request::kKick) {
+      interpreter_.clear_request(request::kKick);
+      return Exit::kKicked;
+    }
+    if (halted_) {
+      // KVM would go on after the HLT if it were entered, so that must not be for nothing.
+      const bool interrupt = (requests & request::kInterrupt) && run_->if_flag, nmi = requests & request::kNmi;
+      if (!interrupt && !nmi) return Exit::kHalted;
+      if (nmi || !may_inject_ || !run_->ready_for_interrupt_injection) {
+        take();  // what is blocked only the state tells
+        continue;
+      }
+      if (!inject()) return Exit::kHalted;
+      halted_ = false;
+    }
+    if (const auto exit = enter()) return *exit;
+  }
+}
+
+std::optional<Exit> Runner::interpret() {
+  if (instructions_left_ > 0) --instructions_left_;
+  if (interpreter_.careful()) {
+    if (const auto stop = interpreter_.careful_step()) return exit_of(*stop);
+  } else {
+    interpreter_.execute();
+  }
+  // Before the next instruction: with it another vCPU may learn that the page table was changed.
+  if (shadow_is_stale_) {
+    vm_.drop_shadow();
+    shadow_is_stale_ = false;
+  }
+  return std::nullopt;
+}
+
+bool Runner::inject() {
+  const int vector = environment_.acknowledge_interrupt();
+  if (vector < 0) return false;
+  kvm_interrupt interrupt{static_cast<uint32_t>(vector)};
+  if (const int result = call(fd_.get(), KVM_INTERRUPT, &interrupt); result < 0)
+    log::failure("kvm: vCPU {}: {}", interpreter_.index, errno_error(-result, "KVM_INTERRUPT").message());
+  may_inject_ = false;
+  return true;
+}
+
+std::optional<Exit> Runner::enter() {
+  if (!set_tsc()) return Exit::kFailed;
+  inside_.store(true, std::memory_order_seq_cst);
+  __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
+  const uint32_t requests = interpreter_.requests();
+  if (requests & request::kKick) {
+    inside_.store(false);
+    return std::nullopt;
+  }
+  run_->request_interrupt_window = 0;
+  if (requests & request::kNmi) {
+    interpreter_.clear_request(request::kNmi);
+    call(fd_.get(), KVM_NMI, 0);
+  }
+  if (requests & request::kInterrupt) {
+    if (may_inject_ && run_->ready_for_interrupt_injection) inject();
+    if (interpreter_.requests() & request::kInterrupt) run_->request_interrupt_window = 1;
+  }
+  run_->cr8 = environment_.read_tpr();
+  const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
+  const int number = errno;
+  inside_.store(false);
+  completes_ = false;
+  may_inject_ = true;
+  if (const auto tpr = static_cast<uint8_t>(run_->cr8); tpr != environment_.read_tpr()) environment_.write_tpr(tpr);
+  if (result == 0) return answer();
+  if (number == EINTR || number == EAGAIN) return std::nullopt;
+  return fail(errno_error(number, "KVM_RUN").message());
+}
+
+std::optional<Exit> Runner::answer() {
+  switch (run_->exit_reason) {
+    case KVM_EXIT_IO:
+      completes_ = true;
+      answer_io();
+      return std::nullopt;
+    case KVM_EXIT_MMIO:
+      completes_ = true;
+      answer_mmio();
+      return std::nullopt;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+      completes_ = true;
+      answer_msr(run_->exit_reason == KVM_EXIT_X86_WRMSR);
+      return std::nullopt;
+    case KVM_EXIT_HLT: halted_ = true; return std::nullopt;
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_SET_TPR: return std::nullopt;
+    case KVM_EXIT_SHUTDOWN:
+      take();
+      interpreter_.state.activity = x86::Activity::kShutdown;
+      return Exit::kTripleFault;
+    case KVM_EXIT_INTERNAL_ERROR: return answer_internal_error();
+    case KVM_EXIT_FAIL_ENTRY:
+      return fail(fmt::format("the processor refuses to enter the guest, for reason {:#x}", uint64_t{run_->fail_entry.hardware_entry_failure_reason}));
+    default: return fail(fmt::format("KVM came back with reason {}, of which Skerry knows nothing", run_->exit_reason));
+  }
+}
+
+void Runner::answer_io() {
+  const auto& io = run_->io;
+  auto* data = reinterpret_cast<std::byte*>(run_.get()) + io.data_offset;
+  for (uint32_t n = 0; n < io.count; ++n, data += io.size) {
+    uint64_t value = 0;
+    if (io.direction == KVM_EXIT_IO_OUT) {
+      std::memcpy(&value, data, io.size);
+      environment_.pio_write(io.port, io.size, value);
+    } else {
+      value = environment_.pio_read(io.port, io.size);
+      std::memcpy(data, &value, io.size);
+    }
+  }
+}
+
+// Also writes to ROM, and memory that was not there for a moment while its slot was changed.
+void Runner::answer_mmio() {
+  auto& mmio = run_->mmio;
+  const bool memory = vm_.memory().page(mmio.phys_addr).host != nullptr;
+  const unsigned length = std::min<uint32_t>(mmio.len, sizeof mmio.data);
+  if (memory) {
+    const std::span<std::byte> bytes(reinterpret_cast<std::byte*>(mmio.data), length);
+    if (mmio.is_write) (void)vm_.memory().write(mmio.phys_addr, bytes);
+    else (void)vm_.memory().read(mmio.phys_addr, bytes);
+    return;
+  }
+  for (unsigned done = 0; done < length;) {
+    unsigned size = 8;
+    while (size > length - done) size /= 2;
+    uint64_t value = 0;
+    if (mmio.is_write) {
+      std::memcpy(&value, mmio.data + done, size);
+      environment_.mmio_write(mmio.phys_addr + done, size, value);
+    } else {
+      value = environment_.mmio_read(mmio.phys_addr + done, size);
+      std::memcpy(mmio.data + done, &value, size);
+    }
+    done += size;
+  }
+}
+
+// What Skerry's devices answer, and what KVM does not know. Of CpuState only the time-stamp counter's part is used: it is
+// never KVM's.
+void Runner::answer_msr(bool write) {
+  uint64_t value = run_->msr.data;
+  const bool done = write ? interpreter_.write_msr(run_->msr.index, value) : interpreter_.read_msr(run_->msr.index, value);
+  run_->msr.error = !done;
+  run_->msr.data = value;
+}
+
+std::optional<Exit> Runner::answer_internal_error() {
+  const uint32_t kind = run_->internal.suberror;
+  if (kind != KVM_INTERNAL_ERROR_EMULATION && kind != KVM_INTERNAL_ERROR_DELIVERY_EV && kind != KVM_INTERNAL_ERROR_SIMUL_EX)
+    return fail(fmt::format("KVM cannot go on (internal error {})", kind));
+  begin_rescue();
+  return std::nullopt;
+}
+
+void Runner::begin_rescue() {
+  const int64_t now = VmClock::host_now();
+  take();
+  // Kernels that cannot be asked not to have queued a #UD for what they do not know.
+  x86::PendingEvent& pending = interpreter_.state.pending;
+  if (pending.kind == x86::EventKind::kException && pending.vector == x86::kInvalidOpcode) pending = {};
+  std::array<uint8_t, kLongestInsn> bytes{};
+  const x86::CpuState& state = interpreter_.state;
+  const uint64_t linear = interpreter_.code64() ? state.rip : static_cast<uint32_t>(state.seg[x86::kCs].base + state.rip);
+  size_t count = 0;
+  for (; count < bytes.size(); ++count) {
+    uint64_t gpa = 0;
+    if (!x86::probe(interpreter_.memory, state, linear + count, gpa)) break;
+    if (!interpreter_.memory.read(gpa, std::as_writable_bytes(std::span(bytes).subspan(count, 1)))) break;
+  }
+  rescue_.count(std::span(bytes).first(count), interpreter_.code_size(), state.rip);
+  instructions_left_ = rescue_.begin(now);
+}
+
+void Runner::interpret_all(bool all) {
+  if (all) take();
+  interpret_all_ = all;
+}
+
+}  // namespace skerry::accel::kvm

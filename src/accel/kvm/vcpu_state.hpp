@@ -1,0 +1,60 @@
+// A vCPU's registers in the kernel's terms and in Skerry's, both ways.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <memory>
+#include <vector>
+
+#include "accel/kvm/system.hpp"
+#include "base/result.hpp"
+#include "x86/cpu_model.hpp"
+#include "x86/cpu_state.hpp"
+
+namespace skerry::accel::kvm {
+
+// Gets and sets everything of x86::CpuState that KVM keeps, but for the time-stamp counter's offset and TSC_ADJUST, which are
+// always Skerry's, and for what is halted or waiting. Used by the vCPU's thread, or while it is at rest.
+class VcpuState {
+ public:
+  // `vcpu` is KVM's descriptor, whose CPUID has been set.
+  VcpuState(int vcpu, const System& system, const x86::CpuModel& model);
+
+  // What is not part of CpuState: the value of IA32_APIC_BASE, and whether an NMI waits.
+  struct Beside {
+    uint64_t apic_base = 0;
+    bool nmi_waits = false;
+  };
+  Result<void> get(x86::CpuState& state, Beside& beside);
+  Result<void> set(const x86::CpuState& state, const Beside& beside);
+
+ private:
+  struct MsrField {
+    uint32_t index;
+    uint64_t x86::CpuState::*member;
+  };
+  Result<void> call(unsigned long request, void* argument, const char* name) const;
+  Result<void> get_segments(x86::CpuState& state, Beside& beside);
+  Result<void> set_segments(const x86::CpuState& state, const Beside& beside);
+  Result<void> get_vectors(x86::CpuState& state);
+  Result<void> set_vectors(const x86::CpuState& state);
+  Result<void> get_msrs(x86::CpuState& state);
+  Result<void> set_msrs(const x86::CpuState& state);
+  Result<void> get_events(x86::CpuState& state, Beside& beside);
+  Result<void> set_events(const x86::CpuState& state, const Beside& beside);
+  template <typename Visit>
+  void each_msr(Visit visit) const;
+  void list_msrs(const System& system);
+
+  const int vcpu_;
+  const bool sregs2_, xsave2_;
+  const uint64_t xcr0_allowed_;
+  // Where the parts of an XSAVE area are on this host, in bytes from its start; 0 where there is none. By component.
+  std::array<uint32_t, 10> offsets_{};
+  std::vector<std::byte> area_;
+  std::vector<MsrField> fields_;
+  bool mtrrs_ = true;
+  std::vector<std::byte> msrs_;  // a kvm_msrs
+};
+
+}  // namespace skerry::accel::kvm

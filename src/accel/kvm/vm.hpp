@@ -1,0 +1,67 @@
+// A VM of the kernel's: its memory slots, and what holds for all of its vCPUs.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "accel/kvm/system.hpp"
+#include "memory/guest_memory.hpp"
+
+namespace skerry::accel::kvm {
+
+class Vm final : public memory::MapListener {
+ public:
+  // `memory` outlives the VM, and tells it of its regions from now on. `first_free` is the first guest-physical address
+  // that no guest can name.
+  static Result<std::unique_ptr<Vm>> create(System system, memory::GuestMemory& memory, memory::Gpa first_free);
+  ~Vm() override;
+
+  const System& system() const { return system_; }
+  int fd() const { return fd_.get(); }
+  memory::GuestMemory& memory() { return memory_; }
+  Result<UniqueFd> create_vcpu(unsigned index);
+
+  // Where KVM has page tables in place of the guest's it believes that it sees every write to those. After a write to
+  // guest memory that it has not seen: all that it made of the guest's tables goes. Any thread; takes tens of
+  // microseconds, and every vCPU runs slowly for a while.
+  void drop_shadow();
+  bool has_shadow() const { return shadow_; }
+
+  // memory::MapListener: a slot for each region.
+  Result<void> added(const memory::MappedRegion& region) override;
+  Result<void> changed(const memory::MappedRegion& region) override;
+  void removed(memory::Gpa base) override;
+
+  // Dirty log. While it is on, collect_dirty() marks in GuestMemory what guests have written since the last call; the
+  // pages are watched anew from then on. Any thread, one at a time.
+  Result<void> log_dirty(bool on);
+  Result<void> collect_dirty();
+
+ private:
+  struct Slot {
+    uint32_t number;
+    memory::MappedRegion region;
+  };
+  Vm(System system, UniqueFd fd, memory::GuestMemory& memory, memory::Gpa first_free);
+  Result<void> set_up();
+  Result<void> filter_msrs();
+  int set(const Slot& slot, uint64_t size);
+
+  const System system_;
+  const UniqueFd fd_;
+  memory::GuestMemory& memory_;
+  const memory::Gpa first_free_;
+  const bool shadow_;
+
+  std::mutex lock_;  // what follows; a leaf
+  std::map<memory::Gpa, Slot> slots_;
+  uint32_t next_number_ = 1;  // 0 is drop_shadow()'s
+  std::vector<uint32_t> free_numbers_;
+  bool log_dirty_ = false;
+};
+
+}  // namespace skerry::accel::kvm
