@@ -1,8 +1,6 @@
 // What KVM is told to answer to a guest's CPUID.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <vector>
 
 #include "accel/kvm/system.hpp"

@@ -4,8 +4,6 @@
 // back. The interpreter is also who waits in HLT and for start-up messages, and who works for a debugger.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <array>
 #include <atomic>
 #include <memory>

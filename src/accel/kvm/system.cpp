@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -130,16 +131,6 @@ std::vector<uint32_t> System::msr_indices() const {
   list->nmsrs = count.nmsrs;
   if (call(fd(), KVM_GET_MSR_INDEX_LIST, list) < 0) return {};
   return {list->indices, list->indices + list->nmsrs};
-}
-
-uint64_t System::feature_msr(uint32_t index) const {
-  struct {
-    kvm_msrs head;
-    kvm_msr_entry entry;
-  } msr{};
-  msr.head.nmsrs = 1;
-  msr.entry.index = index;
-  return call(fd(), KVM_GET_MSRS, &msr) == 1 ? msr.entry.data : 0;
 }
 
 bool hardware_assisted() {

@@ -1,7 +1,6 @@
 // /dev/kvm: whether it is there, may be opened and can do what Skerry needs of it. Linux, Documentation/virt/kvm/api.rst.
 #pragma once
 
-#include <linux/kvm.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "accel/kvm/linux_kvm.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
 
@@ -47,8 +47,6 @@ class System {
   std::vector<kvm_cpuid_entry2> supported_cpuid() const;
   // MSRs whose value a VMM saves and restores.
   std::vector<uint32_t> msr_indices() const;
-  // A feature MSR's value as KVM offers it (KVM_GET_MSRS on the system); 0 if it offers none.
-  uint64_t feature_msr(uint32_t index) const;
 
  private:
   explicit System(UniqueFd fd) : fd_(std::move(fd)) {}

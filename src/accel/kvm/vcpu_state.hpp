@@ -1,8 +1,6 @@
 // A vCPU's registers in the kernel's terms and in Skerry's, both ways.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <memory>
 #include <vector>
 

@@ -1,0 +1,224 @@
+// What of accel/kvm can be tested without a guest. The parts with a real /dev/kvm are left out where there is none.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "accel/kvm/cpuid.hpp"
+#include "accel/kvm/rescue.hpp"
+#include "accel/kvm/system.hpp"
+#include "accel/kvm/vcpu_state.hpp"
+#include "accel/kvm/vm.hpp"
+
+namespace skerry::accel::kvm {
+namespace {
+
+x86::CpuModel model() {
+  auto made = x86::CpuModel::create("host", 2, 2'000'000'000);
+  EXPECT_TRUE(made);
+  return std::move(*made);
+}
+
+kvm_cpuid_entry2 entry_of(const std::vector<kvm_cpuid_entry2>& entries, uint32_t leaf, uint32_t subleaf = 0) {
+  for (const kvm_cpuid_entry2& entry : entries)
+    if (entry.function == leaf && entry.index == subleaf) return entry;
+  ADD_FAILURE() << "no leaf " << leaf;
+  return {};
+}
+
+TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
+  kvm_cpuid_entry2 leaf1{}, leaf7{};
+  leaf1.function = 1;
+  leaf1.edx = 1u << 25;  // SSE alone
+  leaf7.function = 7;
+  const auto entries = cpuid_of(model(), 0, {leaf1, leaf7});
+  EXPECT_EQ(entry_of(entries, 1).edx & (1u << 25 | 1u << 26), 1u << 25);
+  EXPECT_EQ(entry_of(entries, 7).ebx, 0u);
+  EXPECT_EQ(entry_of(entries, 0x80000001).edx, 0u);
+}
+
+TEST(KvmCpuid, OffersWhatSkerrysOwnDevicesDo) {
+  constexpr uint32_t kX2apic = 1u << 21, kDeadline = 1u << 24, kHypervisor = 1u << 31, kApic = 1u << 9;
+  const auto entries = cpuid_of(model(), 1, {});
+  EXPECT_EQ(entry_of(entries, 1).ecx, kX2apic | kDeadline | kHypervisor);
+  EXPECT_TRUE(entry_of(entries, 1).edx & kApic);
+}
+
+TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
+  const auto entries = cpuid_of(model(), 1, {});
+  EXPECT_EQ(entry_of(entries, 1).ebx >> 24, 1u);
+  EXPECT_EQ(entry_of(entries, 0xb, 1).edx, 1u);
+}
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+TEST(Rescue, InterpretsJustTheInstructionWhereFewAreLacking) {
+  Rescue rescue(0);
+  int64_t now = 0;
+  for (int n = 0; n < 5; ++n) {
+    rescue.ended(now);
+    now += 10 * kMillisecond;
+    EXPECT_EQ(rescue.begin(now), 1u);
+  }
+}
+
+TEST(Rescue, GoesOnLongerAndLongerWhereKvmGetsNowhere) {
+  Rescue rescue(0);
+  uint64_t last = 1;
+  for (int n = 0; n < 10; ++n) {
+    rescue.ended(0);
+    const uint64_t stretch = rescue.begin(1000);
+    EXPECT_EQ(stretch, 2 * last);
+    last = stretch;
+  }
+  for (int n = 0; n < 100; ++n) last = rescue.begin(1000);
+  EXPECT_EQ(rescue.begin(1000), last);  // but not for ever
+  rescue.ended(0);
+  EXPECT_EQ(rescue.begin(10 * kMillisecond), last / 2);
+}
+
+TEST(Rescue, CountsByKind) {
+  Rescue rescue(0);
+  EXPECT_EQ(rescue.summary(), "");
+  const std::array<uint8_t, 3> fninit = {0xdb, 0xe3, 0x90}, cpuid = {0x0f, 0xa2, 0x90};
+  rescue.count(fninit, x86::CodeSize::k64, 0x1000);
+  rescue.count(cpuid, x86::CodeSize::k64, 0x1002);
+  rescue.count(fninit, x86::CodeSize::k64, 0x2000);
+  EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid");
+}
+
+TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
+  const auto system = System::open(UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)));
+  ASSERT_FALSE(system);
+  EXPECT_THAT(system.error().message(), testing::HasSubstr("not a KVM device"));
+}
+
+// With a real KVM -----------------------------------------------------------------------------------------------------------
+
+class RealKvm : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto system = System::open();
+    if (!system) GTEST_SKIP() << system.error().message();
+    ASSERT_TRUE(memory_.add_ram(0, 1 << 20, "ram"));
+    auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40);
+    ASSERT_TRUE(vm) << vm.error().message();
+    vm_ = std::move(*vm);
+    auto fd = vm_->create_vcpu(0);
+    ASSERT_TRUE(fd) << fd.error().message();
+    fd_ = std::move(*fd);
+    const auto entries = cpuid_of(model_, 0, vm_->system().supported_cpuid());
+    std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
+    auto* const list = reinterpret_cast<kvm_cpuid2*>(buffer.data());
+    list->nent = static_cast<uint32_t>(entries.size());
+    std::copy(entries.begin(), entries.end(), list->entries);
+    ASSERT_EQ(call(fd_.get(), KVM_SET_CPUID2, list), 0);
+  }
+
+  memory::GuestMemory memory_;
+  const x86::CpuModel model_ = model();
+  std::unique_ptr<Vm> vm_;
+  UniqueFd fd_;
+};
+
+// A state of 64-bit mode with something else in every register.
+x86::CpuState long_mode_state(std::mt19937_64& random, uint64_t xcr0) {
+  x86::CpuState state;
+  state.reset(0x306c3, false);
+  for (uint64_t& gpr : state.gpr) gpr = random();
+  state.rip = random() & 0x7fff'ffff'ffff;
+  state.rflags = x86::flags::kFixed1 | (random() & (x86::flags::kStatus | x86::flags::kIf | x86::flags::kDf));
+  state.cr0 = x86::cr0::kPe | x86::cr0::kPg | x86::cr0::kNe | x86::cr0::kEt | x86::cr0::kWp;
+  state.cr2 = random();
+  state.cr3 = 0x1000;
+  state.cr4 = x86::cr4::kPae | x86::cr4::kOsfxsr | (xcr0 > 1 ? x86::cr4::kOsxsave : 0);
+  state.efer = x86::efer::kLme | x86::efer::kLma | x86::efer::kSce;
+  for (x86::Segment& segment : state.seg) segment = {.selector = 0x10, .base = 0, .limit = 0xffffffff, .type = 3, .code_or_data = true, .present = true, .big = true, .granular = true, .unusable = false};
+  state.seg[x86::kCs].type = 11;
+  state.seg[x86::kCs].big = false;
+  state.seg[x86::kCs].long_mode = true;
+  state.seg[x86::kFs].base = random() & 0x7fff'ffff'ffff;
+  state.gdtr = {random() & 0x7fff'ffff'ffff, static_cast<uint16_t>(random())};
+  state.idtr = {random() & 0x7fff'ffff'ffff, static_cast<uint16_t>(random())};
+  state.tr = {.selector = 0x20, .base = 0x3000, .limit = 0x67, .type = 11, .present = true, .unusable = false};
+  state.xcr0 = xcr0;
+  for (unsigned n = 0; n < 16; ++n)
+    for (unsigned i = 0; i < (xcr0 & 4 ? 32u : 16u); ++i) state.vector[n].bytes[i] = static_cast<uint8_t>(random());
+  state.x87.fcw = 0x27f;
+  state.x87.ftw = 0xff;
+  for (auto& st : state.x87.st) st = {random() | uint64_t{1} << 63, static_cast<uint16_t>(random() & 0x7ffe)};
+  state.mxcsr = 0x1f80 | (random() & 0x3f);
+  state.star = random();
+  state.lstar = random() & 0x7fff'ffff'ffff;
+  state.kernel_gs_base = random() & 0x7fff'ffff'ffff;
+  state.sysenter_esp = random() & 0x7fff'ffff'ffff;
+  state.mtrr.base[3] = 0x80000006;
+  state.mtrr.fixed[5] = 0x0606060606060606;
+  return state;
+}
+
+TEST_F(RealKvm, GivesBackTheStateThatItWasGiven) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937_64 random(seed);
+  VcpuState registers(fd_.get(), vm_->system(), model_);
+  const x86::CpuState wanted = long_mode_state(random, model_.xcr0_allowed() ? model_.xcr0_allowed() : 1);
+  const VcpuState::Beside beside{0xfee00900, true};
+  auto set = registers.set(wanted, beside);
+  ASSERT_TRUE(set) << set.error().message();
+  x86::CpuState got;
+  VcpuState::Beside got_beside;
+  auto gotten = registers.get(got, got_beside);
+  ASSERT_TRUE(gotten) << gotten.error().message();
+
+  EXPECT_THAT(got.gpr, testing::ElementsAreArray(wanted.gpr));
+  EXPECT_EQ(got.rip, wanted.rip);
+  EXPECT_EQ(got.rflags, wanted.rflags);
+  EXPECT_EQ(got.cr0, wanted.cr0);
+  EXPECT_EQ(got.cr2, wanted.cr2);
+  EXPECT_EQ(got.cr4, wanted.cr4);
+  EXPECT_EQ(got.efer, wanted.efer);
+  EXPECT_EQ(got.seg[x86::kCs].long_mode, true);
+  EXPECT_EQ(got.seg[x86::kFs].base, wanted.seg[x86::kFs].base);
+  EXPECT_EQ(got.gdtr.base, wanted.gdtr.base);
+  EXPECT_EQ(got.idtr.limit, wanted.idtr.limit);
+  EXPECT_EQ(got.xcr0, wanted.xcr0);
+  for (unsigned n = 0; n < 16; ++n) EXPECT_EQ(got.vector[n].bytes, wanted.vector[n].bytes) << n;
+  EXPECT_EQ(got.x87.fcw, wanted.x87.fcw);
+  EXPECT_EQ(got.x87.ftw, wanted.x87.ftw);
+  for (unsigned n = 0; n < 8; ++n) {
+    EXPECT_EQ(got.x87.st[n].significand, wanted.x87.st[n].significand) << n;
+    EXPECT_EQ(got.x87.st[n].sign_exponent, wanted.x87.st[n].sign_exponent) << n;
+  }
+  EXPECT_EQ(got.mxcsr, wanted.mxcsr);
+  EXPECT_EQ(got.star, wanted.star);
+  EXPECT_EQ(got.lstar, wanted.lstar);
+  EXPECT_EQ(got.kernel_gs_base, wanted.kernel_gs_base);
+  EXPECT_EQ(got.sysenter_esp, wanted.sysenter_esp);
+  EXPECT_EQ(got.mtrr.base[3], wanted.mtrr.base[3]);
+  EXPECT_EQ(got.mtrr.fixed[5], wanted.mtrr.fixed[5]);
+  EXPECT_TRUE(got_beside.nmi_waits);
+  EXPECT_EQ(got_beside.apic_base, beside.apic_base);
+}
+
+TEST_F(RealKvm, FollowsTheMapOfMemory) {
+  ASSERT_TRUE(memory_.add_ram(0x10'0000, 0x1000, "more"));
+  memory_.set_writable(0x10'0000, false);
+  memory_.set_writable(0x10'0000, true);
+  EXPECT_TRUE(memory_.remove(0x10'0000));
+  ASSERT_TRUE(memory_.add_ram(0x10'0000, 0x2000, "again"));
+  vm_->drop_shadow();
+}
+
+TEST_F(RealKvm, LogsNothingThatNobodyHasWritten) {
+  ASSERT_TRUE(vm_->log_dirty(true));
+  memory_.clear_dirty();
+  ASSERT_TRUE(vm_->collect_dirty());
+  EXPECT_FALSE(memory_.dirty(0));
+  ASSERT_TRUE(vm_->log_dirty(false));
+}
+
+}  // namespace
+}  // namespace skerry::accel::kvm
