@@ -8,6 +8,9 @@ namespace skerry::cli {
 // Odd statuses are the guest's, by isa-debug-exit; ours are even.
 enum ExitStatus : int { kExitOk = 0, kExitBadInput = 2, kExitTripleFault = 4, kExitInternal = 6, kExitSignal = 8 };
 
+// The one of `skerry doctor`, which starts no guest.
+constexpr int kExitDoctorMissing = 1;
+
 struct StatusMeaning {
   std::string_view status, meaning;
 };

@@ -19,6 +19,7 @@ constexpr const char* kGreeting = R"(Skerry runs virtual machines on any x86-64 
 Start one:   skerry run debian.img --ssh-key ~/.ssh/id_ed25519.pub
 or:          skerry run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
 Leave it:    Ctrl-A x on its console
+This host:   skerry doctor
 Learn more:  skerry run --help, man skerry-run
 )";
 
@@ -40,7 +41,7 @@ std::unique_ptr<CLI::App> make_app(Action& action) {
   app->set_version_flag("--version", fmt::format("skerry {}", kVersion), "Print the version");
   app->set_help_flag("-h,--help", "Print this help");
   app->require_subcommand(0, 1);
-  for (const SubcommandAdder add : {add_run, add_save, add_completion}) add(*app, action);
+  for (const SubcommandAdder add : {add_run, add_save, add_doctor, add_completion}) add(*app, action);
   app->footer("'skerry SUBCOMMAND --help' tells more about each.");
   return app;
 }

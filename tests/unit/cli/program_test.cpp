@@ -49,7 +49,8 @@ TEST(Program, HelpAndVersionGoToStandardOutput) {
 TEST(Program, WrongOptionsAreOneLineAndStatus2) {
   const std::vector<std::vector<const char*>> wrong = {
       {"run"}, {"fly"}, {"run", "--kernel"}, {"run", "--kernel", "k", "--wings"}, {"--wings"}, {"run", "--kernel", "k", "extra"},
-      {"run", "--kernel", "k", "--cpus", "0"}, {"completion", "fish"}};
+      {"run", "--kernel", "k", "--cpus", "0"}, {"completion", "fish"},
+      {"doctor", "--wings"}, {"doctor", "me"}};
   for (const auto& arguments : wrong) {
     ::testing::internal::CaptureStderr();
     EXPECT_EQ(run(arguments), kExitBadInput) << arguments[0];
@@ -87,12 +88,33 @@ TEST(ManualPage, HasEveryOptionWithItsValueAndEveryStatus) {
   for (const std::string_view model : config::cpu_models()) EXPECT_NE(page.find(model), page.npos) << model;
 }
 
+TEST(ManualPage, OfTheDoctorHasItsOptionsStatusesAndExamples) {
+  Action action;
+  const auto app = make_app(action);
+  const std::string page = plain(read("docs/man/skerry-doctor.1"));
+  const CLI::App* doctor = app->get_subcommand("doctor");
+  for (const CLI::Option* option : doctor->get_options())
+    for (const std::string& name : option->get_lnames()) EXPECT_NE(page.find("\n.BR --" + name), page.npos) << name;
+  // What the help says of the statuses and as examples stands in the page too.
+  std::stringstream help(doctor->get_footer());
+  bool told = false;
+  for (std::string line; std::getline(help, line);) {
+    told |= line == "Examples:";
+    if (!told || !line.starts_with("  ")) continue;
+    line.erase(0, 2);
+    const bool status = line.size() > 5 && line.substr(1, 4) == "    ";
+    EXPECT_NE(page.find(status ? "\n.B " + line.substr(0, 1) + "\n" + line.substr(5) + "\n" : "\n" + line + "\n"), page.npos) << line;
+  }
+  EXPECT_TRUE(told);
+}
+
 TEST(Completion, KnowsEveryOption) {
   Action action;
   const auto app = make_app(action);
   const std::string script = bash_completion(*app);
-  for (const CLI::Option* option : app->get_subcommand("run")->get_options())
-    for (const std::string& name : option->get_lnames()) EXPECT_NE(script.find("--" + name), script.npos);
+  for (const char* command : {"run", "save", "doctor"})
+    for (const CLI::Option* option : app->get_subcommand(command)->get_options())
+      for (const std::string& name : option->get_lnames()) EXPECT_NE(script.find("--" + name), script.npos);
 }
 
 // What bash offers for the last of these words.
@@ -113,6 +135,7 @@ TEST(Completion, CompletesSubcommandsOptionsAndTheirValues) {
   EXPECT_EQ(completed("skerry run --cpu x86-64-v2"), "x86-64-v2 ");
   EXPECT_EQ(completed("skerry run --accel int"), "interpreter ");
   EXPECT_EQ(completed("skerry completion ba"), "bash ");
+  EXPECT_EQ(completed("skerry doctor --js"), "--json ");
 }
 
 }  // namespace

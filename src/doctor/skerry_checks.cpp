@@ -1,0 +1,59 @@
+// What Skerry cannot do without.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "doctor/subjects.hpp"
+#include "machine/firmware_image.hpp"
+
+namespace skerry::doctor {
+
+std::optional<Finding> check_programs(const Host& host) {
+  const auto folder = host.system().program_folder();
+  if (!folder) return missing(folder.error().message(), "as root: mount -t proc proc /proc");
+  std::vector<std::string> lost;
+  for (const std::string_view name : {"skerry-vm", "skerry-net"})
+    if (!host.allows(fmt::format("{}/{}", *folder, name), X_OK)) lost.emplace_back(name);
+  if (lost.empty()) return fine(fmt::format("skerry-vm and skerry-net are in '{}'", printable(*folder)));
+  return missing(fmt::format("{} cannot be run from '{}'", fmt::join(lost, ", "), printable(*folder)),
+                 "install all of Skerry's programs in one folder: cmake --build build, and take them from build/bin");
+}
+
+std::optional<Finding> check_translator(const Host& host) {
+  const auto made = host.system().make_code_memory();
+  if (made) return fine("--accel bt has memory that it may execute");
+  return missing(fmt::format("--accel bt does not run: {}", printable(made.error().message())),
+                 "let this program execute memory that it has written: sysctl vm.memfd_noexec=0, no noexec policy, "
+                 "SELinux boolean deny_execmem off");
+}
+
+std::optional<Finding> check_seccomp(const Host& host) {
+  const int failure = host.system().use_seccomp_filters();
+  if (failure == 0) return fine("filters of system calls are there, under which VMs run");
+  return missing(
+      fmt::format("no filters of system calls ({}), without which no VM is run", ::strerror(failure)),
+      "use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or newer; in a container, a seccomp profile that allows "
+      "seccomp");
+}
+
+std::optional<Finding> check_seabios(const Host& host) {
+  using machine::FirmwareImage;
+  const auto image = FirmwareImage::load("", host.real_path(FirmwareImage::kSeaBios));
+  if (image) return fine(std::string(FirmwareImage::kSeaBios));
+  const std::string remedy =
+      "apt install seabios; elsewhere the package of SeaBIOS, its bios-256k.bin given by --firmware";
+  if (host.presence(FirmwareImage::kSeaBios) == Presence::kAbsent)
+    return missing(fmt::format("there is no {}: no VM starts from a disk", FirmwareImage::kSeaBios), remedy);
+  return missing(fmt::format("cannot be used: {}", printable(image.error().message())), remedy);
+}
+
+std::optional<Finding> check_ovmf(const Host& host) {
+  for (const std::string_view path : {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd",
+                                      "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/ovmf/OVMF_CODE.fd"})
+    if (host.has(path)) return fine(std::string(path));
+  return warning("there is no OVMF in /usr/share/OVMF or /usr/share/edk2: guests that start by UEFI only cannot",
+                 "apt install ovmf; elsewhere the package edk2-ovmf");
+}
+
+}  // namespace skerry::doctor
