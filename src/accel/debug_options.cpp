@@ -24,7 +24,8 @@ constexpr std::array kSwitches = {
     Switch{"bt-no-vectors", &DebugOptions::vectors, false},
     Switch{"bt-no-division", &DebugOptions::division, false},
 };
-constexpr std::string_view kStress = "bt-stress=", kCache = "bt-cache=";
+constexpr std::string_view kStress = "bt-stress=", kCache = "bt-cache=", kSlowClock = "slow-clock=";
+constexpr uint64_t kSlowestClock = 1000;
 constexpr uint64_t kSmallestCache = MiB, kLargestCache = GiB;
 
 }  // namespace
@@ -42,6 +43,12 @@ Result<bool> apply(std::string_view word, DebugOptions& options) {
     options.cache_size = *size;
     return true;
   }
+  if (word.starts_with(kSlowClock)) {
+    auto divisor = parse_number(word.substr(kSlowClock.size()));
+    if (!divisor || *divisor < 1 || *divisor > kSlowestClock) return error("'{}': the clock may be 1 to {} times slower", word, kSlowestClock);
+    options.slow_clock = static_cast<unsigned>(*divisor);
+    return true;
+  }
   if (!word.starts_with(kStress)) return false;
   auto seed = parse_number(word.substr(kStress.size()));
   if (!seed) return error("'{}': {}; the seed is a number", word, seed.error().message());
@@ -54,6 +61,7 @@ std::vector<std::string_view> debug_option_names() {
   for (const Switch& one : kSwitches) names.push_back(one.name);
   names.push_back("bt-cache=SIZE");
   names.push_back("bt-stress=SEED");
+  names.push_back("slow-clock=N");
   return names;
 }
 

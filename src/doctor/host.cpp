@@ -11,7 +11,6 @@
 
 #include "base/fd.hpp"
 #include "base/units.hpp"
-#include "doctor/kvm_capabilities.hpp"
 
 namespace skerry::doctor {
 
@@ -114,7 +113,7 @@ std::optional<std::string> Host::program(std::string_view name) const {
 }
 
 const KvmAnswer& Host::kvm() const {
-  if (!kvm_) kvm_ = system_.ask_kvm(kvm_capability_numbers());
+  if (!kvm_) kvm_ = system_.ask_kvm();
   return *kvm_;
 }
 

@@ -52,7 +52,7 @@ class Host {
   // The path of a program of the host, or nothing. Where programs of the system are, not where PATH says.
   std::optional<std::string> program(std::string_view name) const;
 
-  // What /dev/kvm says to kvm_capabilities(), asked once.
+  // What /dev/kvm says, asked once.
   const KvmAnswer& kvm() const;
 
  private:

@@ -1,11 +1,11 @@
 // Hardware virtualization by the kernel: its modules, /dev/kvm, and what is behind that.
-#include <linux/kvm.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "accel/kvm/linux_kvm.hpp"
 #include "doctor/kvm_capabilities.hpp"
 #include "doctor/processor.hpp"
 #include "doctor/remedies.hpp"

@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/io_uring.h>
-#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <pwd.h>
@@ -19,6 +18,8 @@
 #include <optional>
 
 #include "accel/bt/code_cache.hpp"
+#include "accel/kvm/capabilities.hpp"
+#include "accel/kvm/linux_kvm.hpp"
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "doctor/run_program.hpp"
@@ -69,7 +70,7 @@ class ThisSystem final : public System {
     return result;
   }
 
-  KvmAnswer ask_kvm(std::span<const unsigned> capabilities) const override {
+  KvmAnswer ask_kvm() const override {
     KvmAnswer answer;
     const UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
     if (!kvm) {
@@ -80,9 +81,9 @@ class ThisSystem final : public System {
     const UniqueFd vm = create_vm(kvm.get());
     if (!vm) answer.create_error = errno;
     // A VM knows best what it can do; without one, the kernel says what most can.
-    for (const unsigned capability : capabilities)
+    for (const accel::kvm::Capability& capability : accel::kvm::capabilities())
       answer.capabilities.push_back(
-          ::ioctl(vm ? vm.get() : kvm.get(), KVM_CHECK_EXTENSION, static_cast<unsigned long>(capability)));
+          ::ioctl(vm ? vm.get() : kvm.get(), KVM_CHECK_EXTENSION, static_cast<unsigned long>(capability.number)));
     return answer;
   }
 

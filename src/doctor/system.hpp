@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -20,7 +19,7 @@ struct KvmAnswer {
   int open_error = 0;
   int api_version = 0;
   int create_error = 0;           // of a VM, which is given back at once
-  std::vector<int> capabilities;  // in the order in which they were asked
+  std::vector<int> capabilities;  // in the order of accel::kvm::capabilities()
 };
 
 struct User {
@@ -41,7 +40,7 @@ class System {
   virtual ~System() = default;
 
   virtual x86::CpuidResult cpuid(uint32_t leaf, uint32_t subleaf) const = 0;
-  virtual KvmAnswer ask_kvm(std::span<const unsigned> capabilities) const = 0;
+  virtual KvmAnswer ask_kvm() const = 0;
 
   // The value of errno with which it fails, 0 if it does not. What was made is closed at once.
   virtual int open_device(const std::string& path) const = 0;  // to read and write

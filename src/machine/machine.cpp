@@ -10,6 +10,13 @@ namespace {
 // MTRRs off all memory is uncached, and kernels that believe it switch the PAT off.
 constexpr uint64_t kMtrrEnabledWriteBack = 1 << 11 | 6;
 
+// The words have been checked with the rest of the configuration; those of the log are none of these.
+accel::DebugOptions debug_options(const config::VmConfig& config) {
+  accel::DebugOptions options;
+  for (const std::string& word : config.debug) (void)accel::apply(word, options);
+  return options;
+}
+
 }  // namespace
 
 Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around, MachineEvents events)
@@ -19,8 +26,10 @@ Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files,
       loop_(around.loop),
       events_(std::move(events)),
       layout_(config.memory, acpi_board(config), smbios_info(config)),
-      tsc_(config.tsc_hz, host_tsc_hz()) {
+      debug_(debug_options(config)),
+      tsc_(config.tsc_hz, host_tsc_hz(), debug_.slow_clock) {
   if (loop_.clock().running()) loop_.clock().stop();
+  loop_.clock().slow_down(debug_.slow_clock);
   loop_.clock_changed();
 }
 
@@ -43,10 +52,8 @@ Result<void> Machine::build() {
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
-  accel::DebugOptions options;
-  for (const std::string& word : config_.debug) (void)accel::apply(word, options);
-  if (options.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, options}, UniqueFd(config_.kvm_fd));
+  if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, UniqueFd(config_.kvm_fd));
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
   accelerator_reason_ = std::move(accelerator->reason);

@@ -107,6 +107,7 @@ class Machine {
   EventLoop& loop_;
   const MachineEvents events_;
   const MemoryLayout layout_;
+  const accel::DebugOptions debug_;
   memory::GuestMemory memory_;
   bus::AddressSpace pio_{"port"}, mmio_{"memory"};
   Tsc tsc_;

@@ -89,8 +89,9 @@ uint64_t host_tsc_hz() {
   return kLowest;
 }
 
-Tsc::Tsc(std::optional<uint64_t> hz, uint64_t host_hz)
-    : hz_(hz.value_or(host_hz)), scale_(same_rate(hz_, host_hz) ? kOne : ratio(hz_, host_hz, kFraction)) {
+Tsc::Tsc(std::optional<uint64_t> hz, uint64_t host_hz, unsigned divisor)
+    : hz_(hz.value_or(host_hz)),
+      scale_(same_rate(hz_, host_hz * divisor) ? kOne : ratio(hz_, host_hz * divisor, kFraction)) {
   if (scale_ != kOne) log::debug(log::Category::kTimer, "guest TSC: {} Hz, scaled", hz_);
 }
 

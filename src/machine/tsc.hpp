@@ -17,8 +17,9 @@ class Tsc {
   // Two rates that differ by less count as the same: the guest's own clock discipline makes up for it, as under KVM.
   static constexpr uint64_t kTolerance = 250;  // parts per million
 
-  // Stopped, at 0. `hz` is the frequency that the guest is told; none: the host's.
-  Tsc(std::optional<uint64_t> hz, uint64_t host_hz);
+  // Stopped, at 0. `hz` is the frequency that the guest is told; none: the host's. It counts that much in a second of the
+  // guest's, which is `divisor` seconds of the host's.
+  Tsc(std::optional<uint64_t> hz, uint64_t host_hz, unsigned divisor = 1);
   uint64_t hz() const { return hz_; }
   uint64_t now() const {
     const uint64_t base = base_.load(std::memory_order_acquire);

@@ -74,9 +74,9 @@ class Engine final : public memory::WriteWatcher {
   static constexpr int64_t kLookEvery = 5'000'000'000;
   static constexpr uint64_t kFewBlocks = 500;
   // Less code than this is left alone.
-  static constexpr size_t kSlack = 4 << 20;
+  static constexpr size_t kSlack = 12 << 20;
   // Between two times that all is discarded for this: longer and longer where it was needed after all.
-  static constexpr int64_t kShortestPause = 20'000'000'000, kLongestPause = 3'600'000'000'000;
+  static constexpr int64_t kShortestPause = 60'000'000'000, kLongestPause = 3'600'000'000'000;
   static constexpr unsigned kBuckets = 1 << 16;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;

@@ -90,8 +90,8 @@ void Runner::stress() {
     case 2:
     case 3: return context_->interpreter.set_request(request::kForgetCode);
     case 4:
-      if (random_() % 128 == 0) engine_.discard_all(*context_, engine_.generation());
-      if (random_() % 512 == 0) engine_.trim(*context_, engine_.generation());
+      if (random_() % 1024 == 0) engine_.discard_all(*context_, engine_.generation());
+      if (random_() % 4096 == 0) engine_.trim(*context_, engine_.generation());
       return;
     default: return;
   }

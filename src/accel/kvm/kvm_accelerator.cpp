@@ -74,6 +74,8 @@ class KvmAccelerator final : public Accelerator {
 }  // namespace
 
 Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, UniqueFd device) {
+  if (parts.options.slow_clock != 1)
+    return error("accelerator kvm: slow-clock is not for it: the guest reads this processor's own time-stamp counter");
   auto system = kvm::System::open(std::move(device));
   if (!system) return std::move(system).error().in("accelerator kvm");
   const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();

@@ -4,8 +4,6 @@
 #include <sys/ioctl.h>
 
 #include <cerrno>
-#include <span>
-#include <string_view>
 #include <vector>
 
 #include "accel/kvm/linux_kvm.hpp"
@@ -23,15 +21,6 @@ int call(int fd, unsigned long request, Argument... argument) {
     if (errno != EINTR) return -errno;
   }
 }
-
-// What KVM may or may not be able to do, by its name in linux/kvm.h.
-struct Capability {
-  int number;  // KVM_CAP_*
-  std::string_view name;
-  bool required;
-  std::string_view purpose;  // what it is for: "to be taken out of the guest at any time"
-};
-std::span<const Capability> capabilities();
 
 class System {
  public:

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <limits>
 #include <thread>
 
 #include "base/log.hpp"
@@ -20,6 +21,30 @@ TEST(VmClock, StandsStillWhileStopped) {
   EXPECT_EQ(clock.now(), 5'000);
   clock.start();
   EXPECT_GE(clock.now(), 5'000);
+}
+
+TEST(VmClock, CanGoSlowerThanTheHosts) {
+  VmClock clock;
+  clock.stop();
+  clock.restore(1'000'000'000);
+  clock.slow_down(10);
+  const int64_t before = VmClock::host_now();
+  clock.start();
+  const int64_t second = clock.to_host(2'000'000'000) - before;
+  EXPECT_GE(second, 10'000'000'000);
+  EXPECT_LT(second, 10'000'000'000 + (VmClock::host_now() - before));
+  EXPECT_LE(clock.now() - 1'000'000'000, (VmClock::host_now() - before) / 10);
+  EXPECT_GE(clock.now(), 1'000'000'000);
+}
+
+TEST(VmClock, TakesEverySavedTime) {
+  VmClock clock;
+  clock.stop();
+  clock.slow_down(1000);
+  clock.restore(int64_t{1} << 62);
+  clock.start();
+  EXPECT_GE(clock.now(), 0);
+  EXPECT_EQ(clock.to_host(std::numeric_limits<int64_t>::max()), std::numeric_limits<int64_t>::max());
 }
 
 TEST(EventLoop, TimersFireInOrderAndOnlyOnce) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 
+#include "accel/kvm/capabilities.hpp"
 #include "doctor/checks.hpp"
 #include "doctor/kvm_capabilities.hpp"
 
@@ -36,11 +37,11 @@ class FakeSystem final : public System {
   x86::CpuidResult cpuid(uint32_t leaf, uint32_t) const override {
     return leaves.contains(leaf) ? leaves.at(leaf) : x86::CpuidResult{};
   }
-  KvmAnswer ask_kvm(std::span<const unsigned> capabilities) const override {
+  KvmAnswer ask_kvm() const override {
     opened.emplace_back("/dev/kvm");
     KvmAnswer answer = kvm;
     if (answer.capabilities.empty() && answer.open_error == 0)
-      answer.capabilities.assign(capabilities.size(), capability);
+      answer.capabilities.assign(accel::kvm::capabilities().size(), capability);
     return answer;
   }
   int open_device(const std::string& path) const override {

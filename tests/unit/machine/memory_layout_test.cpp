@@ -143,5 +143,17 @@ TEST(Tsc, OfAnotherRateIsScaled) {
   EXPECT_GE(slow.now(), uint64_t{1} << 60);
 }
 
+TEST(Tsc, CountsItsRateInASecondOfASlowClock) {
+  Tsc slow(std::nullopt, 1'000'000'000, 8), host(std::nullopt, 1'000'000'000);
+  EXPECT_EQ(slow.hz(), host.hz());
+  slow.start();
+  host.start();
+  while (host.now() < 40'000'000) {
+  }
+  slow.stop();
+  host.stop();
+  EXPECT_NEAR(static_cast<double>(host.now()) / static_cast<double>(slow.now()), 8.0, 2.0);
+}
+
 }  // namespace
 }  // namespace skerry::machine
