@@ -21,7 +21,9 @@ __all__ = ["Failure", "Guests", "free_port"]
 
 DATA_BYTES = 1 << 30
 MEMORY, MEMORY_BYTES = "1G", 1 << 30
-UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer", "systemd-timesyncd")
+# The guest agent looks ten times a second whether somebody has come, and one of the two has the port for it.
+UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer", "systemd-timesyncd",
+         "qemu-guest-agent")
 
 
 class Guests:

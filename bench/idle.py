@@ -68,15 +68,7 @@ def sampler(seconds, what):
     return sample
 
 
-def come_to_rest(guests, seconds):
-    """Without a way to its servers the clock's daemon would look for them all the time."""
-    for engine in guests.engines:
-        guests.ask(engine.name, "systemctl stop systemd-timesyncd")
-    print(f"waiting {seconds:g} s for both to come to rest", flush=True)
-    time.sleep(seconds)
-
-
 def run(options):
     rows = [rates.Row("processor", "% core", False, sampler(options.seconds, "processor")),
             rates.Row("memory", "MiB", False, sampler(options.seconds, "memory"))]
-    return rates.run("idle", rows, options, lambda guests: come_to_rest(guests, options.settle))
+    return rates.run("idle", rows, options, options.settle)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import time
 
 import engines
 import report
@@ -22,13 +23,15 @@ class Row:
         return report.paired_ratio(skerry, tcg) if self.more_is_better else report.paired_ratio(tcg, skerry)
 
 
-def run(kind, rows, options, prepare=lambda guests: None):
-    """Measures those of the rows that were asked for, in both guests after prepare(guests); the result is an exit status."""
+def run(kind, rows, options, settle=0):
+    """Measures those of the rows that were asked for, in both guests after `settle` seconds; the result is an exit status."""
     wanted = [row for row in rows if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in options.rows)]
     if not wanted:
         raise engines.CannotMeasure("no row has such a name", f"These are there: {', '.join(row.name for row in rows)}")
     with Guests(options) as guests:
-        prepare(guests)
+        if settle:
+            print(f"waiting {settle:g} s for both to come to rest", flush=True)
+            time.sleep(settle)
         return _finish(kind, guests, _measure(wanted, guests, options.rounds), options)
 
 

@@ -75,7 +75,7 @@ class Archive:
         return ("import hashlib, http.client, urllib.request\n"
                 "while True:\n"
                 "    try:\n"
-                f"        got = urllib.request.urlopen('{self.url}/blob', timeout=30).read()\n"
+                f"        got = urllib.request.urlopen('{self.url}/blob', timeout=3).read()\n"
                 "    except (OSError, http.client.HTTPException):\n"
                 "        continue\n"
                 f"    assert hashlib.sha256(got).hexdigest() == '{self.blob_sum}', 'the network has changed what it carried'\n"
