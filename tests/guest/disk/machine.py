@@ -12,6 +12,7 @@ sys.path[:0] = [str(TESTS / "guest/qmp"), str(TESTS / "peer/image")]
 from debian import Debian, JsonSocket, free_port  # noqa: E402
 from vmm import SKERRY, Failure, Qmp, Vmm, expect  # noqa: E402
 
+WARNINGS = "dmesg --notime --level emerg,alert,crit,err,warn"
 # What Debian's kernel warns of, and why that is nothing of the VM's.
 EXPECTED_WARNINGS = [
     (r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\. .*", "a choice of Debian's kernel"),
@@ -93,8 +94,11 @@ class Machine(Debian):
 
     def check_warnings(self, key):
         """The kernel complains of nothing that is not known."""
+        self.check_messages(self.ssh(key, WARNINGS).splitlines())
+
+    @staticmethod
+    def check_messages(lines):
         known = re.compile("|".join(f"(?:{pattern})" for pattern, _ in EXPECTED_WARNINGS))
-        lines = self.ssh(key, "dmesg --notime --level emerg,alert,crit,err,warn").splitlines()
         unknown = [line for line in lines if not known.fullmatch(line)]
         expect(not unknown, f"the guest's kernel complains: {unknown}")
 
