@@ -13,6 +13,8 @@
 
 #include "accel/debug_options.hpp"
 #include "base/result.hpp"
+#include "bus/address_space.hpp"
+#include "irqchip/foreign_apic.hpp"
 #include "x86/cpu_state.hpp"
 #include "x86/environment.hpp"
 
@@ -83,6 +85,9 @@ class Vcpu {
   virtual void set_debug(const DebugControls& controls) = 0;
   virtual uint64_t debug_address() const = 0;  // of the last kWatchpoint
 
+  // Its local APIC, if the accelerator has local APICs.
+  virtual irqchip::ForeignApic* local_apic() { return nullptr; }
+
   // The most recent instructions, oldest first, as lines for a log ("rip  bytes  disassembly").
   virtual std::vector<std::string> recent_instructions() = 0;
 };
@@ -93,6 +98,11 @@ class Accelerator {
   virtual std::string_view name() const = 0;
   // `index` is also the initial APIC ID. `environment` outlives the vCPU. The state is that after power-on.
   virtual Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) = 0;
+
+  // What an accelerator may have beside processors. Null: it does not, and the machine's own devices do it.
+  virtual irqchip::ForeignApics* local_apics() { return nullptr; }
+  // It does what guests' writes to doorbells do, without leaving the guest.
+  virtual bus::DoorbellListener* doorbell_listener() { return nullptr; }
 };
 
 struct AcceleratorParts {

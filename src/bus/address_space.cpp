@@ -64,6 +64,23 @@ void AddressSpace::replace_movable(std::span<const Movable> ranges) {
   }
   movable_count_.store(placed.size(), std::memory_order_relaxed);
   movable_sequence_.store(sequence + 2, std::memory_order_release);
+  place_doorbells();
+}
+
+void AddressSpace::set_doorbell_listener(DoorbellListener* listener) {
+  doorbell_listener_ = listener;
+  place_doorbells();
+}
+
+void AddressSpace::place_doorbells() {
+  if (!doorbell_listener_) return;
+  std::vector<Doorbell> all;
+  for (size_t i = 0; i < movable_count_.load(std::memory_order_relaxed); ++i)
+    for (Doorbell bell : movable_[i].handler.load(std::memory_order_relaxed)->doorbells()) {
+      bell.offset += movable_[i].base.load(std::memory_order_relaxed);
+      all.push_back(bell);
+    }
+  doorbell_listener_->place_doorbells(all);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace skerry::bus {
 
@@ -31,11 +32,22 @@ class IrqLine {
   unsigned gsi_ = 0;
 };
 
+// An interrupt message that is sent by signalling an event descriptor. Used by one thread at a time.
+class MsiEvent {
+ public:
+  virtual ~MsiEvent() = default;
+  // The message from now on. False: it cannot be sent this way.
+  virtual bool set(uint64_t address, uint32_t data) = 0;
+  virtual int fd() const = 0;  // an eventfd, which any thread may signal
+};
+
 // Where message-signalled interrupts go (Intel SDM vol. 3, 11.11): a write of `data` to `address`.
 class MsiSink {
  public:
   virtual ~MsiSink() = default;
   virtual void send_msi(uint64_t address, uint32_t data) = 0;
+  // Where who takes messages can be signalled without a call; null elsewhere, and where there is no room for one more.
+  virtual std::unique_ptr<MsiEvent> make_msi_event() { return nullptr; }
 };
 
 // The interrupt inputs of one vCPU, as interrupt controllers drive them. Called from any thread, with the calling

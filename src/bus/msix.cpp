@@ -1,5 +1,8 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "bus/pci.hpp"
 
@@ -23,7 +26,7 @@ uint64_t power_of_two(uint64_t at_least) {
 }  // namespace
 
 Msix::Msix(unsigned vectors)
-    : entries_(vectors), pending_((vectors + 63) / 64), pba_offset_(power_of_two(pages(uint64_t{vectors} * kEntrySize))) {
+    : entries_(vectors), events_(vectors), pending_((vectors + 63) / 64), pba_offset_(power_of_two(pages(uint64_t{vectors} * kEntrySize))) {
   assert(vectors >= 1 && vectors <= kMaxVectors);
 }
 
@@ -33,8 +36,23 @@ void Msix::notify(unsigned vector) {
   const Entry& entry = entries_[vector];
   if ((control_.load(std::memory_order_relaxed) & kFunctionMask) || (entry.control & kEntryMasked))
     pending_[vector / 64] |= uint64_t{1} << (vector % 64);
-  else if (sink_)
-    sink_->send_msi(entry.address, entry.data);
+  else
+    send(vector);
+}
+
+void Msix::send(size_t vector) {
+  if (!sink_) return;
+  const Entry& entry = entries_[vector];
+  Event& at = events_[vector];
+  if (!std::exchange(at.tried, true)) at.event = sink_->make_msi_event();
+  if (at.event && (!at.works || at.address != entry.address || at.data != entry.data)) {
+    at.works = at.event->set(entry.address, entry.data);
+    at.address = entry.address;
+    at.data = entry.data;
+  }
+  if (!at.event || !at.works) return sink_->send_msi(entry.address, entry.data);
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(at.event->fd(), &one, sizeof one);
 }
 
 void Msix::send_pending() {
@@ -45,7 +63,7 @@ void Msix::send_pending() {
     const Entry& entry = entries_[vector];
     if (!(pending_[vector / 64] & bit) || (entry.control & kEntryMasked)) continue;
     pending_[vector / 64] &= ~bit;
-    if (sink_) sink_->send_msi(entry.address, entry.data);
+    send(vector);
   }
 }
 

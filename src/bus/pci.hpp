@@ -77,7 +77,15 @@ class Msix final : public IoHandler {
     uint64_t address = 0;
     uint32_t data = 0, control = 1;  // Vector Control: bit 0 masks
   };
+  // The descriptor that sends a vector's message, made when it is first sent, and the message that it sends.
+  struct Event {
+    std::unique_ptr<MsiEvent> event;
+    bool tried = false, works = false;
+    uint64_t address = 0;
+    uint32_t data = 0;
+  };
   void connect(MsiSink* sink) { sink_ = sink; }
+  void send(size_t vector);  // with lock_ held
   void set_control(uint16_t control);
   void reset();
   void describe(state::Fields& fields);
@@ -86,6 +94,7 @@ class Msix final : public IoHandler {
   MsiSink* sink_ = nullptr;
   std::mutex lock_;
   std::vector<Entry> entries_;
+  std::vector<Event> events_;
   std::vector<uint64_t> pending_;  // a bit a vector
   std::atomic<uint16_t> control_{0};
   const uint64_t pba_offset_;

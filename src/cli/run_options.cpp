@@ -226,17 +226,36 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
 
 Result<std::string> parse_qmp(std::string_view text) { return parse_unix("--qmp", text); }
 
-// NAME, or kvm,fd=N
-Result<void> lower_accelerator(std::string_view text, config::VmConfig& config) {
-  constexpr std::string_view kFd = ",fd=";
-  const size_t comma = text.find(',');
-  config.accelerator = text.substr(0, comma);
-  if (comma == text.npos) return ok();
-  const auto number = text.substr(comma).starts_with(kFd) ? parse_number(text.substr(comma + kFd.size())) : Result<uint64_t>(error("none"));
-  if (!number || *number < config::kMinFd || *number > config::kMaxFd)
-    return error("--accel {}: is not an accelerator; to give an open /dev/kvm, use kvm,fd=N with N from {} to {}", text,
-                 config::kMinFd, config::kMaxFd);
-  config.kvm_fd = static_cast<int>(*number);
+namespace {
+
+Result<void> lower_kvm_setting(const Setting& setting, config::Kvm& kvm) {
+  if (setting.key == "fd") {
+    const auto number = parse_number(setting.value);
+    if (!number || *number < config::kMinFd || *number > config::kMaxFd)
+      return error("fd={}: is not a descriptor for this; open /dev/kvm as number {} to {}", setting.value, config::kMinFd,
+                   config::kMaxFd);
+    kvm.fd = static_cast<int>(*number);
+    return ok();
+  }
+  if (setting.key != "irqchip") return unknown_setting(setting.key, {"fd", "irqchip"});
+  if (setting.value != "split" && setting.value != "user")
+    return error("irqchip={}: there are split (the kernel's local APICs) and user (all are Skerry's)", setting.value);
+  kvm.irqchip = setting.value == "split" ? config::Kvm::Irqchip::kSplit : config::Kvm::Irqchip::kUser;
+  return ok();
+}
+
+}  // namespace
+
+// NAME, or kvm[,fd=N][,irqchip=split|user]
+Result<void> lower_accelerator(const std::string& text, config::VmConfig& config) {
+  const auto elements = split_settings(text);
+  if (!elements) return Error(elements.error()).in("--accel");
+  config.accelerator = elements->front();
+  for (size_t i = 1; i < elements->size(); ++i) {
+    const auto setting = parse_setting((*elements)[i]);
+    if (!setting) return Error(setting.error()).in("--accel");
+    if (auto good = lower_kvm_setting(*setting, config.kvm); !good) return std::move(good).error().in("--accel");
+  }
   return ok();
 }
 

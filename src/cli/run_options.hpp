@@ -56,8 +56,8 @@ Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std:
 // The part of both that is about this host: console, monitor, debugger, log. Checks the whole.
 Result<void> lower_host(const RunOptions& options, RunPlan& plan);
 
-// NAME or kvm,fd=N of --accel.
-Result<void> lower_accelerator(std::string_view text, config::VmConfig& config);
+// NAME or kvm[,fd=N][,irqchip=split|user], of --accel.
+Result<void> lower_accelerator(const std::string& text, config::VmConfig& config);
 
 // "unix:PATH" of --qmp: the path.
 Result<std::string> parse_qmp(std::string_view text);

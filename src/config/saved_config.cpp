@@ -39,7 +39,7 @@ class Comparison {
 }  // namespace
 
 VmConfig for_saving(VmConfig config) {
-  config.kvm_fd = -1;
+  config.kvm = {};
   config.console = {};
   config.qmp.reset();
   config.gdb.reset();

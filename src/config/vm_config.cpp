@@ -110,20 +110,27 @@ Result<void> check_debug(const VmConfig& config) {
   return ok();
 }
 
+Result<void> check_kvm(const VmConfig& config) {
+  if (config.kvm != Kvm{} && config.accelerator != "kvm")
+    return error("kvm: accelerator {} has no descriptor and no irqchip to choose; leave it out", config.accelerator);
+  if (config.kvm.fd >= 0 && (config.kvm.fd < kMinFd || config.kvm.fd > kMaxFd))
+    return error("kvm.fd: {} is not a descriptor for this; use {} to {}", config.kvm.fd, kMinFd, kMaxFd);
+  if (config.kvm.irqchip == Kvm::Irqchip::kSplit && config.gdb)
+    return error("kvm.irqchip: a debugger needs Skerry's own interrupt controllers; use irqchip=user, or leave gdb out");
+  return ok();
+}
+
 }  // namespace
 
 std::vector<std::string_view> boards() { return {kPlainBoard, "q35-1"}; }
 std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
-std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3"}; }
+std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}; }
 
 Result<void> validate(const VmConfig& config) {
   if (auto good = check_name(config.name); !good) return good;
   if (auto good = check_board(config); !good) return good;
   if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
-  if (config.kvm_fd >= 0 && config.accelerator != "kvm")
-    return error("kvm_fd: only accelerator kvm has a descriptor; leave it out");
-  if (config.kvm_fd >= 0 && (config.kvm_fd < kMinFd || config.kvm_fd > kMaxFd))
-    return error("kvm_fd: {} is not a descriptor for this; use {} to {}", config.kvm_fd, kMinFd, kMaxFd);
+  if (auto good = check_kvm(config); !good) return good;
   if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
   if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
   if (config.vcpus > kMaxVcpus)

@@ -137,11 +137,20 @@ struct Vsock {
   bool operator==(const Vsock&) const = default;
 };
 
+// Of accelerator kvm.
+struct Kvm {
+  // Who has the local APICs: the kernel (and Skerry PIC, I/O APIC and PIT), or Skerry all of them.
+  enum class Irqchip : uint8_t { kAuto, kSplit, kUser };
+  int fd = -1;  // /dev/kvm, opened by who starts the VM; -1: it is opened
+  Irqchip irqchip = Irqchip::kAuto;  // the kernel where the processor virtualizes, and no debugger is asked for
+  bool operator==(const Kvm&) const = default;
+};
+
 struct VmConfig {
   std::string name = "vm";           // 1 to 64 letters, digits and "._-"
   std::string board = "plain-1";     // see boards()
   std::string accelerator = "auto";  // see accelerators()
-  int kvm_fd = -1;                   // /dev/kvm, opened by who starts the VM; -1: it is opened
+  Kvm kvm;
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
   std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's

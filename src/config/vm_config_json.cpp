@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::pair<std::string_view, Kvm::Irqchip> kIrqchips[] = {
+    {"auto", Kvm::Irqchip::kAuto}, {"split", Kvm::Irqchip::kSplit}, {"user", Kvm::Irqchip::kUser}};
 constexpr std::pair<std::string_view, Console::Type> kConsoleTypes[] = {
     {"stdio", Console::Type::kStdio}, {"pty", Console::Type::kPty},   {"file", Console::Type::kFile},
     {"unix", Console::Type::kUnix},   {"none", Console::Type::kNone},
@@ -120,11 +122,14 @@ void read_root(ObjectReader& root, VmConfig& config) {
   root.read("name", config.name);
   root.read("board", config.board);
   root.read("accelerator", config.accelerator);
-  if (root.optional("kvm_fd")) {
-    uint64_t fd = 0;
-    root.read("kvm_fd", fd, kMaxFd);
-    config.kvm_fd = static_cast<int>(fd);
-  }
+  root.object("kvm", [&](ObjectReader& kvm) {
+    if (kvm.optional("fd")) {
+      uint64_t fd = 0;
+      kvm.read("fd", fd, kMaxFd);
+      config.kvm.fd = static_cast<int>(fd);
+    }
+    kvm.read("irqchip", config.kvm.irqchip, kIrqchips);
+  });
   root.object("cpu", [&](ObjectReader& cpu) {
     cpu.read("model", config.cpu_model);
     cpu.read("count", config.vcpus);
@@ -215,7 +220,8 @@ std::string to_json(const VmConfig& config) {
                     {"accelerator", config.accelerator},
                     {"cpu", {{"model", config.cpu_model}, {"count", config.vcpus}}},
                     {"memory", config.memory}};
-  if (config.kvm_fd >= 0) root["kvm_fd"] = config.kvm_fd;
+  if (config.kvm.fd >= 0) root["kvm"]["fd"] = config.kvm.fd;
+  if (config.kvm.irqchip != Kvm::Irqchip::kAuto) root["kvm"]["irqchip"] = name_of(kIrqchips, config.kvm.irqchip);
   if (config.tsc_hz) root["cpu"]["tsc_hz"] = *config.tsc_hz;
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};

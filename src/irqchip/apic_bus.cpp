@@ -38,6 +38,15 @@ void ApicBus::connect(ExtIntSource* pic, EoiListener* ioapic) {
   ioapic_ = ioapic;
 }
 
+void ApicBus::use(ForeignApics& apics) {
+  foreign_ = &apics;
+  if (ioapic_) apics.connect(*ioapic_);
+}
+
+void ApicBus::pin_changed(unsigned pin, const ApicMessage* message) {
+  if (foreign_) foreign_->set_pin(pin, message);
+}
+
 // An x2APIC logical destination names one cluster of 16 consecutive IDs (Intel SDM vol. 3, 11.12.10.2).
 void ApicBus::for_each_in_cluster(uint32_t destination, const std::function<void(Lapic&)>& visit) {
   const uint32_t first = destination >> 16 << 4;
@@ -78,6 +87,7 @@ bool ApicBus::deliver_lowest_priority(const ApicMessage& message) {
 }
 
 bool ApicBus::deliver(const ApicMessage& message) {
+  if (foreign_) return foreign_->deliver(message);
   const bool to_one =
       message.mode == DeliveryMode::kLowestPriority || (message.mode == DeliveryMode::kFixed && message.redirect);
   if (to_one && (message.logical || is_broadcast(message))) return deliver_lowest_priority(message);
@@ -108,6 +118,8 @@ void ApicBus::send_msi(uint64_t address, uint32_t data) {
   if (message.level_triggered && !(data >> kMsiLevel & 1)) return;  // deassert: there is no line to lower
   deliver(message);
 }
+
+std::unique_ptr<bus::MsiEvent> ApicBus::make_msi_event() { return foreign_ ? foreign_->make_msi_event() : nullptr; }
 
 void ApicBus::set_lint0(bool level) {
   for (Lapic* lapic : lapics_) lapic->set_lint0(level);

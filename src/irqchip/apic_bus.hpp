@@ -12,6 +12,7 @@
 #include "base/result.hpp"
 #include "bus/interrupt.hpp"
 #include "irqchip/apic_message.hpp"
+#include "irqchip/foreign_apic.hpp"
 
 namespace skerry::irqchip {
 
@@ -23,6 +24,8 @@ class ApicBus final : public bus::MsiSink {
 
   Result<void> add(Lapic& lapic);  // its ID must be new; it must outlive the bus's use
   void connect(ExtIntSource* pic, EoiListener* ioapic);
+  // Messages go to `apics` from now on, and the LAPICs that are added keep their state. After connect().
+  void use(ForeignApics& apics);
 
   // False when no LAPIC took it.
   bool deliver(const ApicMessage& message);
@@ -30,11 +33,15 @@ class ApicBus final : public bus::MsiSink {
   bool deliver_to_all(const ApicMessage& message, const Lapic* except);
   // Intel SDM vol. 3, 11.11. Writes outside 0xfeexxxxx are no interrupts and are dropped.
   void send_msi(uint64_t address, uint32_t data) override;
+  std::unique_ptr<bus::MsiEvent> make_msi_event() override;
 
   // The 8259s' INTR, wired to LINT0 of every processor.
   void set_lint0(bool level);
   // The NMI line (port 0x61's and the chipset's), wired to LINT1 of every processor.
   void set_lint1(bool level);
+
+  // For the I/O APIC: what `pin` sends has changed; null if it is no level-triggered interrupt.
+  void pin_changed(unsigned pin, const ApicMessage* message);
 
   // For LAPICs, which call these without their lock.
   void broadcast_eoi(uint8_t vector);
@@ -49,6 +56,7 @@ class ApicBus final : public bus::MsiSink {
 
   std::vector<Lapic*> lapics_;  // in the order of IDs
   std::vector<Lapic*> by_id_;   // null where no LAPIC has the ID
+  ForeignApics* foreign_ = nullptr;
   ExtIntSource* pic_ = nullptr;
   EoiListener* ioapic_ = nullptr;
 };

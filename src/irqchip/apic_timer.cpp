@@ -110,6 +110,17 @@ bool ApicTimer::expire() {
   return true;
 }
 
+void ApicTimer::load(Mode mode, uint32_t initial_count, uint32_t current_count, uint32_t divide_configuration,
+                     uint64_t tsc_deadline) {
+  stop();
+  mode_ = mode;
+  initial_count_ = initial_count;
+  divide_configuration_ = divide_configuration;
+  counting_ = mode != Mode::kTscDeadline && current_count != 0;
+  deadline_ = counting_ ? timer_.now() + int64_t{current_count} * divisor() : 0;
+  tsc_deadline_ = mode == Mode::kTscDeadline ? tsc_deadline : 0;
+}
+
 void ApicTimer::reset() {
   stop();
   mode_ = Mode::kOneShot;

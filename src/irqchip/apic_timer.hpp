@@ -43,6 +43,9 @@ class ApicTimer {
   // After expiry: true when an interrupt is due. Arms the next period.
   [[nodiscard]] bool expire();
 
+  // The values of another that has counted until now. This one does not run.
+  void load(Mode mode, uint32_t initial_count, uint32_t current_count, uint32_t divide_configuration, uint64_t tsc_deadline);
+
   void reset();
   void describe(state::Fields& fields);
   // `mode` is the LVT register's, as restored before.

@@ -12,14 +12,24 @@ constexpr uint32_t kVersion = (IoApic::kPins - 1) << 16 | 0x20;
 
 Result<void> IoApic::attach(bus::AddressSpace& mmio) { return mmio.add(kBaseAddress, kSize, *this, "ioapic"); }
 
-void IoApic::send(unsigned pin) {
-  RedirectionEntry& entry = entries_[pin];
+ApicMessage IoApic::message_of(const RedirectionEntry& entry) {
   ApicMessage message;
   message.destination = entry.destination();
   message.logical = entry.logical();
   message.mode = entry.mode();
   message.vector = entry.vector();
   message.level_triggered = entry.level_triggered();
+  return message;
+}
+
+void IoApic::tell_bus(unsigned pin) {
+  const ApicMessage message = message_of(entries_[pin]);
+  bus_.pin_changed(pin, message.level_triggered ? &message : nullptr);
+}
+
+void IoApic::send(unsigned pin) {
+  RedirectionEntry& entry = entries_[pin];
+  const ApicMessage message = message_of(entry);
   const bool accepted = bus_.deliver(message);
   // Nobody's interrupt gets no EOI: it is tried again with the next change of its line or entry.
   if (accepted && message.level_triggered) entry.set_remote_irr(true);
@@ -65,6 +75,7 @@ void IoApic::write_entry(unsigned pin, bool high_half, uint32_t value) {
   entry.raw = (entry.raw & ~writable) | (uint64_t{value} << shift & writable);
   // Software without an EOI register clears a stuck remote IRR by switching to edge and back.
   if (!entry.level_triggered()) entry.set_remote_irr(false);
+  tell_bus(pin);
   service_level(pin);
 }
 
@@ -106,6 +117,11 @@ void IoApic::io_write(uint64_t offset, unsigned size, uint64_t value) {
 void IoApic::reset() {
   select_ = id_ = 0;
   entries_.fill(RedirectionEntry{});
+  restored();
+}
+
+void IoApic::restored() {
+  for (unsigned pin = 0; pin < kPins; ++pin) tell_bus(pin);
 }
 
 void IoApic::describe(state::Fields& fields) {

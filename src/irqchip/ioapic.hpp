@@ -58,8 +58,11 @@ class IoApic final : public bus::Device, public bus::IoHandler, public EoiListen
   std::string_view name() const override { return "ioapic"; }
   void reset() override;
   void describe(state::Fields& fields) override;
+  void restored() override;
 
  private:
+  static ApicMessage message_of(const RedirectionEntry& entry);
+  void tell_bus(unsigned pin);
   uint32_t read_register() const;
   void write_register(uint32_t value);
   void write_entry(unsigned pin, bool high_half, uint32_t value);

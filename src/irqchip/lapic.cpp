@@ -45,7 +45,7 @@ bool Lapic::extint_requested() const {
 void Lapic::update() {
   const uint8_t ppr = priority();
   const int request = mode_ == Mode::kDisabled ? -1 : irr_.highest();
-  const bool level = extint_requested() || (request >> 4) > (ppr >> 4);
+  const bool level = foreign_ ? lint0_ : extint_requested() || (request >> 4) > (ppr >> 4);
   routing_.store(Routing{logical_id(), ppr, mode_, dfr_model_, (svr_ & kSvrEnabled) != 0}, std::memory_order_release);
   if (level == output_.load(std::memory_order_relaxed)) return;
   output_.store(level, std::memory_order_release);
@@ -53,6 +53,7 @@ void Lapic::update() {
 }
 
 int Lapic::acknowledge() {
+  if (foreign_) return bus_.acknowledge_extint();
   {
     std::lock_guard guard(lock_);
     if (!extint_requested()) {
@@ -164,7 +165,7 @@ void Lapic::set_lint0(bool level) {
   std::lock_guard guard(lock_);
   if (level == lint0_) return;
   lint0_ = level;
-  if (mode_ != Mode::kDisabled) lint_changed(kLvtLint0, level, level);
+  if (!foreign_ && mode_ != Mode::kDisabled) lint_changed(kLvtLint0, level, level);
   update();
 }
 
@@ -172,10 +173,10 @@ void Lapic::set_lint1(bool level) {
   std::lock_guard guard(lock_);
   if (level == lint1_) return;
   lint1_ = level;
-  if (mode_ != Mode::kDisabled)
+  if (!foreign_ && mode_ != Mode::kDisabled)
     lint_changed(kLvtLint1, level, level);
   else if (level)
-    interrupts_.nmi();  // the processor's NMI pin
+    interrupts_.nmi();  // the processor's NMI pin, or a foreign APIC's LINT1
 }
 
 void Lapic::end_of_interrupt(Later& later) {
@@ -254,7 +255,7 @@ void Lapic::timer_expired() {
 
 void Lapic::set_tsc_offset(int64_t offset) {
   std::lock_guard guard(lock_);
-  if (timer_.set_tsc_offset(offset)) fire_lvt(kLvtTimer);
+  if (timer_.set_tsc_offset(offset) && !foreign_) fire_lvt(kLvtTimer);
 }
 
 // Intel SDM vol. 3, 11.4.7.1 and 11.4.7.3; the mode stays.
@@ -284,9 +285,11 @@ void Lapic::reset() {
   std::lock_guard guard(lock_);
   mode_ = Mode::kXapic;
   reset_registers();
+  if (foreign_) foreign_->set_apic(registers());
 }
 
 void Lapic::describe(state::Fields& fields) {
+  if (foreign_) set_registers(foreign_->get_apic());
   uint32_t id = id_;
   fields.field("id", id, state::Legal{id_, id_});
   fields.field("mode", mode_, state::up_to(2));
@@ -313,6 +316,10 @@ void Lapic::describe(state::Fields& fields) {
 void Lapic::restored() {
   std::lock_guard guard(lock_);
   timer_.restored(static_cast<ApicTimer::Mode>(lvt_[kLvtTimer] >> kLvtTimerModeShift & 3));
+  if (foreign_) {
+    foreign_->set_apic(registers());
+    timer_.reset();
+  }
   update();
   interrupts_.interrupt_request(output_.load(std::memory_order_relaxed));
 }

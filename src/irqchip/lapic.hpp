@@ -24,6 +24,7 @@
 #include "irqchip/apic_bus.hpp"
 #include "irqchip/apic_message.hpp"
 #include "irqchip/apic_timer.hpp"
+#include "irqchip/foreign_apic.hpp"
 #include "irqchip/vector_set.hpp"
 
 namespace skerry::irqchip {
@@ -44,6 +45,9 @@ class Lapic final : public bus::Device {
         std::function<uint64_t()> guest_tsc, uint64_t tsc_hz);
 
   uint32_t id() const { return id_; }
+  // The registers are `apic`'s from now on: reset() and restored() set them there, describe() gets them. Of what is below
+  // only the lines are left, and acknowledge(), for the 8259s. Before the first reset().
+  void keep_in(ForeignApic& apic) { foreign_ = &apic; }
 
   // The register page. Anything but an aligned 32-bit register reads as zero and ignores writes. While the page is not
   // there (disabled, x2APIC mode) reads give all ones.
@@ -126,11 +130,13 @@ class Lapic final : public bus::Device {
   void end_of_interrupt(Later& later);
   void reset_registers();
   void timer_expired();  // takes the lock
+  LapicRegisters registers() const;
+  void set_registers(const LapicRegisters& from);
   bool sendable(uint64_t icr);
   void send_ipi(uint64_t icr);  // without the lock
 
   // lapic_registers.cpp; with the lock held. Registers are known by their page offset divided by 16.
-  uint32_t read_register(unsigned reg);
+  uint32_t read_register(unsigned reg) const;
   void write_register(unsigned reg, uint32_t value, Later& later);
   void write_lvt(Lvt which, uint32_t value);
   void write_svr(uint32_t value);
@@ -145,6 +151,7 @@ class Lapic final : public bus::Device {
   const std::string name_;
   ApicBus& bus_;
   bus::VcpuInterrupts& interrupts_;
+  ForeignApic* foreign_ = nullptr;
 
   std::mutex lock_;
   Mode mode_ = Mode::kXapic;

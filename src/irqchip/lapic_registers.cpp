@@ -63,7 +63,7 @@ const std::array<uint32_t, Lapic::kLvtCount> Lapic::kLvtWritable = {
     0x100ff,  // error: vector, mask
 };
 
-uint32_t Lapic::read_register(unsigned reg) {
+uint32_t Lapic::read_register(unsigned reg) const {
   if (in(reg, kIsr0, 8)) return isr_.word(reg);
   if (in(reg, kTmr0, 8)) return tmr_.word(reg);
   if (in(reg, kIrr0, 8)) return irr_.word(reg);
@@ -160,6 +160,36 @@ void Lapic::write_svr(uint32_t value) {
 void Lapic::write_icr(uint64_t value, Later& later) {
   icr_ = value & (uint64_t{0xffffffff} << 32 | kIcrWritable);
   if (sendable(icr_)) later.icr = icr_;
+}
+
+LapicRegisters Lapic::registers() const {
+  LapicRegisters to;
+  for (unsigned reg = 0; reg < to.page.size(); ++reg) to.page[reg] = read_register(reg);
+  to.apic_base = apic_base();
+  to.tsc_deadline = timer_.tsc_deadline();
+  return to;
+}
+
+// Into what a saved state may hold.
+void Lapic::set_registers(const LapicRegisters& from) {
+  std::lock_guard guard(lock_);
+  const auto& page = from.page;
+  mode_ = !(from.apic_base & kBaseEnable) ? Mode::kDisabled : from.apic_base & kBaseExtd ? Mode::kX2apic : Mode::kXapic;
+  tpr_ = page[kTpr] & kTprWritable;
+  svr_ = page[kSvr] & kSvrWritable;
+  ldr_ = mode_ == Mode::kX2apic ? 0 : page[kLdr] & kLdrWritable;
+  dfr_model_ = static_cast<uint8_t>(page[kDfr] >> 28);
+  icr_ = uint64_t{page[kIcrHigh]} << 32 | (page[kIcrLow] & kIcrWritable);
+  esr_ = page[kEsr] & kEsrAll;
+  esr_pending_ = 0;
+  for (unsigned n = 0; n < kLvtCount; ++n)
+    lvt_[n] = page[kLvtFirst + n] & (kLvtWritable[n] | (n == kLvtLint0 ? kLvtRemoteIrr : 0));
+  isr_.load(std::span(page).subspan<kIsr0, 8>());
+  tmr_.load(std::span(page).subspan<kTmr0, 8>());
+  irr_.load(std::span(page).subspan<kIrr0, 8>());
+  extint_latched_ = false;
+  timer_.load(static_cast<ApicTimer::Mode>(lvt_[kLvtTimer] >> kLvtTimerModeShift & 3), page[kInitialCount], page[kCurrentCount],
+              page[kDivideConfiguration] & kDivideWritable, from.tsc_deadline);
 }
 
 uint32_t Lapic::mmio_read(uint32_t offset) {

@@ -1,9 +1,11 @@
 // A 256-bit register of interrupt vectors: IRR, ISR, TMR (Intel SDM vol. 3, 11.8.4).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <span>
 
 #include "state/fields.hpp"
 
@@ -23,13 +25,18 @@ class VectorSet {
       if (words_[i]) return i * 32 + 31 - std::countl_zero(words_[i]);
     return -1;
   }
+  void load(std::span<const uint32_t, 8> words) {
+    std::ranges::copy(words, words_.begin());
+    words_[0] &= kLegal0;
+  }
   // Vectors 0..15 cannot be there.
   void describe(std::string_view name, state::Fields& fields) {
     fields.list(name, words_.size(),
-                [&](size_t i) { fields.field("", words_[i], state::in_mask(i == 0 ? 0xffff0000u : ~0u)); });
+                [&](size_t i) { fields.field("", words_[i], state::in_mask(i == 0 ? kLegal0 : ~0u)); });
   }
 
  private:
+  static constexpr uint32_t kLegal0 = 0xffff0000;
   std::array<uint32_t, 8> words_{};
 };
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "accel/accelerator.hpp"
-#include "base/fd.hpp"
+#include "accel/kvm/kvm_accelerator.hpp"
 
 namespace skerry::machine {
 
@@ -20,7 +20,7 @@ struct ChosenAccelerator {
 };
 
 // By the name of `--accel`: auto, bt, interpreter, kvm. Says what is wrong with a name or a host that cannot do it.
-// `kvm_device` is /dev/kvm if somebody has opened it already.
-Result<ChosenAccelerator> make_accelerator(std::string_view name, accel::AcceleratorParts parts, UniqueFd kvm_device = {});
+// `kvm` is for accelerator kvm, chosen or found.
+Result<ChosenAccelerator> make_accelerator(std::string_view name, accel::AcceleratorParts parts, accel::KvmOptions kvm = {});
 
 }  // namespace skerry::machine

@@ -17,6 +17,12 @@ accel::DebugOptions debug_options(const config::VmConfig& config) {
   return options;
 }
 
+// Whether the kernel is to have the local APICs, if it executes the guest. A debugger needs Skerry's own.
+bool kernel_apics(const config::VmConfig& config) {
+  if (config.kvm.irqchip != config::Kvm::Irqchip::kAuto) return config.kvm.irqchip == config::Kvm::Irqchip::kSplit;
+  return !config.gdb && accel::kernel_apics_are_better();
+}
+
 }  // namespace
 
 Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around, MachineEvents events)
@@ -35,6 +41,7 @@ Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files,
 
 Machine::~Machine() {
   pause();
+  mmio_.set_doorbell_listener(nullptr);
   for (auto& processor : vcpus_) processor->thread.reset();  // joins
   around_.io.stop();  // after that nobody calls the devices
 }
@@ -53,9 +60,11 @@ Result<void> Machine::build() {
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
   if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, UniqueFd(config_.kvm_fd));
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), kernel_apics(config_)});
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
+  if (irqchip::ForeignApics* apics = accelerator_->local_apics()) board_->apic_bus().use(*apics);
+  mmio_.set_doorbell_listener(accelerator_->doorbell_listener());
   accelerator_reason_ = std::move(accelerator->reason);
   const std::string remedy = accelerator_reason_.remedy.empty() ? "" : fmt::format("; {}", accelerator_reason_.remedy);
   log::debug(log::Category::kAccel, "accelerator {}: {}{}", accelerator_->name(), accelerator_reason_.why, remedy);
@@ -109,6 +118,7 @@ Result<void> Machine::add_processor(unsigned index) {
       std::make_unique<accel::VcpuThread>(index, std::move(*vcpu), gate_, model_->signature(), std::move(hooks));
   processor->lapic = std::make_unique<irqchip::Lapic>(
       index, index == 0, board_->apic_bus(), *processor->thread, loop_, [this] { return tsc_.now(); }, tsc_.hz());
+  if (irqchip::ForeignApic* apic = processor->thread->vcpu().local_apic()) processor->lapic->keep_in(*apic);
   processor->environment->connect(*processor->lapic);
   if (auto good = board_->apic_bus().add(*processor->lapic); !good) return good;
   vcpus_.push_back(std::move(processor));

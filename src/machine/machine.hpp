@@ -111,13 +111,13 @@ class Machine {
   memory::GuestMemory memory_;
   bus::AddressSpace pio_{"port"}, mmio_{"memory"};
   Tsc tsc_;
+  std::unique_ptr<x86::CpuModel> model_;
+  std::unique_ptr<accel::Accelerator> accelerator_;  // before the devices, which may have something of it
+  AcceleratorReason accelerator_reason_;
   std::unique_ptr<PlainBoard> board_;
   Q35Board* q35_ = nullptr;  // the board, if it is one
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
-  std::unique_ptr<x86::CpuModel> model_;
-  std::unique_ptr<accel::Accelerator> accelerator_;
-  AcceleratorReason accelerator_reason_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;
   std::vector<std::unique_ptr<Processor>> vcpus_;

@@ -46,21 +46,31 @@ Result<std::unique_ptr<PciTransport>> PciTransport::create(virtio::Device& devic
                  device.config_size(), kWindow);
   UniqueFd kick(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!kick) return errno_error(errno, fmt::format("virtio device '{}': cannot create an eventfd", device.name()));
-  std::unique_ptr<PciTransport> transport(new PciTransport(device, options, std::move(kick)));
+  std::vector<UniqueFd> bells;
+  for (size_t i = 0; i < queues; ++i) {
+    bells.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bells.back()) return errno_error(errno, fmt::format("virtio device '{}': cannot create an eventfd", device.name()));
+  }
+  std::unique_ptr<PciTransport> transport(new PciTransport(device, options, std::move(kick), std::move(bells)));
   PciTransport* raw = transport.get();
-  if (auto added = device.loop().add(raw->kick_.get(), EPOLLIN, [raw](uint32_t) { raw->serve(); }); !added)
-    return std::move(added).error().in(fmt::format("virtio device '{}'", device.name()));
+  auto added = device.loop().add(raw->kick_.get(), EPOLLIN, [raw](uint32_t) { raw->serve(); });
+  for (unsigned i = 0; i < queues && added; ++i)
+    added = device.loop().add(raw->bells_[i].get(), EPOLLIN, [raw, i](uint32_t) { raw->serve_doorbell(i); });
+  if (!added) return std::move(added).error().in(fmt::format("virtio device '{}'", device.name()));
   return transport;
 }
 
-PciTransport::PciTransport(virtio::Device& device, Options options, UniqueFd kick)
+PciTransport::PciTransport(virtio::Device& device, Options options, UniqueFd kick, std::vector<UniqueFd> bells)
     : PciFunction(device.name(), identity_of(device)),
       device_(device),
       loop_thread_(options.loop),
       kick_(std::move(kick)),
+      bells_(std::move(bells)),
       offered_(offered_by(device, options.packed_rings)),
       queue_sizes_(device.queue_sizes()),
       queue_registers_(queue_sizes_.size()) {
+  for (size_t i = 0; i < bells_.size(); ++i)
+    doorbells_.push_back({kNotify + kNotifyMultiplier * i, sizeof(uint16_t), std::nullopt, bells_[i].get()});
   queues_.assign(queue_sizes_.size(), Queue(device.memory()));
   add_bar(kBar, bus::BarKind::kMemory64, kBarSize, registers_);
   add_msix(static_cast<unsigned>(queue_sizes_.size()) + 1, kMsixBar);
@@ -71,6 +81,7 @@ PciTransport::PciTransport(virtio::Device& device, Options options, UniqueFd kic
 
 PciTransport::~PciTransport() {
   device_.loop().remove(kick_.get());
+  for (const UniqueFd& bell : bells_) device_.loop().remove(bell.get());
   if (active_) device_.deactivate();
 }
 
@@ -219,6 +230,15 @@ void PciTransport::serve_notifications() {
     bits &= bits - 1;
     deliver(queue);
   }
+}
+
+// As notify(), by who executes the guest.
+void PciTransport::serve_doorbell(unsigned queue) {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(bells_[queue].get(), &count, sizeof count);
+  if (!(status_.load(std::memory_order_acquire) & DRIVER_OK)) return;
+  notified_.fetch_or(uint64_t{1} << queue, std::memory_order_acq_rel);
+  serve_notifications();
 }
 
 // Calls `then` when the device does nothing any more.

@@ -64,6 +64,7 @@ class PciTransport final : public bus::PciFunction, private Transport {
     uint64_t io_read(uint64_t offset, unsigned size) override;
     void io_write(uint64_t offset, unsigned size, uint64_t value) override;
     unsigned widest_access() const override { return 4; }
+    std::span<const bus::Doorbell> doorbells() const override { return transport_.doorbells_; }
 
    private:
     PciTransport& transport_;
@@ -76,7 +77,7 @@ class PciTransport final : public bus::PciFunction, private Transport {
     std::atomic<uint16_t> vector{0};
   };
 
-  PciTransport(virtio::Device& device, Options options, UniqueFd kick);
+  PciTransport(virtio::Device& device, Options options, UniqueFd kick, std::vector<UniqueFd> bells);
   void add_capabilities();
   unsigned add_virtio_capability(uint8_t type, uint32_t offset, uint32_t length, std::span<const uint8_t> more = {},
                                  std::span<const uint8_t> writable = {});
@@ -108,6 +109,7 @@ class PciTransport final : public bus::PciFunction, private Transport {
   void serve();
   void serve_driver();
   void serve_notifications();
+  void serve_doorbell(unsigned queue);
   void bring_to_rest(std::function<void()> then);
   void rested();
   void activate();
@@ -129,6 +131,9 @@ class PciTransport final : public bus::PciFunction, private Transport {
   virtio::Device& device_;
   const LoopThread loop_thread_;
   const UniqueFd kick_;
+  // A descriptor a queue, which an accelerator may signal in place of a notification.
+  const std::vector<UniqueFd> bells_;
+  std::vector<bus::Doorbell> doorbells_;
   const uint64_t offered_;
   const std::vector<uint16_t> queue_sizes_;
   Registers registers_{*this};

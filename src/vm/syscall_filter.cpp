@@ -31,10 +31,10 @@ namespace {
 #define CALL(name) SCMP_SYS(name)
 
 constexpr int kPlainCalls[] = {
-    // Descriptors that are open already. There is no way to open one but accept4().
+    // Descriptors that are open already. There is no way to open one but accept4(), and eventfd2(), which leads nowhere.
     CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(lseek), CALL(close), CALL(fstat),
     CALL(pwrite64), CALL(ftruncate),  // of a state file that the monitor's client has opened
-    CALL(recvfrom), CALL(sendto), CALL(recvmsg), CALL(sendmsg), CALL(accept4), CALL(shutdown), CALL(poll), CALL(ppoll),
+    CALL(recvfrom), CALL(sendto), CALL(recvmsg), CALL(sendmsg), CALL(accept4), CALL(eventfd2), CALL(shutdown), CALL(poll), CALL(ppoll),
     CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_ctl), CALL(timerfd_settime),
     // Disks: those that are open. What a ring of io_uring may do is restricted in src/block/aio_uring.cpp.
     CALL(preadv2), CALL(pwritev2), CALL(fdatasync), CALL(fallocate), CALL(io_uring_enter),

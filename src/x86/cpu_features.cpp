@@ -82,6 +82,12 @@ constexpr std::array kFeatures = {
     Feature{"avx2", ebx7(5), 3, kByHostAvx},
     Feature{"bmi2", ebx7(8), 3, kByHost},
     Feature{"abm", ecx8(5), 3, kByHost},  // LZCNT
+    // x86-64-v4
+    Feature{"avx512f", ebx7(16), 4, Provided::kByProcessor},
+    Feature{"avx512dq", ebx7(17), 4, Provided::kByProcessor},
+    Feature{"avx512cd", ebx7(28), 4, Provided::kByProcessor},
+    Feature{"avx512bw", ebx7(30), 4, Provided::kByProcessor},
+    Feature{"avx512vl", ebx7(31), 4, Provided::kByProcessor},
     // Beyond the levels.
     Feature{"pclmulqdq", ecx1(1), kHostOnly, kByHost},
     Feature{"aes", ecx1(25), kHostOnly, kByHost},

@@ -20,6 +20,7 @@ enum class Provided : uint8_t {
   kAlways,     // by itself, on any host
   kByHost,     // by the host's own instruction: only where the host has it
   kByHostAvx,  // likewise, and the host's operating system must have enabled AVX
+  kByProcessor,  // AVX-512: only where the processor itself executes the guest (KVM)
 };
 
 struct Feature {

@@ -16,7 +16,7 @@ namespace {
 
 using enum CpuidRegister;
 
-constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4;
+constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4, kXcr0Avx512 = 0xe0;
 constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = 0x80000008;
 constexpr uint32_t kKvmBase = 0x40000000, kTimingLeaf = 0x40000010;
 constexpr uint32_t kApicTimerHz = 1'000'000'000;
@@ -25,7 +25,9 @@ struct Level {
   std::string_view name;
   uint8_t level;
 };
-constexpr std::array kLevels = {Level{"x86-64-v1", 1}, Level{"x86-64-v2", 2}, Level{"x86-64-v3", 3}, Level{"host", 9}};
+constexpr uint8_t kForProcessors = 4;  // the level
+constexpr std::array kLevels = {Level{"x86-64-v1", 1}, Level{"x86-64-v2", 2}, Level{"x86-64-v3", 3}, Level{"x86-64-v4", kForProcessors},
+                                Level{"host", 9}};
 
 CpuidResult host_cpuid(uint32_t leaf, uint32_t subleaf) {
   CpuidResult r;
@@ -43,19 +45,20 @@ uint32_t& register_of(CpuidResult& r, CpuidRegister reg) {
   }
 }
 
-// AVX is there only where the host's operating system saves its registers. SDM vol. 1, 14.3.
-bool host_saves_avx() {
-  constexpr uint32_t kOsxsave = 1u << 27, kSseAndAvx = 6;
+// AVX is there only where the host's operating system saves its registers. SDM vol. 1, 14.3 and 15.2.
+bool host_saves(uint64_t components) {
+  constexpr uint32_t kOsxsave = 1u << 27;
   if (!(host_cpuid(1, 0).ecx & kOsxsave)) return false;
   uint32_t low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (low & kSseAndAvx) == kSseAndAvx;
+  return (low & components) == components;
 }
 
 bool host_has(const Feature& feature) {
   CpuidResult r = host_cpuid(feature.where.leaf, feature.where.subleaf);
   if (!(register_of(r, feature.where.reg) >> feature.where.bit & 1)) return false;
-  return feature.provided != Provided::kByHostAvx || host_saves_avx();
+  if (feature.provided == Provided::kByProcessor) return host_saves(kXcr0Sse | kXcr0Avx | kXcr0Avx512);
+  return feature.provided != Provided::kByHostAvx || host_saves(kXcr0Sse | kXcr0Avx);
 }
 
 void put_text(CpuidResult& r, std::string_view text, std::array<CpuidRegister, 4> order, unsigned count) {
@@ -94,6 +97,7 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
   std::vector<std::string_view> missing;
   for (const Feature& feature : known_features()) {
     if (feature.level > level->level) continue;
+    if (feature.provided == Provided::kByProcessor && level->level != kForProcessors) continue;
     if (feature.provided != Provided::kAlways && !host_has(feature)) {
       if (!as_host) missing.push_back(feature.name);
       continue;
@@ -200,9 +204,18 @@ CpuidResult CpuModel::extended_state(uint32_t subleaf, const Dynamic& dynamic) c
     r.eax = static_cast<uint32_t>(allowed);
     r.ebx = kLegacyArea + (dynamic.xcr0 & kXcr0Avx ? kAvxSize : 0);
     r.ecx = kLegacyArea + (allowed & kXcr0Avx ? kAvxSize : 0);
+    // The other parts are where this processor has them.
+    for (unsigned component = 5; component <= 7; ++component) {
+      if (!(allowed >> component & 1)) continue;
+      const CpuidResult part = host_cpuid(0xd, component);
+      r.ecx = std::max(r.ecx, part.ebx + part.eax);
+      if (dynamic.xcr0 >> component & 1) r.ebx = std::max(r.ebx, part.ebx + part.eax);
+    }
   } else if (subleaf == 2 && (allowed & kXcr0Avx)) {
     r.eax = kAvxSize;
     r.ebx = kLegacyArea;
+  } else if (subleaf >= 5 && subleaf <= 7 && (allowed >> subleaf & 1)) {
+    r = host_cpuid(0xd, subleaf);
   }
   return r;
 }
@@ -404,7 +417,17 @@ uint64_t CpuModel::efer_allowed() const { return efer::kSce | efer::kLme | efer:
 
 uint64_t CpuModel::xcr0_allowed() const {
   if (!has_named("xsave")) return 0;
-  return kXcr0X87 | kXcr0Sse | (has_named("avx") ? kXcr0Avx : 0);
+  return kXcr0X87 | kXcr0Sse | (has_named("avx") ? kXcr0Avx : 0) | (for_processors() ? kXcr0Avx512 : 0);
+}
+
+bool CpuModel::for_processors() const { return has_named("avx512f"); }
+
+std::vector<std::string_view> CpuModel::features_without(const std::function<uint32_t(const CpuidBit&)>& offered) const {
+  std::vector<std::string_view> missing;
+  for (const Feature& feature : known_features())
+    if (feature.provided != Provided::kAlways && has_feature(feature) && !(offered(feature.where) >> feature.where.bit & 1))
+      missing.push_back(feature.name);
+  return missing;
 }
 
 }  // namespace skerry::x86

@@ -4,6 +4,7 @@
 #include <Zydis/Zydis.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 
 namespace skerry::x86 {
 
+struct CpuidBit;
 struct Feature;
 
 struct CpuidResult {
@@ -21,7 +23,7 @@ struct CpuidResult {
 // One per VM; immutable after creation, so that any thread may read it.
 class CpuModel {
  public:
-  // `name` is host, x86-64-v1, x86-64-v2 or x86-64-v3. `host` is what the engine can do of this processor; a named
+  // `name` is host or x86-64-v1 to x86-64-v4. `host` is what the engine can do of this processor; a named
   // level that the host lacks is refused with the features that are missing. `tsc_hz` is the guest's TSC frequency.
   static Result<CpuModel> create(std::string_view name, unsigned vcpus, uint64_t tsc_hz);
   static std::vector<std::string_view> names();
@@ -49,6 +51,12 @@ class CpuModel {
   bool has_named(std::string_view feature) const;  // by the name that Linux gives it
   bool has_bmi1() const;
   bool has_lzcnt() const;
+
+  // Whether it has what Skerry executes nowhere: it is for accelerators with which the processor executes the guest.
+  bool for_processors() const;
+  // The names of the features for which the host's instructions are needed and that `offered` does not have in the register
+  // that it is asked for.
+  std::vector<std::string_view> features_without(const std::function<uint32_t(const CpuidBit&)>& offered) const;
 
   // The control-register, EFER and XCR0 bits that may be set.
   uint64_t cr4_allowed() const;

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "x86/cpu_features.hpp"
+
 namespace skerry::accel::kvm {
 
 namespace {
@@ -56,6 +58,22 @@ void cut(kvm_cpuid_entry2& entry, const std::vector<kvm_cpuid_entry2>& supported
 }
 
 }  // namespace
+
+Result<void> check_model(const x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported) {
+  if (model.name() == "host") return ok();
+  const auto missing = model.features_without([&](const x86::CpuidBit& where) {
+    const kvm_cpuid_entry2* entry = find(supported, where.leaf, where.subleaf);
+    if (!entry) return 0u;
+    switch (where.reg) {
+      case x86::CpuidRegister::kEax: return entry->eax;
+      case x86::CpuidRegister::kEbx: return entry->ebx;
+      case x86::CpuidRegister::kEcx: return entry->ecx;
+      default: return entry->edx;
+    }
+  });
+  if (missing.empty()) return ok();
+  return error("CPU model '{}' needs {}, which this host's KVM does not offer; use --cpu host", model.name(), fmt::join(missing, ", "));
+}
 
 std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index, const std::vector<kvm_cpuid_entry2>& supported) {
   x86::CpuModel::Dynamic dynamic;

@@ -12,4 +12,7 @@ namespace skerry::accel::kvm {
 // vCPU's state (OSXSAVE, the size of its XSAVE area) KVM puts in by itself.
 std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index, const std::vector<kvm_cpuid_entry2>& supported);
 
+// What of a named model KVM does not offer on this host: an error. The model `host` is cut without one.
+Result<void> check_model(const x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported);
+
 }  // namespace skerry::accel::kvm

@@ -1,6 +1,7 @@
 #include "accel/kvm/kvm_accelerator.hpp"
 
 #include "accel/interpreted_vcpu.hpp"
+#include "accel/kvm/cpuid.hpp"
 #include "accel/kvm/runner.hpp"
 #include "accel/kvm/vm.hpp"
 
@@ -27,14 +28,10 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
     InterpretedVcpu::kick();
     runner_->interrupt();
   }
-  void request_interrupt(bool level) override {
-    InterpretedVcpu::request_interrupt(level);
-    if (level) runner_->interrupt();
-  }
-  void request_nmi() override {
-    InterpretedVcpu::request_nmi();
-    runner_->interrupt();
-  }
+  void request_interrupt(bool level) override { runner_->request_interrupt(level); }
+  void request_nmi() override { runner_->request_nmi(); }
+  void clear_requests() override { runner_->clear_requests(); }
+  irqchip::ForeignApic* local_apic() override { return runner_->has_apic() ? runner_.get() : nullptr; }
 
   const x86::CpuState& state() override {
     runner_->take();
@@ -65,6 +62,8 @@ class KvmAccelerator final : public Accelerator {
     if (!runner) return std::move(runner).error();
     return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(*runner)));
   }
+  irqchip::ForeignApics* local_apics() override { return vm_->local_apics(); }
+  bus::DoorbellListener* doorbell_listener() override { return vm_.get(); }
 
  private:
   AcceleratorParts parts_;
@@ -73,13 +72,21 @@ class KvmAccelerator final : public Accelerator {
 
 }  // namespace
 
-Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, UniqueFd device) {
+bool kernel_apics_are_better() {
+  if (!kvm::hardware_assisted()) return false;
+  const auto system = kvm::System::open();
+  return system && system->check(KVM_CAP_SPLIT_IRQCHIP) && system->check(KVM_CAP_SIGNAL_MSI) && system->check(KVM_CAP_IRQ_ROUTING);
+}
+
+Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, KvmOptions options) {
   if (parts.options.slow_clock != 1)
     return error("accelerator kvm: slow-clock is not for it: the guest reads this processor's own time-stamp counter");
-  auto system = kvm::System::open(std::move(device));
+  auto system = kvm::System::open(std::move(options.device));
   if (!system) return std::move(system).error().in("accelerator kvm");
+  if (auto whole = kvm::check_model(parts.model, system->supported_cpuid()); !whole)
+    return std::move(whole).error().in("accelerator kvm");
   const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();
-  auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free);
+  auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, options.local_apics);
   if (!vm) return std::move(vm).error().in("accelerator kvm");
   kvm::prepare_interrupts();
   return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm)));

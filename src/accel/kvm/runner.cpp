@@ -67,11 +67,13 @@ Result<std::unique_ptr<Runner>> Runner::create(unsigned index, x86::Environment&
 Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86::CpuModel& model, UniqueFd fd, Run run,
                const DebugOptions&)
     : vm_(vm),
-      environment_(environment),
-      interpreter_(index, vm.memory(), environment, model),
       fd_(std::move(fd)),
       run_(std::move(run)),
-      registers_(fd_.get(), vm.system(), model),
+      apic_(vm.local_apics() ? std::optional<KernelApic>(std::in_place, environment, fd_.get(), vm.local_apics()->wide_ids(), beside_)
+                             : std::nullopt),
+      environment_(apic_ ? static_cast<x86::Environment&>(*apic_) : environment),
+      interpreter_(index, vm.memory(), environment_, model),
+      registers_(fd_.get(), vm.system(), model, has_apic()),
       rescue_(index) {
   // What the interpreter stores may be an entry of a page table that KVM has made something of.
   if (vm.has_shadow()) interpreter_.set_store_listener(this);
@@ -88,6 +90,23 @@ void Runner::interrupt() {
   __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
   if (!inside_.load(std::memory_order_seq_cst)) return;
   if (const int thread = thread_.load(std::memory_order_acquire)) ::syscall(SYS_tgkill, ::getpid(), thread, kInterruptSignal);
+}
+
+void Runner::request_interrupt(bool level) {
+  if (apic_) level ? pins_.fetch_or(request::kInterrupt) : pins_.fetch_and(~request::kInterrupt);
+  else level ? interpreter_.set_request(request::kInterrupt) : interpreter_.clear_request(request::kInterrupt);
+  if (level) interrupt();
+}
+
+void Runner::request_nmi() {
+  if (apic_) pins_.fetch_or(request::kNmi);
+  else interpreter_.set_request(request::kNmi);
+  interrupt();
+}
+
+void Runner::clear_requests() {
+  pins_.store(0);
+  interpreter_.clear_request(request::kInterrupt | request::kNmi);
 }
 
 Exit Runner::fail(std::string_view what) {
@@ -112,8 +131,10 @@ void Runner::take() {
   }
   in_kvm_ = false;
   if (auto got = registers_.get(interpreter_.state, beside_); !got) (void)fail(got.error().message());
-  if (std::exchange(beside_.nmi_waits, false)) interpreter_.set_request(request::kNmi);
-  interpreter_.state.activity = std::exchange(halted_, false) ? x86::Activity::kHalted : x86::Activity::kRunning;
+  if (!apic_) {
+    if (std::exchange(beside_.nmi_waits, false)) interpreter_.set_request(request::kNmi);
+    interpreter_.state.activity = std::exchange(halted_, false) ? x86::Activity::kHalted : x86::Activity::kRunning;
+  }
   interpreter_.state_changed();
   mapping_epoch_ = interpreter_.mapping_epoch();
 }
@@ -124,17 +145,48 @@ void Runner::changed() {
 }
 
 bool Runner::give() {
-  (void)environment_.read_msr(kApicBase, beside_.apic_base);
+  if (!apic_) {
+    (void)environment_.read_msr(kApicBase, beside_.apic_base);
+    beside_.cr8 = environment_.read_tpr();
+  } else if (new_apic_) {
+    beside_.apic_base = new_apic_->apic_base;
+  }
   if (shadow_is_stale_ || mapping_epoch_ != interpreter_.mapping_epoch()) vm_.drop_shadow();
   shadow_is_stale_ = false;
   if (auto set = registers_.set(interpreter_.state, beside_); !set) {
     (void)fail(set.error().message());
     return false;
   }
+  if (!give_apic()) return false;
   in_kvm_ = true;
   may_inject_ = false;
   rescue_.ended(VmClock::host_now());
   return true;
+}
+
+bool Runner::give_apic() {
+  if (!new_apic_) return true;
+  const irqchip::LapicRegisters registers = *std::exchange(new_apic_, std::nullopt);
+  if (!set_tsc()) return false;
+  if (auto set = apic_->set(registers); !set) {
+    (void)fail(set.error().message());
+    return false;
+  }
+  return true;
+}
+
+irqchip::LapicRegisters Runner::get_apic() {
+  if (new_apic_) return *new_apic_;
+  auto registers = apic_->get();
+  if (registers) return *registers;
+  (void)fail(registers.error().message());
+  return {};
+}
+
+// KVM gets it with the state, of which it needs a part before.
+void Runner::set_apic(const irqchip::LapicRegisters& registers) {
+  take();
+  new_apic_ = registers;
 }
 
 // Every entry of a page table that the processor may have cached is present and accessed (Intel SDM vol. 3, 4.8), and KVM
@@ -164,6 +216,7 @@ bool Runner::set_tsc() {
   }
   tsc_rate_ = rate;
   tsc_offset_ = own;
+  if (apic_) apic_->restart_deadline();
   return true;
 }
 
@@ -173,14 +226,16 @@ Exit Runner::run() {
   if (thread_.load(std::memory_order_relaxed) == 0) thread_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
   for (;;) {
     if (!in_kvm_) {
-      if (const auto stop = interpreter_.boundary()) return exit_of(*stop);
-      if (interpret_all_ || instructions_left_ > 0 || !interpreter_.settled()) {
+      // Who has the local APIC waits in HLT and for start-up messages too.
+      if (!apic_ || interpreter_has_work())
+        if (const auto stop = interpreter_.boundary()) return exit_of(*stop);
+      if (interpreter_has_work()) {
         if (const auto exit = interpret()) return *exit;
         continue;
       }
       if (!give()) return Exit::kFailed;
     }
-    const uint32_t requests = interpreter_.requests();
+    const uint32_t requests = this->requests();
     if (requests & request::kKick) {
       interpreter_.clear_request(request::kKick);
       return Exit::kKicked;
@@ -207,6 +262,8 @@ std::optional<Exit> Runner::interpret() {
   } else {
     interpreter_.execute();
   }
+  if (apic_ && apic_->out_of_reach())
+    return fail("an instruction that KVM cannot execute stores to the local APIC, which is the kernel's; use --accel kvm,irqchip=user");
   // Before the next instruction: with it another vCPU may learn that the page table was changed.
   if (shadow_is_stale_) {
     vm_.drop_shadow();
@@ -229,7 +286,7 @@ std::optional<Exit> Runner::enter() {
   if (!set_tsc()) return Exit::kFailed;
   inside_.store(true, std::memory_order_seq_cst);
   __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
-  const uint32_t requests = interpreter_.requests();
+  const uint32_t requests = this->requests();
   if (requests & request::kKick) {
     inside_.store(false);
     return std::nullopt;
@@ -237,19 +294,20 @@ std::optional<Exit> Runner::enter() {
   run_->request_interrupt_window = 0;
   if (requests & request::kNmi) {
     interpreter_.clear_request(request::kNmi);
-    call(fd_.get(), KVM_NMI, 0);
+    pins_.fetch_and(~request::kNmi);
+    if (!apic_ || apic_->lint1_is_nmi()) call(fd_.get(), KVM_NMI, 0);
   }
   if (requests & request::kInterrupt) {
     if (may_inject_ && run_->ready_for_interrupt_injection) inject();
-    if (interpreter_.requests() & request::kInterrupt) run_->request_interrupt_window = 1;
+    if (this->requests() & request::kInterrupt) run_->request_interrupt_window = 1;
   }
-  run_->cr8 = environment_.read_tpr();
+  if (!apic_) run_->cr8 = environment_.read_tpr();
   const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
   const int number = errno;
   inside_.store(false);
   completes_ = false;
   may_inject_ = true;
-  if (const auto tpr = static_cast<uint8_t>(run_->cr8); tpr != environment_.read_tpr()) environment_.write_tpr(tpr);
+  if (const auto tpr = static_cast<uint8_t>(run_->cr8); !apic_ && tpr != environment_.read_tpr()) environment_.write_tpr(tpr);
   if (result == 0) return answer();
   if (number == EINTR || number == EAGAIN) return std::nullopt;
   return fail(errno_error(number, "KVM_RUN").message());
@@ -271,6 +329,7 @@ std::optional<Exit> Runner::answer() {
       answer_msr(run_->exit_reason == KVM_EXIT_X86_WRMSR);
       return std::nullopt;
     case KVM_EXIT_HLT: halted_ = true; return std::nullopt;
+    case KVM_EXIT_IOAPIC_EOI: vm_.local_apics()->ended(run_->eoi.vector); return std::nullopt;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR: return std::nullopt;
@@ -359,7 +418,8 @@ void Runner::begin_rescue() {
     if (!interpreter_.memory.read(gpa, std::as_writable_bytes(std::span(bytes).subspan(count, 1)))) break;
   }
   rescue_.count(std::span(bytes).first(count), interpreter_.code_size(), state.rip);
-  instructions_left_ = rescue_.begin(now);
+  // What comes after it may be for the local APIC, which only KVM reaches.
+  instructions_left_ = apic_ ? 1 : rescue_.begin(now);
 }
 
 void Runner::interpret_all(bool all) {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "accel/accelerator.hpp"
+#include "accel/kvm/kernel_apic.hpp"
 #include "accel/kvm/rescue.hpp"
 #include "accel/kvm/vcpu_state.hpp"
 #include "accel/kvm/vm.hpp"
@@ -18,7 +19,7 @@
 
 namespace skerry::accel::kvm {
 
-class Runner final : private x86::StoreListener {
+class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
  public:
   static Result<std::unique_ptr<Runner>> create(unsigned index, x86::Environment& environment, Vm& vm, const x86::CpuModel& model,
                                                 const DebugOptions& options);
@@ -36,8 +37,18 @@ class Runner final : private x86::StoreListener {
   // The interpreter executes everything from now on, or no longer: a debugger has breakpoints.
   void interpret_all(bool all);
 
-  // Any thread: makes a run() that is in the guest look at the interpreter's requests.
+  // Any thread: makes a run() that is in the guest look at the requests.
   void interrupt();
+  // Any thread: the pins.
+  void request_interrupt(bool level);
+  void request_nmi();
+  // At rest.
+  void clear_requests();
+
+  // irqchip::ForeignApic, where the kernel has the local APIC: at rest.
+  bool has_apic() const { return apic_.has_value(); }
+  irqchip::LapicRegisters get_apic() override;
+  void set_apic(const irqchip::LapicRegisters& registers) override;
 
  private:
   struct RunDeleter {
@@ -50,7 +61,9 @@ class Runner final : private x86::StoreListener {
          const DebugOptions& options);
   bool give();
   bool set_tsc();
+  bool give_apic();
   bool inject();
+  bool interpreter_has_work() const { return interpret_all_ || instructions_left_ > 0 || !interpreter_.settled(); }
   std::optional<Exit> enter();
   // Answers what KVM came back for. Something, if run() is to come back too.
   std::optional<Exit> answer();
@@ -61,14 +74,21 @@ class Runner final : private x86::StoreListener {
   std::optional<Exit> interpret();
   void begin_rescue();
   void before_store(std::byte* host, unsigned size) override;
+  uint32_t requests() const { return interpreter_.requests() | pins_.load(std::memory_order_seq_cst); }
   Exit fail(std::string_view what);
   int complete();
 
   Vm& vm_;
-  x86::Environment& environment_;
-  x86::Interpreter interpreter_;
   const UniqueFd fd_;
   const Run run_;
+  VcpuState::Beside beside_;
+  // Where the kernel has the local APIC: it, what is to be set there before the guest goes on, and what the pins, of which
+  // the interpreter hears nothing then, ask for.
+  std::optional<KernelApic> apic_;
+  std::optional<irqchip::LapicRegisters> new_apic_;
+  std::atomic<uint32_t> pins_{0};
+  x86::Environment& environment_;
+  x86::Interpreter interpreter_;
   VcpuState registers_;
   Rescue rescue_;
 
@@ -80,7 +100,6 @@ class Runner final : private x86::StoreListener {
   uint64_t instructions_left_ = 0;  // that the interpreter executes before KVM gets the state back
   bool shadow_is_stale_ = false;    // KVM has made something of page tables that the interpreter has changed
   uint64_t mapping_epoch_ = 0;      // of the interpreter, when it got the state
-  VcpuState::Beside beside_;
   std::optional<x86::Environment::TscRate> tsc_rate_;
   uint64_t tsc_offset_ = 0;
   std::atomic<int> thread_{0};

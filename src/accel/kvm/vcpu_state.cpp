@@ -80,6 +80,7 @@ void get_common(const Sregs& from, CpuState& state, VcpuState::Beside& beside) {
   state.cr4 = from.cr4;
   state.efer = from.efer;
   beside.apic_base = from.apic_base;
+  beside.cr8 = static_cast<uint8_t>(from.cr8);
 }
 
 template <typename Sregs>
@@ -98,6 +99,7 @@ void set_common(const CpuState& state, const VcpuState::Beside& beside, Sregs& t
   to.cr4 = state.cr4;
   to.efer = state.efer;
   to.apic_base = beside.apic_base;
+  to.cr8 = beside.cr8;
 }
 
 // The general registers in kvm_regs' order.
@@ -118,10 +120,11 @@ void store(std::byte* to, T value) {
 
 }  // namespace
 
-VcpuState::VcpuState(int vcpu, const System& system, const x86::CpuModel& model)
+VcpuState::VcpuState(int vcpu, const System& system, const x86::CpuModel& model, bool has_apic)
     : vcpu_(vcpu),
       sregs2_(system.check(KVM_CAP_SREGS2) > 0),
       xsave2_(system.check(KVM_CAP_XSAVE2) > 0),
+      has_apic_(has_apic),
       xcr0_allowed_(model.xcr0_allowed()),
       area_(std::max<size_t>(kSmallestArea, static_cast<size_t>(system.check(KVM_CAP_XSAVE2)))) {
   for (unsigned component = kAvx; component < offsets_.size(); ++component) {
@@ -165,6 +168,8 @@ Result<void> VcpuState::call(unsigned long request, void* argument, const char* 
 }
 
 Result<void> VcpuState::get(CpuState& state, Beside& beside) {
+  // First: KVM applies INIT and start-up messages then.
+  if (auto good = get_activity(state); !good) return good;
   kvm_regs regs{};
   if (auto good = call(KVM_GET_REGS, &regs, "KVM_GET_REGS"); !good) return good;
   for (unsigned n = 0; n < kGprs.size(); ++n) state.gpr[n] = regs.*kGprs[n];
@@ -195,7 +200,8 @@ Result<void> VcpuState::set(const CpuState& state, const Beside& beside) {
   if (auto good = call(KVM_SET_DEBUGREGS, &debug, "KVM_SET_DEBUGREGS"); !good) return good;
   if (auto good = set_vectors(state); !good) return good;
   if (auto good = set_msrs(state); !good) return good;
-  return set_events(state, beside);
+  if (auto good = set_events(state, beside); !good) return good;
+  return set_activity(state);
 }
 
 Result<void> VcpuState::get_segments(CpuState& state, Beside& beside) {
@@ -344,6 +350,28 @@ Result<void> VcpuState::set_msrs(const CpuState& state) {
   if (set < 0) return errno_error(-set, "KVM_SET_MSRS");
   if (static_cast<uint32_t>(set) == list->nmsrs) return ok();
   return error("KVM_SET_MSRS: KVM does not take {:#x} for MSR {:#x}", uint64_t{list->entries[set].data}, list->entries[set].index);
+}
+
+Result<void> VcpuState::get_activity(CpuState& state) {
+  if (!has_apic_) return ok();
+  kvm_mp_state activity{};
+  if (auto good = call(KVM_GET_MP_STATE, &activity, "KVM_GET_MP_STATE"); !good) return good;
+  switch (activity.mp_state) {
+    case KVM_MP_STATE_HALTED: state.activity = x86::Activity::kHalted; break;
+    case KVM_MP_STATE_UNINITIALIZED:
+    case KVM_MP_STATE_INIT_RECEIVED: state.activity = x86::Activity::kWaitForSipi; break;
+    default: state.activity = x86::Activity::kRunning; break;
+  }
+  return ok();
+}
+
+// A processor that waits for a start-up message after power-on is to KVM one that has been sent an INIT.
+Result<void> VcpuState::set_activity(const CpuState& state) {
+  if (!has_apic_) return ok();
+  kvm_mp_state activity{KVM_MP_STATE_RUNNABLE};
+  if (state.activity == x86::Activity::kHalted) activity.mp_state = KVM_MP_STATE_HALTED;
+  if (state.activity == x86::Activity::kWaitForSipi) activity.mp_state = KVM_MP_STATE_INIT_RECEIVED;
+  return call(KVM_SET_MP_STATE, &activity, "KVM_SET_MP_STATE");
 }
 
 // What KVM had begun to deliver when it came back is delivered anew. Of software interrupts and breakpoints, whose

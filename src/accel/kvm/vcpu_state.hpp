@@ -15,12 +15,14 @@ namespace skerry::accel::kvm {
 // always Skerry's, and for what is halted or waiting. Used by the vCPU's thread, or while it is at rest.
 class VcpuState {
  public:
-  // `vcpu` is KVM's descriptor, whose CPUID has been set.
-  VcpuState(int vcpu, const System& system, const x86::CpuModel& model);
+  // `vcpu` is KVM's descriptor, whose CPUID has been set. `has_apic`: its local APIC is KVM's, and what it does in HLT and
+  // before it was started as well, so that CpuState::activity is got and set too.
+  VcpuState(int vcpu, const System& system, const x86::CpuModel& model, bool has_apic);
 
-  // What is not part of CpuState: the value of IA32_APIC_BASE, and whether an NMI waits.
+  // What is not part of CpuState: IA32_APIC_BASE, CR8, and whether an NMI waits.
   struct Beside {
     uint64_t apic_base = 0;
+    uint8_t cr8 = 0;
     bool nmi_waits = false;
   };
   Result<void> get(x86::CpuState& state, Beside& beside);
@@ -38,6 +40,8 @@ class VcpuState {
   Result<void> set_vectors(const x86::CpuState& state);
   Result<void> get_msrs(x86::CpuState& state);
   Result<void> set_msrs(const x86::CpuState& state);
+  Result<void> get_activity(x86::CpuState& state);
+  Result<void> set_activity(const x86::CpuState& state);
   Result<void> get_events(x86::CpuState& state, Beside& beside);
   Result<void> set_events(const x86::CpuState& state, const Beside& beside);
   template <typename Visit>
@@ -45,7 +49,7 @@ class VcpuState {
   void list_msrs(const System& system);
 
   const int vcpu_;
-  const bool sregs2_, xsave2_;
+  const bool sregs2_, xsave2_, has_apic_;
   const uint64_t xcr0_allowed_;
   // Where the parts of an XSAVE area are on this host, in bytes from its start; 0 where there is none. By component.
   std::array<uint32_t, 10> offsets_{};

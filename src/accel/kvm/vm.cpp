@@ -1,5 +1,6 @@
 #include "accel/kvm/vm.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -22,13 +23,14 @@ constexpr uint64_t kIdentityMap = 0xfffbc000, kTss = 0xfffbd000;
 struct MsrRange {
   uint32_t first, count;
   bool reads;  // and writes
+  bool of_apic = false;  // of the local APIC's, which may be the kernel's
 };
 constexpr std::array kFiltered = {
     MsrRange{0x10, 1, false},         // IA32_TIME_STAMP_COUNTER
     MsrRange{0x11, 2, true},          // the paravirtual clock of old
-    MsrRange{0x1b, 1, true},          // IA32_APIC_BASE
+    MsrRange{0x1b, 1, true, true},    // IA32_APIC_BASE
     MsrRange{0x3b, 1, true},          // IA32_TSC_ADJUST
-    MsrRange{0x6e0, 1, true},         // IA32_TSC_DEADLINE
+    MsrRange{0x6e0, 1, true, true},   // IA32_TSC_DEADLINE
     MsrRange{0x4b564d00, 8, true},    // KVM's paravirtual MSRs
 };
 
@@ -39,10 +41,15 @@ Vm::Vm(System system, UniqueFd fd, memory::GuestMemory& memory, Gpa first_free)
 
 Vm::~Vm() { (void)memory_.set_map_listener(nullptr); }
 
-Result<std::unique_ptr<Vm>> Vm::create(System system, memory::GuestMemory& memory, Gpa first_free) {
+Result<std::unique_ptr<Vm>> Vm::create(System system, memory::GuestMemory& memory, Gpa first_free, bool local_apics) {
   auto fd = system.create_vm();
   if (!fd) return std::move(fd).error();
   std::unique_ptr<Vm> vm(new Vm(std::move(system), std::move(*fd), memory, first_free));
+  if (local_apics) {
+    auto apics = KernelApics::create(vm->system(), vm->fd());
+    if (!apics) return std::move(apics).error();
+    vm->apics_ = std::move(*apics);
+  }
   if (auto good = vm->set_up(); !good) return std::move(good).error();
   if (auto good = memory.set_map_listener(vm.get()); !good) return std::move(good).error();
   return vm;
@@ -71,9 +78,11 @@ Result<void> Vm::filter_msrs() {
   kvm_msr_filter filter{};
   filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
   static_assert(kFiltered.size() <= KVM_MSR_FILTER_MAX_RANGES);
-  for (size_t n = 0; n < kFiltered.size(); ++n) {
-    const uint32_t reads = kFiltered[n].reads ? KVM_MSR_FILTER_READ : 0;
-    filter.ranges[n] = {KVM_MSR_FILTER_WRITE | reads, kFiltered[n].count, kFiltered[n].first, none.data()};
+  size_t n = 0;
+  for (const MsrRange& range : kFiltered) {
+    if (range.of_apic && apics_) continue;
+    const uint32_t reads = range.reads ? KVM_MSR_FILTER_READ : 0;
+    filter.ranges[n++] = {KVM_MSR_FILTER_WRITE | reads, range.count, range.first, none.data()};
   }
   if (const int result = call(fd(), KVM_X86_SET_MSR_FILTER, &filter); result < 0)
     return errno_error(-result, "KVM_X86_SET_MSR_FILTER");
@@ -146,6 +155,27 @@ void Vm::drop_shadow() {
   const Slot slot{0, {first_free_, kPageSize, page.data(), false}};
   (void)set(slot, kPageSize);
   (void)set(slot, 0);
+}
+
+bool Vm::ring(const bus::Doorbell& bell, uint32_t flags) {
+  kvm_ioeventfd event{};
+  event.addr = bell.offset;
+  event.len = bell.size;
+  event.fd = bell.fd;
+  event.datamatch = bell.value.value_or(0);
+  event.flags = flags | (bell.value ? uint32_t{KVM_IOEVENTFD_FLAG_DATAMATCH} : 0);
+  return call(fd(), KVM_IOEVENTFD, &event) >= 0;
+}
+
+void Vm::place_doorbells(std::span<const bus::Doorbell> doorbells) {
+  if (!system_.check(KVM_CAP_IOEVENTFD)) return;
+  const auto in = [](const auto& list, const bus::Doorbell& bell) { return std::ranges::find(list, bell) != std::ranges::end(list); };
+  std::vector<bus::Doorbell> now;
+  for (const bus::Doorbell& bell : doorbells_)
+    if (in(doorbells, bell) || !ring(bell, KVM_IOEVENTFD_FLAG_DEASSIGN)) now.push_back(bell);
+  for (const bus::Doorbell& bell : doorbells)
+    if (!in(now, bell) && ring(bell, 0)) now.push_back(bell);
+  doorbells_ = std::move(now);
 }
 
 Result<void> Vm::log_dirty(bool on) {

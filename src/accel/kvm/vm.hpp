@@ -8,22 +8,28 @@
 #include <mutex>
 #include <vector>
 
+#include "accel/kvm/kernel_apics.hpp"
 #include "accel/kvm/system.hpp"
+#include "bus/address_space.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::accel::kvm {
 
-class Vm final : public memory::MapListener {
+class Vm final : public memory::MapListener, public bus::DoorbellListener {
  public:
   // `memory` outlives the VM, and tells it of its regions from now on. `first_free` is the first guest-physical address
-  // that no guest can name.
-  static Result<std::unique_ptr<Vm>> create(System system, memory::GuestMemory& memory, memory::Gpa first_free);
+  // that no guest can name. `local_apics`: the kernel has them.
+  static Result<std::unique_ptr<Vm>> create(System system, memory::GuestMemory& memory, memory::Gpa first_free, bool local_apics);
   ~Vm() override;
 
   const System& system() const { return system_; }
   int fd() const { return fd_.get(); }
   memory::GuestMemory& memory() { return memory_; }
   Result<UniqueFd> create_vcpu(unsigned index);
+  KernelApics* local_apics() { return apics_.get(); }  // null: Skerry has them
+
+  // bus::DoorbellListener: one caller at a time. Those that KVM does not take come out of the guest as they did.
+  void place_doorbells(std::span<const bus::Doorbell> doorbells) override;
 
   // Where KVM has page tables in place of the guest's it believes that it sees every write to those. After a write to
   // guest memory that it has not seen: all that it made of the guest's tables goes. Any thread; takes tens of
@@ -50,12 +56,15 @@ class Vm final : public memory::MapListener {
   Result<void> set_up();
   Result<void> filter_msrs();
   int set(const Slot& slot, uint64_t size);
+  bool ring(const bus::Doorbell& bell, uint32_t flags);
 
   const System system_;
   const UniqueFd fd_;
   memory::GuestMemory& memory_;
   const memory::Gpa first_free_;
   const bool shadow_;
+  std::unique_ptr<KernelApics> apics_;
+  std::vector<bus::Doorbell> doorbells_;  // that KVM has
 
   std::mutex lock_;  // what follows; a leaf
   std::map<memory::Gpa, Slot> slots_;

@@ -103,7 +103,7 @@ class RealKvm : public testing::Test {
     auto system = System::open();
     if (!system) GTEST_SKIP() << system.error().message();
     ASSERT_TRUE(memory_.add_ram(0, 1 << 20, "ram"));
-    auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40);
+    auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40, false);
     ASSERT_TRUE(vm) << vm.error().message();
     vm_ = std::move(*vm);
     auto fd = vm_->create_vcpu(0);
@@ -163,9 +163,9 @@ TEST_F(RealKvm, GivesBackTheStateThatItWasGiven) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937_64 random(seed);
-  VcpuState registers(fd_.get(), vm_->system(), model_);
+  VcpuState registers(fd_.get(), vm_->system(), model_, false);
   const x86::CpuState wanted = long_mode_state(random, model_.xcr0_allowed() ? model_.xcr0_allowed() : 1);
-  const VcpuState::Beside beside{0xfee00900, true};
+  const VcpuState::Beside beside{.apic_base = 0xfee00900, .cr8 = 5, .nmi_waits = true};
   auto set = registers.set(wanted, beside);
   ASSERT_TRUE(set) << set.error().message();
   x86::CpuState got;

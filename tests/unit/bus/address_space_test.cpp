@@ -61,5 +61,33 @@ TEST(AddressSpace, OverlapsAreRefused) {
   EXPECT_TRUE(space.add(0x108, 2, device, "four"));
 }
 
+struct Ringer final : Recorder {
+  std::span<const Doorbell> doorbells() const override { return bells; }
+  std::vector<Doorbell> bells{{0x10, 2, std::nullopt, 7}, {0x10, 4, 3, 8}};
+};
+
+struct Listener final : DoorbellListener {
+  void place_doorbells(std::span<const Doorbell> doorbells) override { placed.assign(doorbells.begin(), doorbells.end()); }
+  std::vector<Doorbell> placed;
+};
+
+TEST(AddressSpace, TellsWhereTheDoorbellsAreWheneverTheyMove) {
+  AddressSpace space("memory");
+  Ringer ringer;
+  Recorder silent;
+  Listener listener;
+  space.set_doorbell_listener(&listener);
+  EXPECT_TRUE(listener.placed.empty());
+  space.replace_movable(std::array{AddressSpace::Movable{0x1000, 0x100, &ringer}, AddressSpace::Movable{0x2000, 0x100, &silent}});
+  EXPECT_EQ(listener.placed, (std::vector<Doorbell>{{0x1010, 2, std::nullopt, 7}, {0x1010, 4, 3, 8}}));
+  space.replace_movable(std::array{AddressSpace::Movable{0x3000, 0x100, &ringer}});
+  EXPECT_EQ(listener.placed[0].offset, 0x3010u);
+  Listener late;
+  space.set_doorbell_listener(&late);
+  EXPECT_EQ(late.placed.size(), 2u);
+  space.replace_movable({});
+  EXPECT_TRUE(late.placed.empty());
+}
+
 }  // namespace
 }  // namespace skerry::bus

@@ -1,9 +1,13 @@
 #include "bus/pci.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-#include "state/stream.hpp"
 #include <map>
+
+#include "base/fd.hpp"
+#include "state/stream.hpp"
 
 namespace skerry::bus {
 namespace {
@@ -17,8 +21,26 @@ struct Registers final : IoHandler {
 };
 
 struct Messages final : MsiSink {
+  using Message = std::pair<uint64_t, uint32_t>;
+  struct Event final : MsiEvent {
+    explicit Event(Messages& owner) : messages(owner) {}
+    bool set(uint64_t address, uint32_t data) override {
+      messages.set_to.emplace_back(address, data);
+      return messages.events_work;
+    }
+    int fd() const override { return messages.event.get(); }
+    Messages& messages;
+  };
   void send_msi(uint64_t address, uint32_t data) override { sent.emplace_back(address, data); }
-  std::vector<std::pair<uint64_t, uint32_t>> sent;
+  std::unique_ptr<MsiEvent> make_msi_event() override { return event ? std::make_unique<Event>(*this) : nullptr; }
+  // How often the descriptor has been signalled since it was asked last.
+  uint64_t signals() {
+    uint64_t count = 0;
+    return ::read(event.get(), &count, sizeof count) == sizeof count ? count : 0;
+  }
+  std::vector<Message> sent, set_to;
+  UniqueFd event;
+  bool events_work = true;
 };
 
 struct Lines final : PciHost::IntxSink {
@@ -189,6 +211,33 @@ TEST_F(MsixTest, TheFunctionMaskHoldsAllBack) {
   EXPECT_TRUE(messages.sent.empty());
   write(control, 2, 0x8000);
   EXPECT_EQ(messages.sent.size(), 2u);
+}
+
+TEST_F(MsixTest, AMessageIsSentByItsEventWhereThereAreSuch) {
+  messages.event = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  fill(1, 0x41, false);
+  write(control, 2, 0x8000);
+  card.msix()->notify(1);
+  card.msix()->notify(1);
+  EXPECT_EQ(messages.signals(), 2u);
+  EXPECT_EQ(messages.set_to, (std::vector<Messages::Message>{{0xfee0'1000, 0x41}}));
+  fill(1, 0x42, true);
+  card.msix()->notify(1);
+  EXPECT_EQ(messages.signals(), 0u) << "it is masked";
+  fill(1, 0x42, false);
+  EXPECT_EQ(messages.signals(), 1u);
+  EXPECT_EQ(messages.set_to.back(), (Messages::Message{0xfee0'1000, 0x42}));
+  EXPECT_TRUE(messages.sent.empty());
+}
+
+TEST_F(MsixTest, AMessageThatNoEventTakesIsSentAsItIs) {
+  messages.event = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  messages.events_work = false;
+  fill(1, 0x41, false);
+  write(control, 2, 0x8000);
+  card.msix()->notify(1);
+  EXPECT_EQ(messages.signals(), 0u);
+  EXPECT_EQ(messages.sent, (std::vector<Messages::Message>{{0xfee0'1000, 0x41}}));
 }
 
 TEST_F(PciTest, AnInterruptPinIsALevelThatCanBeSwitchedOff) {

@@ -106,7 +106,7 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"accelerator", [](VmConfig& c) { c.accelerator = "tcg"; },
        "accelerator: 'tcg' is not known; use auto, bt, interpreter, kvm"},
       {"cpu model", [](VmConfig& c) { c.cpu_model = "486"; },
-       "cpu.model: '486' is not known; use host, x86-64-v1, x86-64-v2, x86-64-v3"},
+       "cpu.model: '486' is not known; use host, x86-64-v1, x86-64-v2, x86-64-v3, x86-64-v4"},
       {"no vCPU", [](VmConfig& c) { c.vcpus = 0; }, "cpu.count: 0 is too few; a VM has 1 to 255 vCPUs"},
       {"256 vCPUs", [](VmConfig& c) { c.vcpus = 256; }, "cpu.count: 256 is too many; board plain-1 has 1 to 255 vCPUs"},
       {"4K", [](VmConfig& c) { c.memory = 4096; }, "memory: 4 KiB is too small; at least 2 MiB"},

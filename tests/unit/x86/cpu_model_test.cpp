@@ -40,6 +40,31 @@ TEST(CpuModelTest, EachLevelHasWhatTheOneBelowHas) {
   EXPECT_FALSE(v2.has_named("avx"));
 }
 
+TEST(CpuModelTest, Avx512IsForProcessorsOnly) {
+  EXPECT_FALSE(model("host").for_processors());
+  EXPECT_EQ(model("host").xcr0_allowed() & 0xe0, 0u);
+  const auto v4 = CpuModel::create("x86-64-v4", 1, kTscHz);
+  if (!v4) {
+    EXPECT_NE(v4.error().message().find("avx512"), std::string::npos);
+    GTEST_SKIP() << v4.error().message();
+  }
+  EXPECT_TRUE(v4->for_processors());
+  EXPECT_EQ(v4->xcr0_allowed() & 0xe0, 0xe0u);
+  EXPECT_TRUE(v4->has_named("avx512vl") && v4->has_named("avx2"));
+  CpuModel::Dynamic dynamic;
+  dynamic.xcr0 = 0xe7;
+  const CpuidResult sizes = v4->cpuid(0xd, 0, dynamic), last = v4->cpuid(0xd, 7, dynamic);
+  EXPECT_EQ(sizes.ebx, sizes.ecx);
+  EXPECT_EQ(last.ebx + last.eax, sizes.ecx);
+}
+
+TEST(CpuModelTest, FeaturesThatAreMissingHaveNames) {
+  const CpuModel v1 = model("x86-64-v1");
+  EXPECT_TRUE(v1.features_without([](const CpuidBit&) { return ~0u; }).empty());
+  const auto missing = v1.features_without([](const CpuidBit& where) { return where.leaf == 1 ? ~(1u << 26) : ~0u; });
+  EXPECT_NE(std::find(missing.begin(), missing.end(), "sse2"), missing.end());
+}
+
 TEST(CpuModelTest, EveryModelHasWhatKernelsNeed) {
   const CpuModel v1 = model("x86-64-v1");
   for (const auto* name : {"apic",       "x2apic",   "tsc_deadline_timer",

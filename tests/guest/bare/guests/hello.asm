@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; The smallest guest: the runtime itself. Start here when a new accelerator shows nothing at all.
+;! kvm: gate
 %define HOME 32
 %include "rt.inc"
 

@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; The smallest 64-bit guest.
+;! kvm: gate
 %define HOME 64
 %include "rt.inc"
 

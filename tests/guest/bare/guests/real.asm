@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; Real mode: 64K limits, the IVT, unreal mode, leaving and entering. Intel SDM vol. 3, 20.1, 9.9.
+;! kvm: gate
 %define HOME 32
 %include "rt.inc"
 

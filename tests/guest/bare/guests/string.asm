@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; String instructions that are stopped in the middle, and locked ones. Intel SDM vol. 2, REP.
+;! kvm: gate
 %define HOME 64
 %include "rt.inc"
 

@@ -2,6 +2,7 @@
 ; A triple fault ends the machine under --no-reboot: #UD, no IDT, #GP, #DF, no more.
 ; Intel SDM vol. 3, 6.15, interrupt 8.
 ;! ending: reset
+;! kvm: gate
 %define HOME 32
 %include "rt.inc"
 
