@@ -99,6 +99,9 @@ class Accelerator {
   // `index` is also the initial APIC ID. `environment` outlives the vCPU. The state is that after power-on.
   virtual Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) = 0;
 
+  // Whether guests' time-stamp counters go on from where Skerry says. Else they are the host's.
+  virtual bool sets_tsc() const { return true; }
+
   // What an accelerator may have beside processors. Null: it does not, and the machine's own devices do it.
   virtual irqchip::ForeignApics* local_apics() { return nullptr; }
   // It does what guests' writes to doorbells do, without leaving the guest.

@@ -63,6 +63,7 @@ Result<void> Machine::build() {
   auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), kernel_apics(config_)});
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
+  if (!accelerator_->sets_tsc()) tsc_.be_hosts();
   if (irqchip::ForeignApics* apics = accelerator_->local_apics()) board_->apic_bus().use(*apics);
   mmio_.set_doorbell_listener(accelerator_->doorbell_listener());
   accelerator_reason_ = std::move(accelerator->reason);
@@ -233,6 +234,8 @@ void Machine::describe(state::Fields& fields) {
   uint64_t clock = static_cast<uint64_t>(loop_.clock().now()), tsc = tsc_.now();
   fields.field("clock", clock, state::up_to(uint64_t{1} << 62));
   fields.field("tsc", tsc);
+  if (tsc > tsc_.now() && !accelerator_->sets_tsc())
+    log::warn("the VM's time-stamp counter goes back: this host's KVM cannot set it; with --accel bt it goes on from where it was");
   loop_.clock().restore(static_cast<int64_t>(clock));
   tsc_.set(tsc);
   for (bus::Device* device : devices()) fields.group(device->name(), [&] { device->describe(fields); });

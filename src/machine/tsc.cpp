@@ -95,6 +95,12 @@ Tsc::Tsc(std::optional<uint64_t> hz, uint64_t host_hz, unsigned divisor)
   if (scale_ != kOne) log::debug(log::Category::kTimer, "guest TSC: {} Hz, scaled", hz_);
 }
 
+void Tsc::be_hosts() {
+  hosts_ = true;
+  base_.store(0, std::memory_order_relaxed);
+  running_.store(true, std::memory_order_release);
+}
+
 void Tsc::start() {
   if (running_) return;
   base_.store(host() - base_.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -102,12 +108,13 @@ void Tsc::start() {
 }
 
 void Tsc::stop() {
-  if (!running_) return;
+  if (!running_ || hosts_) return;
   base_.store(now(), std::memory_order_relaxed);
   running_.store(false, std::memory_order_release);
 }
 
 void Tsc::set(uint64_t value) {
+  if (hosts_) return;
   const bool was_running = running_;
   stop();
   base_.store(value, std::memory_order_relaxed);

@@ -31,6 +31,8 @@ class Tsc {
   void stop();
   // Continues from `value`.
   void set(uint64_t value);
+  // It is the host's from now on, and runs always: where guests read that, whatever Skerry would like them to.
+  void be_hosts();
 
  private:
   static constexpr unsigned kFraction = 48;  // bits of scale_ below 1
@@ -45,6 +47,7 @@ class Tsc {
   const uint64_t scale_;
   std::atomic<uint64_t> base_{0};  // running: host() - guest TSC; else the guest TSC
   std::atomic<bool> running_{false};
+  bool hosts_ = false;
 };
 
 // Of the host: from CPUID, or else measured against CLOCK_MONOTONIC_RAW in about 10 ms.

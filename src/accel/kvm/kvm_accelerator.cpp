@@ -55,19 +55,22 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
 
 class KvmAccelerator final : public Accelerator {
  public:
-  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm) : parts_(parts), vm_(std::move(vm)) {}
+  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm)
+      : parts_(parts), vm_(std::move(vm)), sets_tsc_(kvm::hardware_assisted() || kvm::sets_tsc(vm_->system())) {}
   std::string_view name() const override { return "kvm"; }
   Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) override {
     auto runner = kvm::Runner::create(index, environment, *vm_, parts_.model, parts_.options);
     if (!runner) return std::move(runner).error();
     return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(*runner)));
   }
+  bool sets_tsc() const override { return sets_tsc_; }
   irqchip::ForeignApics* local_apics() override { return vm_->local_apics(); }
   bus::DoorbellListener* doorbell_listener() override { return vm_.get(); }
 
  private:
   AcceleratorParts parts_;
   std::unique_ptr<kvm::Vm> vm_;
+  const bool sets_tsc_;
 };
 
 }  // namespace

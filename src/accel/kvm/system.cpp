@@ -111,4 +111,34 @@ bool shadow_paging() {
   return !parameter_is_on("/sys/module/kvm_intel/parameters/ept") && !parameter_is_on("/sys/module/kvm_amd/parameters/npt");
 }
 
+bool sets_tsc(const System& system) {
+  constexpr uint64_t kOffset = uint64_t{1} << 60, kCode = 0x1000;  // no host has run for so long
+  alignas(0x1000) std::array<uint8_t, 0x1000> page{0x0f, 0x31, 0xf4};  // rdtsc; hlt
+  const auto vm = system.create_vm();
+  if (!vm) return true;
+  kvm_userspace_memory_region region{};
+  region.guest_phys_addr = kCode;
+  region.memory_size = page.size();
+  region.userspace_addr = reinterpret_cast<uintptr_t>(page.data());
+  (void)call(vm->get(), KVM_SET_TSS_ADDR, 0xfffbd000ul);
+  if (call(vm->get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return true;
+  const UniqueFd vcpu(call(vm->get(), KVM_CREATE_VCPU, 0ul));
+  if (!vcpu) return true;
+  uint64_t offset = kOffset;
+  kvm_device_attr attribute{};
+  attribute.group = KVM_VCPU_TSC_CTRL;
+  attribute.attr = KVM_VCPU_TSC_OFFSET;
+  attribute.addr = reinterpret_cast<uintptr_t>(&offset);
+  kvm_sregs sregs{};
+  kvm_regs regs{};
+  if (call(vcpu.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0 || call(vcpu.get(), KVM_GET_SREGS, &sregs) < 0) return true;
+  sregs.cs.base = sregs.cs.selector = 0;
+  regs.rip = kCode;
+  regs.rflags = 2;
+  if (call(vcpu.get(), KVM_SET_SREGS, &sregs) < 0 || call(vcpu.get(), KVM_SET_REGS, &regs) < 0 || call(vcpu.get(), KVM_RUN, 0) < 0 ||
+      call(vcpu.get(), KVM_GET_REGS, &regs) < 0)
+    return true;
+  return (regs.rdx << 32 | static_cast<uint32_t>(regs.rax)) >= kOffset;
+}
+
 }  // namespace skerry::accel::kvm

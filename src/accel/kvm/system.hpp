@@ -48,5 +48,8 @@ class System {
 bool hardware_assisted();
 // Whether KVM keeps page tables of its own in place of the guest's, so that it has to see every write to those.
 bool shadow_paging();
+// Whether a guest sees the offset of its time-stamp counter. Tried out with a guest of two instructions; where the processor
+// virtualizes the answer is known.
+bool sets_tsc(const System& system);
 
 }  // namespace skerry::accel::kvm
