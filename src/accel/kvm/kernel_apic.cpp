@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint32_t kApicBase = 0x1b, kTscDeadline = 0x6e0, kX2apicFirst = 0x800, kX2apicLast = 0x8ff;
 constexpr uint64_t kEnabled = 1 << 11, kX2apic = 1 << 10;
+constexpr uint32_t kPeriodic = 1 << 17;  // of the timer's entry
 constexpr unsigned kStride = 16, kLint1 = irqchip::apic::kLvtFirst + 4, kIdShift = 24;
 
 // A list of one.
@@ -42,11 +43,14 @@ Result<LapicRegisters> KernelApic::get() {
   return registers;
 }
 
-// The deadline comes after the register that says whether there is one.
+// The deadline comes after the register that says whether there is one. A timer that has run out would run out again, at once,
+// if KVM saw what it began with.
 Result<void> KernelApic::set(const LapicRegisters& registers) {
   kvm_lapic_state state{};
+  const bool ran_out = registers.page[irqchip::apic::kCurrentCount] == 0 && !(registers.page[irqchip::apic::kLvtFirst] & kPeriodic);
   for (unsigned n = 0; n < registers.page.size(); ++n) {
     uint32_t value = registers.page[n];
+    if (n == irqchip::apic::kInitialCount && ran_out) value = 0;
     if (n == irqchip::apic::kId && !wide_ids_ && (registers.apic_base & kX2apic)) value <<= kIdShift;
     std::memcpy(state.regs + kStride * n, &value, sizeof value);
   }

@@ -284,6 +284,11 @@ bool Runner::inject() {
 
 std::optional<Exit> Runner::enter() {
   if (!set_tsc()) return Exit::kFailed;
+  // A vCPU in HLT waits in the kernel, which opens no window there for an interrupt that it is not given at once.
+  if (apic_ && !may_inject_ && (requests() & request::kInterrupt)) {
+    (void)complete();
+    may_inject_ = true;
+  }
   inside_.store(true, std::memory_order_seq_cst);
   __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
   const uint32_t requests = this->requests();

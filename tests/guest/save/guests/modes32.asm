@@ -41,7 +41,7 @@ tick:   push    eax
 
 main:
         CASE    "protected"             ;= bx=11111111 cx=22222222 si=33333333 di=44444444 bp=55555555 fs=81 limit=fff
-        SETDESC T0, 0x00400000, 0xfff, 0x4093
+        SETDESC T0, 0x00400000, 0xfff, 0x40b3
         mov     ax, T0 | 1
         mov     fs, ax
         mov     ebx, 0x11111111
