@@ -98,12 +98,12 @@ class GuestMemory {
   // count as written. False, with nothing dropped, if the range is not whole pages of RAM.
   bool give_back(Gpa gpa, uint64_t size);
 
-  // One naturally aligned integer, as a single access.
+  // One naturally aligned integer, as a single access. A load is an acquire and a store a release, as on the guest's processor.
   template <typename T>
   std::optional<T> load(Gpa gpa) const {
     const Page at = aligned<T>(gpa);
     if (!at.host) return std::nullopt;
-    return __atomic_load_n(reinterpret_cast<const T*>(at.host + (gpa & kPageMask)), __ATOMIC_RELAXED);
+    return __atomic_load_n(reinterpret_cast<const T*>(at.host + (gpa & kPageMask)), __ATOMIC_ACQUIRE);
   }
   template <typename T>
   bool store(Gpa gpa, T value) {

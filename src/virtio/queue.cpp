@@ -141,6 +141,7 @@ Queue::Descriptor Queue::load_descriptor(unsigned index) const {
   return {low, static_cast<uint32_t>(high), static_cast<uint16_t>(high >> 32), static_cast<uint16_t>(high >> 48)};
 }
 
+// What the driver wrote before it made a buffer available is read after it (2.7.13.2, 2.8.6.1): a load is an acquire.
 bool Queue::available() {
   if (packed_) {  // 2.8.1
     const uint16_t flags = load16(setup_.descriptors + uint64_t{avail_index_} * kDescriptorSize + kFlagsOffset);
@@ -158,8 +159,6 @@ std::optional<Chain> Queue::pop() {
     if (!notifications_ || !event_idx_ || !broken_.empty() || asked_at_ == place()) return std::nullopt;
     if (!enable_notifications()) return std::nullopt;
   }
-  // What the driver wrote before it made the buffer available is read only now (2.7.13.2, 2.8.6.1).
-  std::atomic_thread_fence(std::memory_order_acquire);
   Chain chain;
   if (!spare_.empty()) {
     chain = std::move(spare_.back());
@@ -343,8 +342,7 @@ void Queue::push_all(std::span<const Chain> chains, std::span<const uint32_t> wr
     }
   }
   unsignalled_ = std::min(unsignalled_, kMaxUnsignalled);
-  // The used entries, and what the device wrote into the buffers, are there before this (2.7.14, 2.8.6.1).
-  std::atomic_thread_fence(std::memory_order_release);
+  // The used entries, and what the device wrote into the buffers, are there before this (2.7.14, 2.8.6.1): a store is a release.
   if (packed_)
     memory_->store<uint16_t>(first_flags, first);
   else

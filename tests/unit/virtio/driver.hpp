@@ -123,7 +123,6 @@ class RingDriver {
   // Split: puts a descriptor's number into the available ring, whatever it is.
   void make_available(uint16_t head) {
     store<uint16_t>(driver + 4 + 2 * (avail_ % size_), head);
-    std::atomic_thread_fence(std::memory_order_release);
     store<uint16_t>(driver + 2, ++avail_);
     ++added_;
   }
@@ -136,7 +135,6 @@ class RingDriver {
   std::optional<Used> take() {
     if (packed_) return take_packed();
     if (load<uint16_t>(device + 2) == used_) return std::nullopt;
-    std::atomic_thread_fence(std::memory_order_acquire);
     const Gpa entry = device + 4 + 8 * (used_ % size_);
     const Used used{static_cast<uint16_t>(load<uint32_t>(entry)), load<uint32_t>(entry + 4)};
     ++used_;
@@ -234,7 +232,6 @@ class RingDriver {
         avail_wrap_ = !avail_wrap_;
       }
     }
-    std::atomic_thread_fence(std::memory_order_release);
     store<uint16_t>(first, first_flags);
     added_ += static_cast<unsigned>(parts.size());
   }
@@ -243,7 +240,6 @@ class RingDriver {
     const uint16_t flags = load<uint16_t>(at + 14);
     const bool avail = flags & kAvail, used = flags & kUsed;
     if (avail != used || used != used_wrap_) return std::nullopt;
-    std::atomic_thread_fence(std::memory_order_acquire);
     const Used result{load<uint16_t>(at + 12), load<uint32_t>(at + 8)};
     const uint16_t entries = entries_[result.id];
     EXPECT_GT(entries, 0) << "an ID that is not under way came back: " << result.id;
