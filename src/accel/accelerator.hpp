@@ -110,7 +110,7 @@ class Accelerator {
 
 struct AcceleratorParts {
   memory::GuestMemory& memory;
-  const x86::CpuModel& model;
+  x86::CpuModel& model;  // who makes the accelerator may take features away that it has not
   DebugOptions options = {};
 };
 

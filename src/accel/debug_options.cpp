@@ -15,6 +15,7 @@ struct Switch {
 };
 constexpr std::array kSwitches = {
     Switch{"lockstep", &DebugOptions::lockstep, true},
+    Switch{"kvm-short-rescues", &DebugOptions::short_rescues, true},
     Switch{"bt-stats", &DebugOptions::stats, true},
     Switch{"bt-perf-map", &DebugOptions::perf_map, true},
     Switch{"bt-no-links", &DebugOptions::links, false},

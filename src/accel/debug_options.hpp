@@ -20,6 +20,7 @@ struct DebugOptions {
   unsigned slow_clock = 1;  // a second of the guest's is so many of the host's, for guests that are made slow
   bool stats = false;     // bt: counts, at the VM's end
   bool perf_map = false;  // bt: /tmp/perf-PID.map, for perf
+  bool short_rescues = false;  // kvm: the interpreter executes what KVM cannot and nothing else, however slow KVM is
   // bt: what it may do.
   bool links = true;       // jumps from block to block inside a page
   bool jumps = true;       // the table of jumps is looked up by translated code

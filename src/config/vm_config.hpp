@@ -153,6 +153,7 @@ struct VmConfig {
   Kvm kvm;
   std::string cpu_model = "host";    // see cpu_models()
   unsigned vcpus = 1;
+  std::vector<std::string> cpu_features;  // of the model, if not empty, only these: a VM that was saved has them (Linux's names)
   std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's
   uint64_t memory = 512 * MiB;  // bytes, whole pages
   Kernel kernel;                // path empty: the firmware starts from the first disk

@@ -133,6 +133,7 @@ void read_root(ObjectReader& root, VmConfig& config) {
   root.object("cpu", [&](ObjectReader& cpu) {
     cpu.read("model", config.cpu_model);
     cpu.read("count", config.vcpus);
+    cpu.read("features", config.cpu_features);
     if (cpu.optional("tsc_hz")) cpu.read("tsc_hz", config.tsc_hz.emplace());
   });
   root.read("memory", config.memory);
@@ -222,6 +223,7 @@ std::string to_json(const VmConfig& config) {
                     {"memory", config.memory}};
   if (config.kvm.fd >= 0) root["kvm"]["fd"] = config.kvm.fd;
   if (config.kvm.irqchip != Kvm::Irqchip::kAuto) root["kvm"]["irqchip"] = name_of(kIrqchips, config.kvm.irqchip);
+  if (!config.cpu_features.empty()) root["cpu"]["features"] = config.cpu_features;
   if (config.tsc_hz) root["cpu"]["tsc_hz"] = *config.tsc_hz;
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};

@@ -1,6 +1,9 @@
 #include "machine/machine.hpp"
 
+#include <algorithm>
+
 #include "base/log.hpp"
+#include "x86/cpu_features.hpp"
 
 namespace skerry::machine {
 
@@ -59,6 +62,8 @@ Result<void> Machine::build() {
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
+  if (const auto& only = config_.cpu_features; !only.empty())
+    (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(only, feature.name) != only.end(); });
   if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
   auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), kernel_apics(config_)});
   if (!accelerator) return std::move(accelerator).error();

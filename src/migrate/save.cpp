@@ -65,6 +65,7 @@ Result<void> SaveTask::write_front(const config::VmConfig& config) {
   MachineFacts facts = facts_of(machine_.cpu_model(), machine_.accelerator().name());
   config::VmConfig saved_config = config::for_saving(config);
   saved_config.tsc_hz = facts.tsc_hz;  // the guest goes on counting at this rate, on any host
+  saved_config.cpu_features = facts.cpu_features;
   const std::string json = config::to_json(saved_config);
   const std::vector<std::byte> parts[] = {
       bytes_of({reinterpret_cast<const uint8_t*>(json.data()), json.size()}),

@@ -422,12 +422,19 @@ uint64_t CpuModel::xcr0_allowed() const {
 
 bool CpuModel::for_processors() const { return has_named("avx512f"); }
 
-std::vector<std::string_view> CpuModel::features_without(const std::function<uint32_t(const CpuidBit&)>& offered) const {
-  std::vector<std::string_view> missing;
-  for (const Feature& feature : known_features())
-    if (feature.provided != Provided::kAlways && has_feature(feature) && !(offered(feature.where) >> feature.where.bit & 1))
-      missing.push_back(feature.name);
-  return missing;
+std::vector<std::string_view> CpuModel::keep(const std::function<bool(const Feature&)>& wanted) {
+  constexpr uint8_t kHostOnly = 9;
+  std::vector<std::string_view> promised;
+  for (const Feature& feature : known_features()) {
+    if (!has_feature(feature) || wanted(feature)) continue;
+    for (Leaf& leaf : leaves_)
+      if (leaf.leaf == feature.where.leaf && leaf.subleaf == feature.where.subleaf)
+        register_of(leaf.value, feature.where.reg) &= ~(1u << feature.where.bit);
+    const bool of_level = feature.level < kHostOnly && (feature.level > 1 || feature.provided != Provided::kAlways);
+    if (of_level && name_ != "host") promised.push_back(feature.name);
+  }
+  if (vendor_ == "GenuineIntel") signature_ = intel_signature();
+  return promised;
 }
 
 }  // namespace skerry::x86

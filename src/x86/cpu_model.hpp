@@ -13,14 +13,13 @@
 
 namespace skerry::x86 {
 
-struct CpuidBit;
 struct Feature;
 
 struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-// One per VM; immutable after creation, so that any thread may read it.
+// One per VM; immutable once the first vCPU is there, so that any thread may read it.
 class CpuModel {
  public:
   // `name` is host or x86-64-v1 to x86-64-v4. `host` is what the engine can do of this processor; a named
@@ -35,6 +34,7 @@ class CpuModel {
   unsigned physical_address_bits() const { return physical_address_bits_; }
   uint32_t signature() const { return signature_; }  // CPUID.1:EAX, and EDX after reset
   uint64_t tsc_hz() const { return tsc_hz_; }
+  unsigned vcpus() const { return vcpus_; }
 
   // The CPUID instruction. What depends on the vCPU's state (OSXSAVE, APIC ID, XSAVE sizes by XCR0) is given by
   // `apic_id`, `cr4`, `xcr0` and `apic_enabled`.
@@ -54,9 +54,8 @@ class CpuModel {
 
   // Whether it has what Skerry executes nowhere: it is for accelerators with which the processor executes the guest.
   bool for_processors() const;
-  // The names of the features for which the host's instructions are needed and that `offered` does not have in the register
-  // that it is asked for.
-  std::vector<std::string_view> features_without(const std::function<uint32_t(const CpuidBit&)>& offered) const;
+  // Takes away the features that are not wanted, and gives the names of those that the model's name promises (x86-64-vN).
+  std::vector<std::string_view> keep(const std::function<bool(const Feature&)>& wanted);
 
   // The control-register, EFER and XCR0 bits that may be set.
   uint64_t cr4_allowed() const;

@@ -182,7 +182,7 @@ void Engine::trim(Context& context, uint64_t generation) {
 }
 
 void Engine::forget_jumps() {
-  for (Context* context : contexts_) context->interpreter.set_request(x86::request::kForgetCode);
+  for (Context* context : contexts_) context->interpreter.set_request(x86::request::kEngine);
 }
 
 void Engine::written(memory::Gpa gpa, uint64_t size) {

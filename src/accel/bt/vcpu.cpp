@@ -88,7 +88,7 @@ void Runner::stress() {
     case 0: return forget_jumps();
     case 1: return context_->interpreter.flush_tlb();
     case 2:
-    case 3: return context_->interpreter.set_request(request::kForgetCode);
+    case 3: return context_->interpreter.set_request(request::kEngine);
     case 4:
       if (random_() % 1024 == 0) engine_.discard_all(*context_, engine_.generation());
       if (random_() % 4096 == 0) engine_.trim(*context_, engine_.generation());
@@ -106,8 +106,8 @@ StopReason Runner::run() {
       if (*stop == StopReason::kHalted) engine_.rest(*context_);
       return *stop;
     }
-    if (in.requests() & request::kForgetCode) {
-      in.clear_request(request::kForgetCode);
+    if (in.requests() & request::kEngine) {
+      in.clear_request(request::kEngine);
       forget_jumps();
     }
     if (in.careful()) {
@@ -170,7 +170,7 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   if (!in.fetch_page(rip, page) || !page) return nullptr;
   const Block* block =
       engine_.block(*context_, page, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
-  if (in.requests() & request::kForgetCode) return block->code;  // which looks for requests first
+  if (in.requests() & request::kEngine) return block->code;  // which looks for requests first
   jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
   if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
   entry = {rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
@@ -270,10 +270,10 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
       }
       Edge& edge = *reinterpret_cast<Edge*>(context_->argument);
       state_.rip = address_of(edge.target);
-      if (in.requests() & request::kForgetCode) return false;  // the edge may be gone
+      if (in.requests() & request::kEngine) return false;  // the edge may be gone
       code = follow(edge);
       // A block that takes the flags live does not look for requests, and may go on by a jump that is to be forgotten.
-      if (in.requests() & request::kForgetCode) code = nullptr;
+      if (in.requests() & request::kEngine) code = nullptr;
       return code != nullptr;
     }
     case Exit::kInterpret:

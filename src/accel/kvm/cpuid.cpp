@@ -1,5 +1,6 @@
 #include "accel/kvm/cpuid.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "x86/cpu_features.hpp"
@@ -8,18 +9,8 @@ namespace skerry::accel::kvm {
 
 namespace {
 
-// A leaf of features, and those of them that are Skerry's to offer whatever KVM says: they are its devices' (the local APIC,
-// its timer, x2APIC) or no feature of KVM's (the hypervisor bit).
-struct FeatureLeaf {
-  uint32_t leaf, subleaf;
-  uint32_t own_ecx, own_edx;
-};
-constexpr uint32_t kX2apic = 1u << 21, kTscDeadline = 1u << 24, kHypervisor = 1u << 31, kApic = 1u << 9, kHtt = 1u << 28;
-constexpr std::array kFeatureLeaves = {
-    FeatureLeaf{1, 0, kX2apic | kTscDeadline | kHypervisor, kApic | kHtt},
-    FeatureLeaf{7, 0, 0, 0},
-    FeatureLeaf{0x80000001, 0, 0, 0},
-};
+// Features that are Skerry's to offer whatever KVM says: they are its devices', or no feature of KVM's.
+constexpr std::array<std::string_view, 5> kOwn = {"apic", "x2apic", "tsc_deadline_timer", "tsc_adjust", "hypervisor"};
 constexpr uint32_t kXstateLeaf = 0xd;
 
 struct Range {
@@ -43,39 +34,24 @@ const kvm_cpuid_entry2* find(const std::vector<kvm_cpuid_entry2>& entries, uint3
   return nullptr;
 }
 
-void cut(kvm_cpuid_entry2& entry, const std::vector<kvm_cpuid_entry2>& supported) {
-  for (const FeatureLeaf& leaf : kFeatureLeaves) {
-    if (leaf.leaf != entry.function || leaf.subleaf != entry.index) continue;
-    const kvm_cpuid_entry2* offered = find(supported, entry.function, entry.index);
-    if (entry.function == 7) entry.ebx &= offered ? offered->ebx : 0;
-    entry.ecx &= (offered ? offered->ecx : 0) | leaf.own_ecx;
-    entry.edx &= (offered ? offered->edx : 0) | leaf.own_edx;
-  }
-  if (entry.function == kXstateLeaf && entry.index == 1) {
-    const kvm_cpuid_entry2* offered = find(supported, kXstateLeaf, 1);
-    entry.eax &= offered ? offered->eax : 0;
-  }
-}
-
 }  // namespace
 
-Result<void> check_model(const x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported) {
-  if (model.name() == "host") return ok();
-  const auto missing = model.features_without([&](const x86::CpuidBit& where) {
-    const kvm_cpuid_entry2* entry = find(supported, where.leaf, where.subleaf);
-    if (!entry) return 0u;
-    switch (where.reg) {
-      case x86::CpuidRegister::kEax: return entry->eax;
-      case x86::CpuidRegister::kEbx: return entry->ebx;
-      case x86::CpuidRegister::kEcx: return entry->ecx;
-      default: return entry->edx;
-    }
+Result<void> cut(x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported) {
+  const auto missing = model.keep([&](const x86::Feature& feature) {
+    if (std::ranges::find(kOwn, feature.name) != kOwn.end()) return true;
+    const kvm_cpuid_entry2* entry = find(supported, feature.where.leaf, feature.where.subleaf);
+    if (!entry) return false;
+    uint32_t value = entry->edx;
+    if (feature.where.reg == x86::CpuidRegister::kEax) value = entry->eax;
+    if (feature.where.reg == x86::CpuidRegister::kEbx) value = entry->ebx;
+    if (feature.where.reg == x86::CpuidRegister::kEcx) value = entry->ecx;
+    return (value >> feature.where.bit & 1) != 0;
   });
   if (missing.empty()) return ok();
   return error("CPU model '{}' needs {}, which this host's KVM does not offer; use --cpu host", model.name(), fmt::join(missing, ", "));
 }
 
-std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index, const std::vector<kvm_cpuid_entry2>& supported) {
+std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index) {
   x86::CpuModel::Dynamic dynamic;
   dynamic.apic_id = index;
   std::vector<kvm_cpuid_entry2> entries;
@@ -86,7 +62,6 @@ std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned inde
     entry.index = subleaf;
     entry.flags = flags;
     entry.eax = r.eax, entry.ebx = r.ebx, entry.ecx = r.ecx, entry.edx = r.edx;
-    cut(entry, supported);
     entries.push_back(entry);
   };
   for (const Range& range : kRanges)

@@ -8,11 +8,11 @@
 
 namespace skerry::accel::kvm {
 
-// The model's leaves for vCPU `index`, without the features that KVM does not offer on this host. What depends on the
-// vCPU's state (OSXSAVE, the size of its XSAVE area) KVM puts in by itself.
-std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index, const std::vector<kvm_cpuid_entry2>& supported);
+// Takes away from the model what KVM does not offer on this host. An error if its name promises that; `host` promises nothing.
+Result<void> cut(x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported);
 
-// What of a named model KVM does not offer on this host: an error. The model `host` is cut without one.
-Result<void> check_model(const x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported);
+// The model's leaves for vCPU `index`. What depends on the vCPU's state (OSXSAVE, the size of its XSAVE area) KVM puts in by
+// itself.
+std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index);
 
 }  // namespace skerry::accel::kvm

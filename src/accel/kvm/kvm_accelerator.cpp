@@ -55,22 +55,20 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
 
 class KvmAccelerator final : public Accelerator {
  public:
-  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm)
-      : parts_(parts), vm_(std::move(vm)), sets_tsc_(kvm::hardware_assisted() || kvm::sets_tsc(vm_->system())) {}
+  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm) : parts_(parts), vm_(std::move(vm)) {}
   std::string_view name() const override { return "kvm"; }
   Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) override {
     auto runner = kvm::Runner::create(index, environment, *vm_, parts_.model, parts_.options);
     if (!runner) return std::move(runner).error();
     return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(*runner)));
   }
-  bool sets_tsc() const override { return sets_tsc_; }
+  bool sets_tsc() const override { return vm_->trial().sets_tsc; }
   irqchip::ForeignApics* local_apics() override { return vm_->local_apics(); }
   bus::DoorbellListener* doorbell_listener() override { return vm_.get(); }
 
  private:
   AcceleratorParts parts_;
   std::unique_ptr<kvm::Vm> vm_;
-  const bool sets_tsc_;
 };
 
 }  // namespace
@@ -86,11 +84,12 @@ Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts
     return error("accelerator kvm: slow-clock is not for it: the guest reads this processor's own time-stamp counter");
   auto system = kvm::System::open(std::move(options.device));
   if (!system) return std::move(system).error().in("accelerator kvm");
-  if (auto whole = kvm::check_model(parts.model, system->supported_cpuid()); !whole)
-    return std::move(whole).error().in("accelerator kvm");
+  const auto supported = system->supported_cpuid();
   const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();
   auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, options.local_apics);
   if (!vm) return std::move(vm).error().in("accelerator kvm");
+  // Last: if there is no such accelerator, another one is given the model as it was.
+  if (auto whole = kvm::cut(parts.model, supported); !whole) return std::move(whole).error().in("accelerator kvm");
   kvm::prepare_interrupts();
   return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm)));
 }

@@ -54,7 +54,7 @@ Result<std::unique_ptr<Runner>> Runner::create(unsigned index, x86::Environment&
   if (shared == MAP_FAILED) return errno_error(errno, "cannot map what KVM shares of a vCPU");
   Run run(static_cast<kvm_run*>(shared), RunDeleter{size});
 
-  const std::vector<kvm_cpuid_entry2> entries = cpuid_of(model, index, vm.system().supported_cpuid());
+  const std::vector<kvm_cpuid_entry2> entries = cpuid_of(model, index);
   const auto buffer = std::make_unique<std::byte[]>(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
   auto* const cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.get());
   cpuid->nent = static_cast<uint32_t>(entries.size());
@@ -65,7 +65,7 @@ Result<std::unique_ptr<Runner>> Runner::create(unsigned index, x86::Environment&
 }
 
 Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86::CpuModel& model, UniqueFd fd, Run run,
-               const DebugOptions&)
+               const DebugOptions& options)
     : vm_(vm),
       fd_(std::move(fd)),
       run_(std::move(run)),
@@ -74,7 +74,9 @@ Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86:
       environment_(apic_ ? static_cast<x86::Environment&>(*apic_) : environment),
       interpreter_(index, vm.memory(), environment_, model),
       registers_(fd_.get(), vm.system(), model, has_apic()),
-      rescue_(index) {
+      rescue_(index, vm.trial().ns_per_instruction),
+      alone_(model.vcpus() == 1),
+      programs_only_allowed_(!options.short_rescues && !apic_) {
   // What the interpreter stores may be an entry of a page table that KVM has made something of.
   if (vm.has_shadow()) interpreter_.set_store_listener(this);
 }
@@ -141,6 +143,7 @@ void Runner::take() {
 
 void Runner::changed() {
   in_kvm_ = false;
+  until_program_ = programs_only();
   interpreter_.state_changed();
 }
 
@@ -151,7 +154,7 @@ bool Runner::give() {
   } else if (new_apic_) {
     beside_.apic_base = new_apic_->apic_base;
   }
-  if (shadow_is_stale_ || mapping_epoch_ != interpreter_.mapping_epoch()) vm_.drop_shadow();
+  if (shadow_is_stale_ || mapping_epoch_ != interpreter_.mapping_epoch()) vm_.shadow_is_stale();
   shadow_is_stale_ = false;
   if (auto set = registers_.set(interpreter_.state, beside_); !set) {
     (void)fail(set.error().message());
@@ -159,6 +162,7 @@ bool Runner::give() {
   }
   if (!give_apic()) return false;
   in_kvm_ = true;
+  until_program_ = false;
   may_inject_ = false;
   rescue_.ended(VmClock::host_now());
   return true;
@@ -199,6 +203,7 @@ void Runner::before_store(std::byte* host, unsigned size) {
     const uint32_t low = __atomic_load_n(reinterpret_cast<const uint32_t*>(at), __ATOMIC_RELAXED);
     if ((low & (kPresent | kAccessed)) == (kPresent | kAccessed)) shadow_is_stale_ = true;
   }
+  if (shadow_is_stale_ && !alone_) interpreter_.set_request(request::kEngine);  // KVM hears of it after this instruction
 }
 
 bool Runner::set_tsc() {
@@ -259,17 +264,28 @@ std::optional<Exit> Runner::interpret() {
   if (instructions_left_ > 0) --instructions_left_;
   if (interpreter_.careful()) {
     if (const auto stop = interpreter_.careful_step()) return exit_of(*stop);
+  } else if (until_program_) {
+    interpret_kernel();
   } else {
     interpreter_.execute();
   }
   if (apic_ && apic_->out_of_reach())
     return fail("an instruction that KVM cannot execute stores to the local APIC, which is the kernel's; use --accel kvm,irqchip=user");
   // Before the next instruction: with it another vCPU may learn that the page table was changed.
-  if (shadow_is_stale_) {
-    vm_.drop_shadow();
+  if (shadow_is_stale_ && !alone_) {
+    vm_.shadow_is_stale();
     shadow_is_stale_ = false;
   }
   return std::nullopt;
+}
+
+// Until the mode changes or somebody wants something.
+void Runner::interpret_kernel() {
+  const uint64_t before = interpreter_.instructions_executed();
+  const int64_t begun = VmClock::host_now();
+  interpreter_.clear_request(request::kEngine);
+  interpreter_.run_some();
+  rescue_.interpreted(interpreter_.instructions_executed() - before, VmClock::host_now() - begun);
 }
 
 bool Runner::inject() {
@@ -307,15 +323,23 @@ std::optional<Exit> Runner::enter() {
     if (this->requests() & request::kInterrupt) run_->request_interrupt_window = 1;
   }
   if (!apic_) run_->cr8 = environment_.read_tpr();
+  vm_.entering();
   const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
   const int number = errno;
+  vm_.left();
   inside_.store(false);
   completes_ = false;
   may_inject_ = true;
   if (const auto tpr = static_cast<uint8_t>(run_->cr8); !apic_ && tpr != environment_.read_tpr()) environment_.write_tpr(tpr);
-  if (result == 0) return answer();
-  if (number == EINTR || number == EAGAIN) return std::nullopt;
-  return fail(errno_error(number, "KVM_RUN").message());
+  std::optional<Exit> exit;
+  if (result == 0) exit = answer();
+  else if (number != EINTR && number != EAGAIN) return fail(errno_error(number, "KVM_RUN").message());
+  // It is out of the guest anyway.
+  if (!exit && in_kvm_ && programs_only()) {
+    take();
+    until_program_ = true;
+  }
+  return exit;
 }
 
 std::optional<Exit> Runner::answer() {
@@ -424,7 +448,8 @@ void Runner::begin_rescue() {
   }
   rescue_.count(std::span(bytes).first(count), interpreter_.code_size(), state.rip);
   // What comes after it may be for the local APIC, which only KVM reaches.
-  instructions_left_ = apic_ ? 1 : rescue_.begin(now);
+  until_program_ = programs_only();
+  instructions_left_ = !programs_only_allowed_ || until_program_ ? 1 : rescue_.begin(now);
 }
 
 void Runner::interpret_all(bool all) {

@@ -37,7 +37,7 @@ constexpr std::array kFiltered = {
 }  // namespace
 
 Vm::Vm(System system, UniqueFd fd, memory::GuestMemory& memory, Gpa first_free)
-    : system_(std::move(system)), fd_(std::move(fd)), memory_(memory), first_free_(first_free), shadow_(shadow_paging()) {}
+    : system_(std::move(system)), trial_(try_out(system_)), fd_(std::move(fd)), memory_(memory), first_free_(first_free), shadow_(shadow_paging()) {}
 
 Vm::~Vm() { (void)memory_.set_map_listener(nullptr); }
 
@@ -147,14 +147,23 @@ void Vm::removed(Gpa base) {
   slots_.erase(found);
 }
 
+// Either the one who enters sees that it is stale, or he is seen here.
+void Vm::shadow_is_stale() {
+  if (!shadow_) return;
+  stale_.fetch_add(1, std::memory_order_seq_cst);
+  if (inside_.load(std::memory_order_seq_cst) > 0) drop_shadow();
+}
+
 // Taking a slot away is the one thing that makes KVM forget all of its page tables. This one is where no guest can look.
 void Vm::drop_shadow() {
-  if (!shadow_) return;
   alignas(kPageSize) static std::array<std::byte, kPageSize> page;
   std::lock_guard guard(lock_);
+  const uint64_t until = stale_.load(std::memory_order_seq_cst);
+  if (until == dropped_.load(std::memory_order_relaxed)) return;
   const Slot slot{0, {first_free_, kPageSize, page.data(), false}};
   (void)set(slot, kPageSize);
   (void)set(slot, 0);
+  dropped_.store(until, std::memory_order_release);
 }
 
 bool Vm::ring(const bus::Doorbell& bell, uint32_t flags) {

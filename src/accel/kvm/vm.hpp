@@ -23,6 +23,7 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   ~Vm() override;
 
   const System& system() const { return system_; }
+  const Trial& trial() const { return trial_; }
   int fd() const { return fd_.get(); }
   memory::GuestMemory& memory() { return memory_; }
   Result<UniqueFd> create_vcpu(unsigned index);
@@ -31,11 +32,17 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   // bus::DoorbellListener: one caller at a time. Those that KVM does not take come out of the guest as they did.
   void place_doorbells(std::span<const bus::Doorbell> doorbells) override;
 
-  // Where KVM has page tables in place of the guest's it believes that it sees every write to those. After a write to
-  // guest memory that it has not seen: all that it made of the guest's tables goes. Any thread; takes tens of
-  // microseconds, and every vCPU runs slowly for a while.
-  void drop_shadow();
+  // Where KVM has page tables in place of the guest's it believes that it sees every write to those. After a write that it has
+  // not seen: all that it made of the guest's tables goes before a vCPU enters the guest, and at once if one is in it, which
+  // takes as much as a millisecond. Any thread.
+  void shadow_is_stale();
   bool has_shadow() const { return shadow_; }
+  // Around KVM_RUN.
+  void entering() {
+    inside_.fetch_add(1, std::memory_order_seq_cst);
+    if (stale_.load(std::memory_order_seq_cst) != dropped_.load(std::memory_order_acquire)) drop_shadow();
+  }
+  void left() { inside_.fetch_sub(1, std::memory_order_seq_cst); }
 
   // memory::MapListener: a slot for each region.
   Result<void> added(const memory::MappedRegion& region) override;
@@ -56,13 +63,17 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   Result<void> set_up();
   Result<void> filter_msrs();
   int set(const Slot& slot, uint64_t size);
+  void drop_shadow();
   bool ring(const bus::Doorbell& bell, uint32_t flags);
 
   const System system_;
+  const Trial trial_;
   const UniqueFd fd_;
   memory::GuestMemory& memory_;
   const memory::Gpa first_free_;
   const bool shadow_;
+  std::atomic<unsigned> inside_{0};                // vCPUs in the guest
+  std::atomic<uint64_t> stale_{0}, dropped_{0};  // how often it became stale, and up to which of these it was dropped
   std::unique_ptr<KernelApics> apics_;
   std::vector<bus::Doorbell> doorbells_;  // that KVM has
 

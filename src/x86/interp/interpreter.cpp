@@ -101,7 +101,7 @@ void Interpreter::mode_changed() {
   }
   tlb_ = alignment_check_ || data_breakpoints_ || store_listener_ ? &never_ : &data_tlb();
 
-  interest_ = request::kKick | request::kForgetCode | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
+  interest_ = request::kKick | request::kEngine | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
               (state.nmi_blocked ? 0 : request::kNmi);
   careful_ = any_breakpoint || state.sti_shadow || state.mov_ss_shadow || (state.rflags & (flags::kTf | flags::kRf));
 }

@@ -27,7 +27,7 @@ class HostThunks;
 // Requests from other threads, looked at between instructions.
 namespace request {
 constexpr uint32_t kKick = 1, kInterrupt = 2, kNmi = 4;
-constexpr uint32_t kForgetCode = 8;  // to a translator: blocks are gone
+constexpr uint32_t kEngine = 8;  // of the engine around the interpreter: run_some() comes back (to a translator: blocks are gone)
 }
 
 enum class StopReason : uint8_t { kKicked, kHalted, kTripleFault, kBreakpoint, kWatchpoint, kStepped };

@@ -29,8 +29,8 @@ constexpr uint16_t kKernelCode = 0x10, kKernelData = 0x18, kTssSelector = 0x40;
 // Page-table entry bits. Intel SDM vol. 3, 4.5.
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = uint64_t{1} << 63;
 
-const CpuModel& model() {
-  static const CpuModel made = [] {
+CpuModel& model() {
+  static CpuModel made = [] {
     Result<CpuModel> created = CpuModel::create("host", 1, 2'000'000'000);
     if (!created) throw std::runtime_error(created.error().message());
     return std::move(*created);

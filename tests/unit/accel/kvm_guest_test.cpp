@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 
+#include "accel/kvm/cpuid.hpp"
 #include "accel/kvm/runner.hpp"
 #include "accel/kvm/vm.hpp"
 #include "irqchip/lapic_bits.hpp"
@@ -98,10 +99,11 @@ class KvmGuest : public testing::TestWithParam<bool> {
     if (GetParam() && !system->check(KVM_CAP_SPLIT_IRQCHIP)) GTEST_SKIP() << "this kernel has no local APICs alone";
     prepare_interrupts();
     ASSERT_TRUE(memory_.add_ram(0, kDevice, "ram"));
+    ASSERT_TRUE(cut(model_, system->supported_cpuid()));
     auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40, GetParam());
     ASSERT_TRUE(vm) << vm.error().message();
     vm_ = std::move(*vm);
-    auto runner = Runner::create(0, board_, *vm_, model_, {});
+    auto runner = Runner::create(0, board_, *vm_, model_, {.short_rescues = true});
     ASSERT_TRUE(runner) << runner.error().message();
     runner_ = std::move(*runner);
     board_.on_port = [this](uint16_t port) { on_port(port); };
@@ -156,7 +158,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
   static Code& enable(Code& code) { return code.start().wrmsr(0x1b, 0xfee00d00).wrmsr(kX2apic + apic::kSvr, 0x1ff); }
 
   memory::GuestMemory memory_;
-  const x86::CpuModel model_ = x86::CpuModel::create("host", 2, tsc_hz()).value();
+  x86::CpuModel model_ = x86::CpuModel::create("host", 2, tsc_hz()).value();
   Board board_;
   std::unique_ptr<Vm> vm_;
   std::unique_ptr<Runner> runner_;

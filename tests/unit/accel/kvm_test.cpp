@@ -33,21 +33,33 @@ TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
   leaf1.function = 1;
   leaf1.edx = 1u << 25;  // SSE alone
   leaf7.function = 7;
-  const auto entries = cpuid_of(model(), 0, {leaf1, leaf7});
+  auto cut_model = model();
+  ASSERT_TRUE(cut(cut_model, {leaf1, leaf7}));
+  const auto entries = cpuid_of(cut_model, 0);
   EXPECT_EQ(entry_of(entries, 1).edx & (1u << 25 | 1u << 26), 1u << 25);
-  EXPECT_EQ(entry_of(entries, 7).ebx, 0u);
+  EXPECT_EQ(entry_of(entries, 7).ebx, 1u << 1);  // TSC_ADJUST is Skerry's
   EXPECT_EQ(entry_of(entries, 0x80000001).edx, 0u);
+  EXPECT_FALSE(cut_model.has_named("smap"));
+}
+
+TEST(KvmCpuid, AModelsNameIsAPromise) {
+  auto v1 = x86::CpuModel::create("x86-64-v1", 1, 2'000'000'000).value();
+  const auto good = cut(v1, {});
+  ASSERT_FALSE(good);
+  EXPECT_THAT(good.error().message(), testing::HasSubstr("sse2"));
 }
 
 TEST(KvmCpuid, OffersWhatSkerrysOwnDevicesDo) {
   constexpr uint32_t kX2apic = 1u << 21, kDeadline = 1u << 24, kHypervisor = 1u << 31, kApic = 1u << 9;
-  const auto entries = cpuid_of(model(), 1, {});
+  auto cut_model = model();
+  ASSERT_TRUE(cut(cut_model, {}));
+  const auto entries = cpuid_of(cut_model, 1);
   EXPECT_EQ(entry_of(entries, 1).ecx, kX2apic | kDeadline | kHypervisor);
   EXPECT_TRUE(entry_of(entries, 1).edx & kApic);
 }
 
 TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
-  const auto entries = cpuid_of(model(), 1, {});
+  const auto entries = cpuid_of(model(), 1);
   EXPECT_EQ(entry_of(entries, 1).ebx >> 24, 1u);
   EXPECT_EQ(entry_of(entries, 0xb, 1).edx, 1u);
 }
@@ -55,7 +67,7 @@ TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
 constexpr int64_t kMillisecond = 1'000'000;
 
 TEST(Rescue, InterpretsJustTheInstructionWhereFewAreLacking) {
-  Rescue rescue(0);
+  Rescue rescue(0, 0);
   int64_t now = 0;
   for (int n = 0; n < 5; ++n) {
     rescue.ended(now);
@@ -65,7 +77,7 @@ TEST(Rescue, InterpretsJustTheInstructionWhereFewAreLacking) {
 }
 
 TEST(Rescue, GoesOnLongerAndLongerWhereKvmGetsNowhere) {
-  Rescue rescue(0);
+  Rescue rescue(0, 0);
   uint64_t last = 1;
   for (int n = 0; n < 10; ++n) {
     rescue.ended(0);
@@ -79,14 +91,24 @@ TEST(Rescue, GoesOnLongerAndLongerWhereKvmGetsNowhere) {
   EXPECT_EQ(rescue.begin(10 * kMillisecond), last / 2);
 }
 
+TEST(Rescue, LeavesProgramsOnlyToAKvmThatIsSlowerThanTheInterpreter) {
+  EXPECT_FALSE(Rescue(0, 0).programs_only());
+  Rescue rescue(0, 400);
+  EXPECT_TRUE(rescue.programs_only());
+  rescue.interpreted(100, 100'000);  // too few to say
+  EXPECT_TRUE(rescue.programs_only());
+  rescue.interpreted(100'000, 50'000'000);
+  EXPECT_FALSE(rescue.programs_only());
+}
+
 TEST(Rescue, CountsByKind) {
-  Rescue rescue(0);
+  Rescue rescue(0, 0);
   EXPECT_EQ(rescue.summary(), "");
   const std::array<uint8_t, 3> fninit = {0xdb, 0xe3, 0x90}, cpuid = {0x0f, 0xa2, 0x90};
   rescue.count(fninit, x86::CodeSize::k64, 0x1000);
   rescue.count(cpuid, x86::CodeSize::k64, 0x1002);
   rescue.count(fninit, x86::CodeSize::k64, 0x2000);
-  EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid");
+  EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid; 0 instructions interpreted");
 }
 
 TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
@@ -109,7 +131,8 @@ class RealKvm : public testing::Test {
     auto fd = vm_->create_vcpu(0);
     ASSERT_TRUE(fd) << fd.error().message();
     fd_ = std::move(*fd);
-    const auto entries = cpuid_of(model_, 0, vm_->system().supported_cpuid());
+    ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid()));
+    const auto entries = cpuid_of(model_, 0);
     std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
     auto* const list = reinterpret_cast<kvm_cpuid2*>(buffer.data());
     list->nent = static_cast<uint32_t>(entries.size());
@@ -118,7 +141,7 @@ class RealKvm : public testing::Test {
   }
 
   memory::GuestMemory memory_;
-  const x86::CpuModel model_ = model();
+  x86::CpuModel model_ = model();
   std::unique_ptr<Vm> vm_;
   UniqueFd fd_;
 };
@@ -209,7 +232,10 @@ TEST_F(RealKvm, FollowsTheMapOfMemory) {
   memory_.set_writable(0x10'0000, true);
   EXPECT_TRUE(memory_.remove(0x10'0000));
   ASSERT_TRUE(memory_.add_ram(0x10'0000, 0x2000, "again"));
-  vm_->drop_shadow();
+  vm_->shadow_is_stale();
+  vm_->entering();
+  vm_->shadow_is_stale();
+  vm_->left();
 }
 
 TEST_F(RealKvm, LogsNothingThatNobodyHasWritten) {

@@ -58,11 +58,14 @@ TEST(CpuModelTest, Avx512IsForProcessorsOnly) {
   EXPECT_EQ(last.ebx + last.eax, sizes.ecx);
 }
 
-TEST(CpuModelTest, FeaturesThatAreMissingHaveNames) {
-  const CpuModel v1 = model("x86-64-v1");
-  EXPECT_TRUE(v1.features_without([](const CpuidBit&) { return ~0u; }).empty());
-  const auto missing = v1.features_without([](const CpuidBit& where) { return where.leaf == 1 ? ~(1u << 26) : ~0u; });
-  EXPECT_NE(std::find(missing.begin(), missing.end(), "sse2"), missing.end());
+TEST(CpuModelTest, FeaturesCanBeTakenAway) {
+  CpuModel v1 = model("x86-64-v1"), host = model("host");
+  EXPECT_TRUE(v1.keep([](const Feature&) { return true; }).empty());
+  EXPECT_EQ(v1.keep([](const Feature& feature) { return feature.name != "sse2" && feature.name != "smap"; }),
+            std::vector<std::string_view>{"sse2"});
+  EXPECT_FALSE(v1.has_named("smap") || v1.has_named("sse2"));
+  EXPECT_TRUE(v1.has_named("sse"));
+  EXPECT_TRUE(host.keep([](const Feature& feature) { return feature.name != "sse2"; }).empty()) << "it promises nothing";
 }
 
 TEST(CpuModelTest, EveryModelHasWhatKernelsNeed) {
