@@ -4,6 +4,7 @@
 #include "accel/kvm/cpuid.hpp"
 #include "accel/kvm/runner.hpp"
 #include "accel/kvm/vm.hpp"
+#include "base/log.hpp"
 
 namespace skerry::accel {
 
@@ -73,6 +74,20 @@ class KvmAccelerator final : public Accelerator {
 
 }  // namespace
 
+namespace {
+
+// The interpreter executes such a host's guests; those of tests KVM does, as far as it can.
+Result<void> check_without_programs(const AcceleratorParts& parts, const KvmOptions& options) {
+  constexpr std::string_view kWhy = "this host's KVM does not execute guests' programs (a SYSCALL does not enter their kernel)";
+  if (parts.model.for_processors()) return error("{}, and the interpreter has no AVX-512; use --cpu host", kWhy);
+  if (parts.options.short_rescues) return ok();
+  if (options.local_apics) return error("{}, and the interpreter cannot do without local APICs; use irqchip=user", kWhy);
+  log::warn("kvm: {}; the interpreter executes the guest, and --accel bt would many times faster", kWhy);
+  return ok();
+}
+
+}  // namespace
+
 bool kernel_apics_are_better() {
   if (!kvm::hardware_assisted()) return false;
   const auto system = kvm::System::open();
@@ -88,8 +103,12 @@ Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts
   const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();
   auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, options.local_apics);
   if (!vm) return std::move(vm).error().in("accelerator kvm");
-  // Last: if there is no such accelerator, another one is given the model as it was.
-  if (auto whole = kvm::cut(parts.model, supported); !whole) return std::move(whole).error().in("accelerator kvm");
+  if ((*vm)->trial().runs_programs) {
+    // Last: if there is no such accelerator, another one is given the model as it was.
+    if (auto whole = kvm::cut(parts.model, supported); !whole) return std::move(whole).error().in("accelerator kvm");
+  } else if (auto good = check_without_programs(parts, options); !good) {
+    return std::move(good).error().in("accelerator kvm");
+  }
   kvm::prepare_interrupts();
   return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm)));
 }

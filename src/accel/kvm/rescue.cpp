@@ -13,11 +13,6 @@ uint64_t Rescue::begin(int64_t now) {
   return stretch_;
 }
 
-void Rescue::interpreted(uint64_t instructions, int64_t ns) {
-  interpreted_ += instructions;
-  if (instructions >= kEnoughToMeasure) interpreter_ns_ = static_cast<double>(ns) / static_cast<double>(instructions);
-}
-
 void Rescue::ended(int64_t now) { in_kvm_since_ = now; }
 
 void Rescue::count(std::span<const uint8_t> bytes, x86::CodeSize size, uint64_t rip) {
@@ -37,7 +32,7 @@ std::string Rescue::summary() const {
   std::ranges::sort(order, std::greater());
   std::string text = fmt::format("{} rescues:", total_);
   for (const auto& [count, kind] : order) text += fmt::format("{} {} {}", &count == &order[0].first ? "" : ",", count, kind);
-  return text + fmt::format("; {} instructions interpreted", interpreted_);
+  return text;
 }
 
 }  // namespace skerry::accel::kvm

@@ -13,14 +13,7 @@ namespace skerry::accel::kvm {
 // Used by the vCPU's thread.
 class Rescue {
  public:
-  // `kvm_ns`: what KVM needs for an instruction of a guest's kernel; 0: it is the processor's business.
-  Rescue(unsigned vcpu, double kvm_ns) : vcpu_(vcpu), kvm_ns_(kvm_ns) {}
-
-  // Whether KVM executes a guest's kernel more slowly than the interpreter, by what both have been seen to need. Then it gets
-  // the guest's programs only.
-  bool programs_only() const { return kvm_ns_ > interpreter_ns_; }
-  // The interpreter has executed so many instructions in `ns`.
-  void interpreted(uint64_t instructions, int64_t ns);
+  explicit Rescue(unsigned vcpu) : vcpu_(vcpu) {}
 
   // KVM stopped at an instruction, at host time `now`. The result: how many instructions the interpreter executes.
   //
@@ -33,19 +26,14 @@ class Rescue {
 
   // Counts the instruction, and logs the first of a kind.
   void count(std::span<const uint8_t> bytes, x86::CodeSize size, uint64_t rip);
-  // "12 rescues: 7 fxsave, 5 cmpxchg16b; 1300 instructions interpreted"; empty if there were none.
+  // "12 rescues: 7 fxsave, 5 cmpxchg16b"; empty if there were none.
   std::string summary() const;
 
  private:
   static constexpr uint64_t kLongestStretch = 1 << 20;
   static constexpr int64_t kShortVisit = 200'000;  // ns
 
-  static constexpr uint64_t kEnoughToMeasure = 10'000;
-
   const unsigned vcpu_;
-  const double kvm_ns_;
-  double interpreter_ns_ = 50;  // an instruction; until it was measured, more than it needs anywhere
-  uint64_t interpreted_ = 0;
   uint64_t stretch_ = 1;
   int64_t in_kvm_since_ = 0;
   uint64_t total_ = 0;

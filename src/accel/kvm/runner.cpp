@@ -74,11 +74,12 @@ Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86:
       environment_(apic_ ? static_cast<x86::Environment&>(*apic_) : environment),
       interpreter_(index, vm.memory(), environment_, model),
       registers_(fd_.get(), vm.system(), model, has_apic()),
-      rescue_(index, vm.trial().ns_per_instruction),
+      rescue_(index),
       alone_(model.vcpus() == 1),
-      programs_only_allowed_(!options.short_rescues && !apic_) {
+      short_rescues_(options.short_rescues),
+      never_(!vm.trial().runs_programs && !short_rescues_ && !apic_) {
   // What the interpreter stores may be an entry of a page table that KVM has made something of.
-  if (vm.has_shadow()) interpreter_.set_store_listener(this);
+  if (vm.has_shadow() && !never_) interpreter_.set_store_listener(this);
 }
 
 Runner::~Runner() {
@@ -143,7 +144,6 @@ void Runner::take() {
 
 void Runner::changed() {
   in_kvm_ = false;
-  until_program_ = programs_only();
   interpreter_.state_changed();
 }
 
@@ -162,7 +162,6 @@ bool Runner::give() {
   }
   if (!give_apic()) return false;
   in_kvm_ = true;
-  until_program_ = false;
   may_inject_ = false;
   rescue_.ended(VmClock::host_now());
   return true;
@@ -264,8 +263,8 @@ std::optional<Exit> Runner::interpret() {
   if (instructions_left_ > 0) --instructions_left_;
   if (interpreter_.careful()) {
     if (const auto stop = interpreter_.careful_step()) return exit_of(*stop);
-  } else if (until_program_) {
-    interpret_kernel();
+  } else if (never_) {
+    interpreter_.run_some();
   } else {
     interpreter_.execute();
   }
@@ -277,15 +276,6 @@ std::optional<Exit> Runner::interpret() {
     shadow_is_stale_ = false;
   }
   return std::nullopt;
-}
-
-// Until the mode changes or somebody wants something.
-void Runner::interpret_kernel() {
-  const uint64_t before = interpreter_.instructions_executed();
-  const int64_t begun = VmClock::host_now();
-  interpreter_.clear_request(request::kEngine);
-  interpreter_.run_some();
-  rescue_.interpreted(interpreter_.instructions_executed() - before, VmClock::host_now() - begun);
 }
 
 bool Runner::inject() {
@@ -331,15 +321,9 @@ std::optional<Exit> Runner::enter() {
   completes_ = false;
   may_inject_ = true;
   if (const auto tpr = static_cast<uint8_t>(run_->cr8); !apic_ && tpr != environment_.read_tpr()) environment_.write_tpr(tpr);
-  std::optional<Exit> exit;
-  if (result == 0) exit = answer();
-  else if (number != EINTR && number != EAGAIN) return fail(errno_error(number, "KVM_RUN").message());
-  // It is out of the guest anyway.
-  if (!exit && in_kvm_ && programs_only()) {
-    take();
-    until_program_ = true;
-  }
-  return exit;
+  if (result == 0) return answer();
+  if (number == EINTR || number == EAGAIN) return std::nullopt;
+  return fail(errno_error(number, "KVM_RUN").message());
 }
 
 std::optional<Exit> Runner::answer() {
@@ -448,8 +432,7 @@ void Runner::begin_rescue() {
   }
   rescue_.count(std::span(bytes).first(count), interpreter_.code_size(), state.rip);
   // What comes after it may be for the local APIC, which only KVM reaches.
-  until_program_ = programs_only();
-  instructions_left_ = !programs_only_allowed_ || until_program_ ? 1 : rescue_.begin(now);
+  instructions_left_ = short_rescues_ || apic_ ? 1 : rescue_.begin(now);
 }
 
 void Runner::interpret_all(bool all) {

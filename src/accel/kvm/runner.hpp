@@ -63,11 +63,7 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   bool set_tsc();
   bool give_apic();
   bool inject();
-  // Whether KVM is to have the guest's programs only.
-  bool programs_only() const { return programs_only_allowed_ && rescue_.programs_only(); }
-  bool interpreter_has_work() const {
-    return interpret_all_ || instructions_left_ > 0 || (until_program_ && interpreter_.cpl() < 3) || !interpreter_.settled();
-  }
+  bool interpreter_has_work() const { return never_ || interpret_all_ || instructions_left_ > 0 || !interpreter_.settled(); }
   std::optional<Exit> enter();
   // Answers what KVM came back for. Something, if run() is to come back too.
   std::optional<Exit> answer();
@@ -76,7 +72,6 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   void answer_msr(bool write);
   std::optional<Exit> answer_internal_error();
   std::optional<Exit> interpret();
-  void interpret_kernel();
   void begin_rescue();
   void before_store(std::byte* host, unsigned size) override;
   uint32_t requests() const { return interpreter_.requests() | pins_.load(std::memory_order_seq_cst); }
@@ -103,8 +98,8 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   bool may_inject_ = false;  // kvm_run's ready_for_interrupt_injection is of the state as it is
   bool interpret_all_ = false;
   const bool alone_;                // the VM has no other vCPU
-  const bool programs_only_allowed_;
-  bool until_program_ = false;      // the interpreter goes on until the guest's kernel enters a program
+  const bool short_rescues_;
+  const bool never_;                // KVM gets the state never
   uint64_t instructions_left_ = 0;  // that the interpreter executes before KVM gets the state back
   bool shadow_is_stale_ = false;    // KVM has made something of page tables that the interpreter has changed
   uint64_t mapping_epoch_ = 0;      // of the interpreter, when it got the state

@@ -9,7 +9,6 @@
 #include <memory>
 
 #include "accel/kvm/capabilities.hpp"
-#include "base/clock.hpp"
 
 namespace skerry::accel::kvm {
 
@@ -110,43 +109,6 @@ bool hardware_assisted() {
 
 bool shadow_paging() {
   return !parameter_is_on("/sys/module/kvm_intel/parameters/ept") && !parameter_is_on("/sys/module/kvm_amd/parameters/npt");
-}
-
-Trial try_out(const System& system) {
-  constexpr uint64_t kOffset = uint64_t{1} << 60, kCode = 0x1000;  // no host has run for so long
-  constexpr uint16_t kLoops = 2000;
-  Trial trial;
-  // mov cx, kLoops; loop .; rdtsc; hlt
-  alignas(0x1000) std::array<uint8_t, 0x1000> page{0xb9, kLoops & 0xff, kLoops >> 8, 0xe2, 0xfe, 0x0f, 0x31, 0xf4};
-  const auto vm = system.create_vm();
-  if (hardware_assisted() || !vm) return trial;
-  kvm_userspace_memory_region region{};
-  region.guest_phys_addr = kCode;
-  region.memory_size = page.size();
-  region.userspace_addr = reinterpret_cast<uintptr_t>(page.data());
-  (void)call(vm->get(), KVM_SET_TSS_ADDR, 0xfffbd000ul);
-  if (call(vm->get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return trial;
-  const UniqueFd vcpu(call(vm->get(), KVM_CREATE_VCPU, 0ul));
-  if (!vcpu) return trial;
-  uint64_t offset = kOffset;
-  kvm_device_attr attribute{};
-  attribute.group = KVM_VCPU_TSC_CTRL;
-  attribute.attr = KVM_VCPU_TSC_OFFSET;
-  attribute.addr = reinterpret_cast<uintptr_t>(&offset);
-  kvm_sregs sregs{};
-  kvm_regs regs{};
-  if (call(vcpu.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0 || call(vcpu.get(), KVM_GET_SREGS, &sregs) < 0) return trial;
-  sregs.cs.base = sregs.cs.selector = 0;
-  regs.rip = kCode;
-  regs.rflags = 2;
-  if (call(vcpu.get(), KVM_SET_SREGS, &sregs) < 0 || call(vcpu.get(), KVM_SET_REGS, &regs) < 0) return trial;
-  const int64_t begun = VmClock::host_now();
-  const int ran = call(vcpu.get(), KVM_RUN, 0);
-  const int64_t took = VmClock::host_now() - begun;
-  if (ran < 0 || call(vcpu.get(), KVM_GET_REGS, &regs) < 0) return trial;
-  trial.ns_per_instruction = static_cast<double>(took) / kLoops;
-  trial.sets_tsc = (regs.rdx << 32 | static_cast<uint32_t>(regs.rax)) >= kOffset;
-  return trial;
 }
 
 }  // namespace skerry::accel::kvm

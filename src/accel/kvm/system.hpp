@@ -48,12 +48,5 @@ class System {
 bool hardware_assisted();
 // Whether KVM keeps page tables of its own in place of the guest's, so that it has to see every write to those.
 bool shadow_paging();
-// What a KVM without a processor behind it is like, tried out with a guest of a few instructions; some milliseconds. Where the
-// processor virtualizes the answers are known.
-struct Trial {
-  bool sets_tsc = true;          // a guest sees the offset of its time-stamp counter
-  double ns_per_instruction = 0;  // of a guest's kernel; 0: as fast as the processor
-};
-Trial try_out(const System& system);
 
 }  // namespace skerry::accel::kvm

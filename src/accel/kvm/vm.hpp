@@ -10,6 +10,7 @@
 
 #include "accel/kvm/kernel_apics.hpp"
 #include "accel/kvm/system.hpp"
+#include "accel/kvm/trial.hpp"
 #include "bus/address_space.hpp"
 #include "memory/guest_memory.hpp"
 

@@ -67,7 +67,7 @@ TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
 constexpr int64_t kMillisecond = 1'000'000;
 
 TEST(Rescue, InterpretsJustTheInstructionWhereFewAreLacking) {
-  Rescue rescue(0, 0);
+  Rescue rescue(0);
   int64_t now = 0;
   for (int n = 0; n < 5; ++n) {
     rescue.ended(now);
@@ -77,7 +77,7 @@ TEST(Rescue, InterpretsJustTheInstructionWhereFewAreLacking) {
 }
 
 TEST(Rescue, GoesOnLongerAndLongerWhereKvmGetsNowhere) {
-  Rescue rescue(0, 0);
+  Rescue rescue(0);
   uint64_t last = 1;
   for (int n = 0; n < 10; ++n) {
     rescue.ended(0);
@@ -91,24 +91,14 @@ TEST(Rescue, GoesOnLongerAndLongerWhereKvmGetsNowhere) {
   EXPECT_EQ(rescue.begin(10 * kMillisecond), last / 2);
 }
 
-TEST(Rescue, LeavesProgramsOnlyToAKvmThatIsSlowerThanTheInterpreter) {
-  EXPECT_FALSE(Rescue(0, 0).programs_only());
-  Rescue rescue(0, 400);
-  EXPECT_TRUE(rescue.programs_only());
-  rescue.interpreted(100, 100'000);  // too few to say
-  EXPECT_TRUE(rescue.programs_only());
-  rescue.interpreted(100'000, 50'000'000);
-  EXPECT_FALSE(rescue.programs_only());
-}
-
 TEST(Rescue, CountsByKind) {
-  Rescue rescue(0, 0);
+  Rescue rescue(0);
   EXPECT_EQ(rescue.summary(), "");
   const std::array<uint8_t, 3> fninit = {0xdb, 0xe3, 0x90}, cpuid = {0x0f, 0xa2, 0x90};
   rescue.count(fninit, x86::CodeSize::k64, 0x1000);
   rescue.count(cpuid, x86::CodeSize::k64, 0x1002);
   rescue.count(fninit, x86::CodeSize::k64, 0x2000);
-  EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid; 0 instructions interpreted");
+  EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid");
 }
 
 TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {

@@ -160,7 +160,7 @@ TEST(VmConfig, RefusesJsonWithThePathOfWhatIsWrong) {
       {R"({"version":2})", "version: 2 is not known; this program reads version 1"},
       {R"({"version":"1"})", "version: is a string; it must be a whole number"},
       {R"({"version":1,"cpus":2})", "key \"cpus\" is not known; the keys are accelerator, board, cloud_init"},
-      {R"({"version":1,"cpu":{"models":"host"}})", "cpu: key \"models\" is not known; the keys are count, model"},
+      {R"({"version":1,"cpu":{"models":"host"}})", "cpu: key \"models\" is not known; the keys are count, features, model, tsc_hz"},
       {R"({"version":1,"cpu":3})", "cpu: is the number 3; it must be an object"},
       {R"({"version":1,"cpu":{"count":-1}})", "cpu.count: is the number -1; it must be a whole number from 0 to"},
       {R"({"version":1,"cpu":{"count":4294967296}})", "cpu.count: is the number 4294967296; it must be a whole"},
