@@ -30,7 +30,7 @@ def commands(options, folder):
     rom, disk = folder / "start.rom", folder / "start.img"
     rom.write_bytes(firmware())
     disk.write_bytes(bytes(1 << 20))
-    ours = [str(engines.SKERRY), "run", "--memory", MEMORY, "--cpus", str(options.cpus), "--firmware", str(rom), "--disk", str(disk),
+    ours = [str(engines.SKERRY), "run", "--memory", MEMORY, "--cpus", str(options.cpus), "--firmware", str(rom), "--disk", f"{disk},readonly=on",
             "--net", "none", "--console", "stdio"]
     found = {"bt": [*ours, "--accel", "bt"]}
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -38,7 +38,7 @@ def commands(options, folder):
         found["kvm"] = [*ours, "--accel", "kvm", "--debug", "kvm-short-rescues"]
     qemu = engines.tcg(options.qemu)
     found["qemu"] = [*qemu.start, qemu.memory_option, MEMORY, qemu.cpus_option, str(options.cpus), "-bios", str(rom),
-                     "-drive", f"file={disk},format=raw,if=virtio"]
+                     "-drive", f"file={disk},format=raw,if=virtio,readonly=on"]
     return found
 
 

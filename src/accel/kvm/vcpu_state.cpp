@@ -18,7 +18,7 @@ namespace {
 
 // Components of an XSAVE area. Intel SDM vol. 1, 13.1.
 constexpr unsigned kSse = 1, kAvx = 2, kOpmask = 5, kZmmHigh = 6, kZmmMore = 7, kPkru = 9;
-constexpr size_t kLegacySize = 512, kXstateBv = 512, kMxcsr = 24, kMxcsrMask = 28, kRegisters = 32, kXmm = 160, kSmallestArea = 4096;
+constexpr size_t kXstateBv = 512, kMxcsr = 24, kMxcsrMask = 28, kRegisters = 32, kXmm = 160, kSmallestArea = 4096;
 
 // MSRs as in Intel SDM vol. 4.
 constexpr uint32_t kMtrrPhysBase0 = 0x200, kMtrrDefType = 0x2ff;
