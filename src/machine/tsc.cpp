@@ -10,7 +10,7 @@ namespace skerry::machine {
 namespace {
 
 constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
-constexpr int64_t kMeasuringTime = 8'000'000;  // ns
+constexpr int64_t kMeasuringTime = 2'000'000;  // ns
 
 struct Cpuid {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;

@@ -14,7 +14,7 @@ const ZydisDecoder& decoder_for(CodeSize size) {
     ZydisDecoderInit(&made[2], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     return made;
   }();
-  return decoders[static_cast<unsigned>(size)];
+  return decoders[static_cast<unsigned>(size) - 1];
 }
 // Zydis 4.0.0 takes REX.B for a base register although SIB says that there is none (SDM vol. 2, table 2-3, note 1), with
 // an address-size prefix in 64-bit mode.

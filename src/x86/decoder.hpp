@@ -10,7 +10,7 @@
 
 namespace skerry::x86 {
 
-enum class CodeSize : uint8_t { k16, k32, k64 };
+enum class CodeSize : uint8_t { k16 = 1, k32, k64 };
 
 struct Decoded {
   ZydisDecodedInstruction instruction;

@@ -1,6 +1,18 @@
 #include "accel/bt/context.hpp"
 
+#include <sys/mman.h>
+
+#include <new>
+
 namespace skerry::accel::bt {
+
+void* Context::operator new(size_t size) {
+  void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) throw std::bad_alloc();
+  return at;
+}
+
+void Context::operator delete(void* at) { ::munmap(at, sizeof(Context)); }
 
 Offsets::Offsets(const Context& context) {
   const auto from_start = [&](const void* member) {

@@ -29,6 +29,9 @@ constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the 
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }
 
 struct Context {
+  // Its memory is zeroes from the host, most of which are never used.
+  static void* operator new(size_t size);
+  static void operator delete(void* at);
   Context(unsigned index, memory::GuestMemory& memory, x86::Environment& environment, const x86::CpuModel& model)
       : interpreter(index, memory, environment, model) {}
 
@@ -52,7 +55,7 @@ struct Context {
   x86::Interpreter interpreter;
   void* owner = nullptr;        // the Runner
   bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
-  alignas(64) JumpEntry jumps[kModeSlots][kJumpCount] = {};
+  alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
 };
 
 // Context::insn as the memory check writes it.

@@ -34,6 +34,7 @@ namespace prefix {
 constexpr uint8_t kLock = 1, kRep = 2, kRepne = 4;
 }
 
+// All zeroes is no instruction.
 struct alignas(64) Insn {
   std::array<uint8_t, 16> bytes{};  // the instruction itself, then zeroes
   Handler handler = nullptr;
@@ -41,7 +42,7 @@ struct alignas(64) Insn {
   const void* data = nullptr;  // the handler's own
   int32_t disp = 0;
   uint8_t length = 0;   // 0: no instruction here
-  uint8_t code_size = kNoCodeSize;  // a CodeSize
+  uint8_t code_size = 0;  // a CodeSize, none of which is 0
   uint8_t op_size = 0;    // operand size in bytes
   uint8_t addr_size = 0;  // address size in bytes
   // Memory operand: segment, base and index slots (kSlotZero for none), shift of the index.
@@ -52,7 +53,6 @@ struct alignas(64) Insn {
   uint8_t prefixes = 0;
   uint16_t aux = 0;    // the handler's own
   uint16_t match = 0;  // a bit for each of `bytes` that memory must still hold
-  static constexpr uint8_t kNoCodeSize = 0xff;
 };
 static_assert(sizeof(Insn) == 64);
 

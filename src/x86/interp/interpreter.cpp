@@ -50,7 +50,7 @@ Interpreter::Interpreter(unsigned vcpu_index, memory::GuestMemory& guest_memory,
 
 Interpreter::~Interpreter() { ::munmap(memo_.data(), memo_.size_bytes()); }
 
-// The table is looked up at every instruction: without huge pages half of the time goes to the host's TLB.
+// Zeroes from the host are a table of no instructions, of which a guest that is translated uses little.
 std::span<Insn> Interpreter::map_memo() {
   constexpr size_t kSize = kMemoCount * sizeof(Insn), kHugePage = 2 << 20;
   static_assert(kSize % kHugePage == 0);
@@ -64,9 +64,14 @@ std::span<Insn> Interpreter::map_memo() {
   if (head) ::munmap(start, head);
   if (kHugePage - head) ::munmap(start + head + kSize, kHugePage - head);
   auto* first = reinterpret_cast<Insn*>(start + head);
-  ::madvise(first, kSize, MADV_HUGEPAGE);
-  std::uninitialized_value_construct_n(first, kMemoCount);
   return {first, kMemoCount};
+}
+
+// The table is looked up at every instruction: without huge pages half of the time goes to the host's TLB.
+void Interpreter::use_huge_pages() {
+  constexpr int kCollapse = 25;  // MADV_COLLAPSE: those that are there already. Linux 6.1; elsewhere the host does it in time
+  ::madvise(memo_.data(), memo_.size_bytes(), MADV_HUGEPAGE);
+  ::madvise(memo_.data(), memo_.size_bytes(), kCollapse);
 }
 
 void Interpreter::state_changed() {

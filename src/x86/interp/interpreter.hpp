@@ -354,6 +354,9 @@ class Interpreter {
   static constexpr unsigned kMemoCount = 1 << 16;
   static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 16) % kMemoCount; }
   static std::span<Insn> map_memo();
+  void use_huge_pages();
+  static constexpr unsigned kManyLowered = 1 << 12;  // as a program has that is worth huge pages
+  unsigned lowered_ = 0;
   void forget_lowered();
   void lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn);
 

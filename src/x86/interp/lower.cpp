@@ -1,4 +1,6 @@
 // From a decoded instruction to the form that the interpreter keeps and executes.
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "base/log.hpp"
@@ -91,10 +93,11 @@ uint8_t prefixes_of(const Decoded& decoded) {
 // Drops every lowered instruction together with the thunks that they refer to.
 void Interpreter::forget_lowered() {
   thunks_->clear();
-  for (unsigned n = 0; n < kMemoCount; ++n) memo_[n] = Insn{};
+  ::madvise(memo_.data(), memo_.size_bytes(), MADV_DONTNEED);  // zeroes again
 }
 
 void Interpreter::lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn) {
+  if (++lowered_ == kManyLowered) use_huge_pages();
   insn = Insn{};
   insn.code_size = static_cast<uint8_t>(code_size_);
   const auto bad = [&](Handler handler) {
