@@ -29,7 +29,6 @@ constexpr uint8_t kMinFixed = 1 << 2, kMaxFixed = 1 << 3, kEntireRange = 3;
 // 6.4.3.6: consumed, level-triggered, active high, shared.
 constexpr uint8_t kConsumer = 1 << 0, kShared = 1 << 3;
 
-void append(Bytes& to, const Bytes& from) { std::copy(from.begin(), from.end(), std::back_inserter(to)); }
 
 void append_little_endian(Bytes& to, uint64_t value, unsigned size) {
   for (unsigned i = 0; i < size; ++i) to.push_back(static_cast<uint8_t>(value >> (8 * i)));
@@ -94,6 +93,8 @@ Bytes window(uint8_t tag, uint8_t type, uint8_t type_flags, uint64_t first, uint
 }
 
 }  // namespace
+
+void append(Bytes& to, const Bytes& more) { to.insert(to.end(), more.begin(), more.end()); }
 
 Bytes cat(std::initializer_list<Bytes> terms) {
   Bytes result;

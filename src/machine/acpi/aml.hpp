@@ -13,6 +13,7 @@ namespace skerry::machine::aml {
 using Bytes = std::vector<uint8_t>;
 
 Bytes cat(std::initializer_list<Bytes> terms);
+void append(Bytes& to, const Bytes& more);
 
 // Data objects (20.2.3).
 Bytes integer(uint64_t value);

@@ -47,7 +47,7 @@ Bytes mouse_device() { return simple_device("MOU", "PNP0F13", irq(12)); }
 
 Bytes processors(const Board& board) {
   Bytes all;
-  for (unsigned i = 0; i < board.vcpus; ++i) all = cat({all, processor(i)});
+  for (unsigned i = 0; i < board.vcpus; ++i) append(all, processor(i));
   return all;
 }
 

@@ -41,7 +41,7 @@ Bytes root_resources(const PciRoot& pci) {
       memory32_window(pci.mmio32_first, pci.mmio32_last),
   });
   if (pci.mmio64_last > pci.mmio64_first)
-    resources = cat({resources, memory64_window(pci.mmio64_first, pci.mmio64_last)});
+    append(resources, memory64_window(pci.mmio64_first, pci.mmio64_last));
   return name("_CRS", resource_template(resources));
 }
 
@@ -56,7 +56,7 @@ Bytes route(unsigned slot, unsigned pin, bool with_links) {
 Bytes routing_table(std::string_view path, bool with_links) {
   Bytes routes;
   for (unsigned slot = 0; slot < kPciSlots; ++slot)
-    for (unsigned pin = 0; pin < kPins; ++pin) routes = cat({routes, route(slot, pin, with_links)});
+    for (unsigned pin = 0; pin < kPins; ++pin) append(routes, route(slot, pin, with_links));
   return name(path, package(kPciSlots * kPins, routes));
 }
 
@@ -138,7 +138,7 @@ Bytes root_ports(const PciRoot& pci) {
   Bytes ports;
   for (unsigned i = 1; i <= pci.root_ports; ++i) {
     const char path[] = {'R', 'P', kHex[i >> 4], kHex[i & 15]};
-    ports = cat({ports, device({path, sizeof path}, name("_ADR", integer(slot_address(i))))});
+    append(ports, device({path, sizeof path}, name("_ADR", integer(slot_address(i)))));
   }
   return ports;
 }
