@@ -31,7 +31,7 @@ class Machine(Debian):
         self.port = port or free_port()
         if not port:
             options += ("--net", f"user,hostfwd=tcp:127.0.0.1:{self.port}-:22", "--guest-agent", f"unix:{folder}/agent")
-        self.vm = Vmm(*options, "--qmp", f"unix:{self.monitor}", "--console", f"file:{log}")
+        self.vm = Vmm(*options, "--qmp", f"unix:{self.monitor}", "--console", f"file:{log}", accel="--accel" not in options)
 
     def __enter__(self):
         return self

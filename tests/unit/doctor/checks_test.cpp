@@ -230,7 +230,7 @@ TEST_F(Laptop, WithAnOldKvm) {
   const Check irqfd = found("kvm.capability.irqfd"), exits = found("kvm.capability.immediate-exit");
   EXPECT_TRUE(irqfd.detail);
   EXPECT_EQ(irqfd.title, "KVM_CAP_IRQFD");
-  EXPECT_HAS(irqfd.finding.found, "not there: each interrupt of a device costs a system call");
+  EXPECT_HAS(irqfd.finding.found, "not there: interrupts of devices have to be sent by a call");
   EXPECT_HAS(irqfd.finding.remedy, "Linux 6.1.0-50-amd64");
   EXPECT_HAS(exits.finding.found, "required by --accel kvm");
   EXPECT_HAS(found("kvm.capability.tsc-control").finding.remedy, "use a processor whose VT-x");
