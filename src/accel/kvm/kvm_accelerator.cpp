@@ -82,7 +82,7 @@ Result<void> check_without_programs(const AcceleratorParts& parts, const KvmOpti
   if (parts.model.for_processors()) return error("{}, and the interpreter has no AVX-512; use --cpu host", kWhy);
   if (parts.options.short_rescues) return ok();
   if (options.local_apics) return error("{}, and the interpreter cannot do without local APICs; use irqchip=user", kWhy);
-  log::warn("kvm: {}; the interpreter executes the guest, and --accel bt would many times faster", kWhy);
+  log::warn("kvm: {}; the interpreter executes the guest, and --accel bt would be many times faster", kWhy);
   return ok();
 }
 
