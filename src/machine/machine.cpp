@@ -20,10 +20,15 @@ accel::DebugOptions debug_options(const config::VmConfig& config) {
   return options;
 }
 
-// Whether the kernel is to have the local APICs, if it executes the guest. A debugger needs Skerry's own.
-bool kernel_apics(const config::VmConfig& config) {
-  if (config.kvm.irqchip != config::Kvm::Irqchip::kAuto) return config.kvm.irqchip == config::Kvm::Irqchip::kSplit;
-  return !config.gdb && accel::kernel_apics_are_better();
+// Who is to have the local APICs, if KVM executes the guest. A debugger needs Skerry's own.
+accel::KvmOptions::LocalApics local_apics(const config::VmConfig& config) {
+  using enum accel::KvmOptions::LocalApics;
+  switch (config.kvm.irqchip) {
+    case config::Kvm::Irqchip::kSplit: return kKernels;
+    case config::Kvm::Irqchip::kUser: return kSkerrys;
+    case config::Kvm::Irqchip::kAuto: break;
+  }
+  return config.gdb ? kSkerrys : kBest;
 }
 
 }  // namespace
@@ -65,7 +70,7 @@ Result<void> Machine::build() {
   if (const auto& only = config_.cpu_features; !only.empty())
     (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(only, feature.name) != only.end(); });
   if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), kernel_apics(config_)});
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), local_apics(config_)});
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
   if (!accelerator_->sets_tsc()) tsc_.be_hosts();

@@ -1,8 +1,8 @@
 #include "accel/kvm/kernel_apic.hpp"
 
-#include <array>
 #include <cstring>
 
+#include "accel/kvm/vcpu_calls.hpp"
 #include "irqchip/lapic.hpp"
 #include "irqchip/lapic_bits.hpp"
 
@@ -18,17 +18,7 @@ constexpr uint64_t kEnabled = 1 << 11, kX2apic = 1 << 10;
 constexpr uint32_t kPeriodic = 1 << 17;  // of the timer's entry
 constexpr unsigned kStride = 16, kLint1 = irqchip::apic::kLvtFirst + 4, kIdShift = 24;
 
-// A list of one.
-struct OneMsr {
-  explicit OneMsr(uint32_t index, uint64_t value = 0) {
-    list()->nmsrs = 1;
-    entry().index = index;
-    entry().data = value;
-  }
-  kvm_msrs* list() { return reinterpret_cast<kvm_msrs*>(bytes.data()); }
-  kvm_msr_entry& entry() { return list()->entries[0]; }
-  alignas(kvm_msr_entry) std::array<std::byte, sizeof(kvm_msrs) + sizeof(kvm_msr_entry)> bytes{};
-};
+bool is_apic_msr(uint32_t index) { return index == kApicBase || index == kTscDeadline || (index >= kX2apicFirst && index <= kX2apicLast); }
 
 }  // namespace
 
@@ -37,7 +27,7 @@ Result<LapicRegisters> KernelApic::get() {
   if (const int result = call(vcpu_, KVM_GET_LAPIC, &state); result < 0) return errno_error(-result, "KVM_GET_LAPIC");
   LapicRegisters registers;
   for (unsigned n = 0; n < registers.page.size(); ++n) std::memcpy(&registers.page[n], state.regs + kStride * n, sizeof(uint32_t));
-  if (!get_msr(kApicBase, registers.apic_base) || !get_msr(kTscDeadline, registers.tsc_deadline))
+  if (!get_msr(vcpu_, kApicBase, registers.apic_base) || !get_msr(vcpu_, kTscDeadline, registers.tsc_deadline))
     return error("KVM does not give the local APIC's MSRs");
   if (!wide_ids_ && (registers.apic_base & kX2apic)) registers.page[irqchip::apic::kId] >>= kIdShift;
   return registers;
@@ -55,7 +45,7 @@ Result<void> KernelApic::set(const LapicRegisters& registers) {
     std::memcpy(state.regs + kStride * n, &value, sizeof value);
   }
   if (const int result = call(vcpu_, KVM_SET_LAPIC, &state); result < 0) return errno_error(-result, "KVM_SET_LAPIC");
-  if (!set_msr(kTscDeadline, registers.tsc_deadline)) return error("KVM does not take the TSC deadline {}", registers.tsc_deadline);
+  if (!set_msr(vcpu_, kTscDeadline, registers.tsc_deadline)) return error("KVM does not take the TSC deadline {}", registers.tsc_deadline);
   return ok();
 }
 
@@ -69,7 +59,7 @@ bool KernelApic::lint1_is_nmi() {
 
 void KernelApic::restart_deadline() {
   uint64_t deadline = 0;
-  if (get_msr(kTscDeadline, deadline) && deadline != 0) (void)set_msr(kTscDeadline, deadline);
+  if (get_msr(vcpu_, kTscDeadline, deadline) && deadline != 0) (void)set_msr(vcpu_, kTscDeadline, deadline);
 }
 
 bool KernelApic::in_page(uint64_t gpa) const {
@@ -90,26 +80,14 @@ void KernelApic::mmio_write(uint64_t gpa, unsigned size, uint64_t value) {
   else around_.mmio_write(gpa, size, value);
 }
 
-bool KernelApic::get_msr(uint32_t index, uint64_t& value) {
-  OneMsr msr(index);
-  if (call(vcpu_, KVM_GET_MSRS, msr.list()) != 1) return false;
-  value = msr.entry().data;
-  return true;
-}
-
-bool KernelApic::set_msr(uint32_t index, uint64_t value) {
-  OneMsr msr(index, value);
-  return call(vcpu_, KVM_SET_MSRS, msr.list()) == 1;
-}
-
 x86::MsrResult KernelApic::read_msr(uint32_t index, uint64_t& value) {
-  if (index != kApicBase && index != kTscDeadline && (index < kX2apicFirst || index > kX2apicLast)) return around_.read_msr(index, value);
-  return get_msr(index, value) ? x86::MsrResult::kDone : x86::MsrResult::kFault;
+  if (!is_apic_msr(index)) return around_.read_msr(index, value);
+  return get_msr(vcpu_, index, value) ? x86::MsrResult::kDone : x86::MsrResult::kFault;
 }
 
 x86::MsrResult KernelApic::write_msr(uint32_t index, uint64_t value) {
-  if (index != kApicBase && index != kTscDeadline && (index < kX2apicFirst || index > kX2apicLast)) return around_.write_msr(index, value);
-  if (!set_msr(index, value)) return x86::MsrResult::kFault;
+  if (!is_apic_msr(index)) return around_.write_msr(index, value);
+  if (!set_msr(vcpu_, index, value)) return x86::MsrResult::kFault;
   if (index == kApicBase) beside_.apic_base = value;
   return x86::MsrResult::kDone;
 }

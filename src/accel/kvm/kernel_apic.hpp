@@ -44,8 +44,6 @@ class KernelApic final : public x86::Environment {
 
  private:
   bool in_page(uint64_t gpa) const;
-  bool get_msr(uint32_t index, uint64_t& value);
-  bool set_msr(uint32_t index, uint64_t value);
 
   x86::Environment& around_;
   const int vcpu_;

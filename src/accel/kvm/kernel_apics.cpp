@@ -55,11 +55,16 @@ class KernelApics::Event final : public bus::MsiEvent {
   bool attached_ = false;
 };
 
-Result<std::unique_ptr<KernelApics>> KernelApics::create(const System& system, int vm) {
+std::string_view KernelApics::missing(const System& system) {
   for (const auto& [capability, name] : {std::pair{KVM_CAP_SPLIT_IRQCHIP, "SPLIT_IRQCHIP"}, {KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI"},
                                          {KVM_CAP_IRQ_ROUTING, "IRQ_ROUTING"}})
-    if (!system.check(capability))
-      return error("this kernel's KVM lacks KVM_CAP_{}, without which it can have no local APICs; use irqchip=user", name);
+    if (!system.check(capability)) return name;
+  return {};
+}
+
+Result<std::unique_ptr<KernelApics>> KernelApics::create(const System& system, int vm) {
+  if (const std::string_view name = missing(system); !name.empty())
+    return error("this kernel's KVM lacks KVM_CAP_{}, without which it can have no local APICs; use irqchip=user", name);
   kvm_enable_cap enable{};
   enable.cap = KVM_CAP_SPLIT_IRQCHIP;
   enable.args[0] = irqchip::IoApic::kPins;

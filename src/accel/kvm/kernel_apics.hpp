@@ -14,6 +14,8 @@ namespace skerry::accel::kvm {
 
 class KernelApics final : public irqchip::ForeignApics {
  public:
+  // The KVM_CAP_ without which the kernel can have no local APICs alone, or nothing.
+  static std::string_view missing(const System& system);
   // Makes the kernel have local APICs, for the vCPUs that are made after it, and no other controller. `vm` outlives it.
   static Result<std::unique_ptr<KernelApics>> create(const System& system, int vm);
 

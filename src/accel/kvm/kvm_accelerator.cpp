@@ -72,27 +72,22 @@ class KvmAccelerator final : public Accelerator {
   std::unique_ptr<kvm::Vm> vm_;
 };
 
-}  // namespace
-
-namespace {
+bool kernel_has_apics(const kvm::System& system, KvmOptions::LocalApics wanted) {
+  if (wanted != KvmOptions::LocalApics::kBest) return wanted == KvmOptions::LocalApics::kKernels;
+  return kvm::hardware_assisted() && kvm::KernelApics::missing(system).empty();
+}
 
 // The interpreter executes such a host's guests; those of tests KVM does, as far as it can.
-Result<void> check_without_programs(const AcceleratorParts& parts, const KvmOptions& options) {
+Result<void> check_without_programs(const AcceleratorParts& parts, bool kernel_apics) {
   constexpr std::string_view kWhy = "this host's KVM does not execute guests' programs (a SYSCALL does not enter their kernel)";
   if (parts.model.for_processors()) return error("{}, and the interpreter has no AVX-512; use --cpu host", kWhy);
   if (parts.options.short_rescues) return ok();
-  if (options.local_apics) return error("{}, and the interpreter cannot do without local APICs; use irqchip=user", kWhy);
+  if (kernel_apics) return error("{}, and the interpreter cannot do without local APICs; use irqchip=user", kWhy);
   log::warn("kvm: {}; the interpreter executes the guest, and --accel bt would be many times faster", kWhy);
   return ok();
 }
 
 }  // namespace
-
-bool kernel_apics_are_better() {
-  if (!kvm::hardware_assisted()) return false;
-  const auto system = kvm::System::open();
-  return system && system->check(KVM_CAP_SPLIT_IRQCHIP) && system->check(KVM_CAP_SIGNAL_MSI) && system->check(KVM_CAP_IRQ_ROUTING);
-}
 
 Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, KvmOptions options) {
   if (parts.options.slow_clock != 1)
@@ -101,12 +96,13 @@ Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts
   if (!system) return std::move(system).error().in("accelerator kvm");
   const auto supported = system->supported_cpuid();
   const memory::Gpa first_free = uint64_t{1} << parts.model.physical_address_bits();
-  auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, options.local_apics);
+  const bool kernel_apics = kernel_has_apics(*system, options.local_apics);
+  auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, kernel_apics);
   if (!vm) return std::move(vm).error().in("accelerator kvm");
   if ((*vm)->trial().runs_programs) {
     // Last: if there is no such accelerator, another one is given the model as it was.
     if (auto whole = kvm::cut(parts.model, supported); !whole) return std::move(whole).error().in("accelerator kvm");
-  } else if (auto good = check_without_programs(parts, options); !good) {
+  } else if (auto good = check_without_programs(parts, kernel_apics); !good) {
     return std::move(good).error().in("accelerator kvm");
   }
   kvm::prepare_interrupts();

@@ -9,12 +9,11 @@
 namespace skerry::accel {
 
 struct KvmOptions {
-  UniqueFd device;           // /dev/kvm; nothing: it is opened
-  bool local_apics = false;  // the kernel has them. They cannot be debugged: Vcpu::step() and set_debug() are not for these vCPUs
+  // Who has the local APICs. The kernel's cannot be debugged: Vcpu::step() and set_debug() are not for those vCPUs.
+  enum class LocalApics : uint8_t { kBest, kKernels, kSkerrys };
+  UniqueFd device;  // /dev/kvm; nothing: it is opened
+  LocalApics local_apics = LocalApics::kBest;  // the kernel's where the processor virtualizes and the kernel can have them
 };
-
-// Whether local APICs are better in this host's kernel: the processor virtualizes, and the kernel can have them.
-bool kernel_apics_are_better();
 
 // Says what is missing on this host and what to do.
 Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, KvmOptions options = {});

@@ -4,12 +4,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include <cstring>
 
 #include "accel/interpreted_vcpu.hpp"
 #include "accel/kvm/cpuid.hpp"
+#include "accel/kvm/vcpu_calls.hpp"
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
@@ -54,12 +54,7 @@ Result<std::unique_ptr<Runner>> Runner::create(unsigned index, x86::Environment&
   if (shared == MAP_FAILED) return errno_error(errno, "cannot map what KVM shares of a vCPU");
   Run run(static_cast<kvm_run*>(shared), RunDeleter{size});
 
-  const std::vector<kvm_cpuid_entry2> entries = cpuid_of(model, index);
-  const auto buffer = std::make_unique<std::byte[]>(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
-  auto* const cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.get());
-  cpuid->nent = static_cast<uint32_t>(entries.size());
-  std::copy(entries.begin(), entries.end(), cpuid->entries);
-  if (const int result = call(fd->get(), KVM_SET_CPUID2, cpuid); result < 0) return errno_error(-result, "KVM_SET_CPUID2");
+  if (auto set = set_cpuid(fd->get(), cpuid_of(model, index)); !set) return std::move(set).error();
   if (auto set = set_tsc_rate(fd->get(), model.tsc_hz() / 1000); !set) return std::move(set).error();
   return std::unique_ptr<Runner>(new Runner(index, environment, vm, model, std::move(*fd), std::move(run), options));
 }

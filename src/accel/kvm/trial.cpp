@@ -2,13 +2,11 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
-#include <span>
 
+#include "accel/kvm/vcpu_calls.hpp"
 #include "x86/cpu_state.hpp"
 
 namespace skerry::accel::kvm {
@@ -36,7 +34,7 @@ class TrialGuest {
     run_ = static_cast<kvm_run*>(::mmap(nullptr, system.run_size(), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_.get(), 0));
     run_size_ = system.run_size();
     if (run_ == MAP_FAILED) run_ = nullptr;
-    set_cpuid(system.supported_cpuid());
+    (void)set_cpuid(vcpu_.get(), system.supported_cpuid());
   }
   ~TrialGuest() {
     if (run_) ::munmap(run_, run_size_);
@@ -78,8 +76,8 @@ class TrialGuest {
     sregs.cr3 = kPml4;
     sregs.cr4 = x86::cr4::kPae | x86::cr4::kOsfxsr;
     sregs.efer = x86::efer::kSce | x86::efer::kLme | x86::efer::kLma;
-    if (!does(KVM_SET_SREGS, &sregs) || !set_msr(0xc0000081, uint64_t{kProgramSs - 8} << 48 | uint64_t{kKernelCs} << 32) ||
-        !set_msr(0xc0000082, kKernel) || !set_msr(0xc0000084, 0))
+    if (!does(KVM_SET_SREGS, &sregs) || !set_msr(vcpu_.get(), 0xc0000081, uint64_t{kProgramSs - 8} << 48 | uint64_t{kKernelCs} << 32) ||
+        !set_msr(vcpu_.get(), 0xc0000082, kKernel) || !set_msr(vcpu_.get(), 0xc0000084, 0))
       return true;
     return go(kProgram) && run_->exit_reason == KVM_EXIT_HLT && does(KVM_GET_SREGS, &sregs) && sregs.cs.selector == kKernelCs;
   }
@@ -96,21 +94,6 @@ class TrialGuest {
   template <typename Argument>
   bool does(unsigned long request, Argument* argument) {
     return call(vcpu_.get(), request, argument) >= 0;
-  }
-  void set_cpuid(const std::vector<kvm_cpuid_entry2>& entries) {
-    const auto buffer = std::make_unique<std::byte[]>(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
-    auto* const list = reinterpret_cast<kvm_cpuid2*>(buffer.get());
-    list->nent = static_cast<uint32_t>(entries.size());
-    std::copy(entries.begin(), entries.end(), list->entries);
-    (void)does(KVM_SET_CPUID2, list);
-  }
-  bool set_msr(uint32_t index, uint64_t value) {
-    alignas(kvm_msr_entry) std::array<std::byte, sizeof(kvm_msrs) + sizeof(kvm_msr_entry)> buffer{};
-    auto* const list = reinterpret_cast<kvm_msrs*>(buffer.data());
-    list->nmsrs = 1;
-    list->entries[0].index = index;
-    list->entries[0].data = value;
-    return call(vcpu_.get(), KVM_SET_MSRS, list) == 1;
   }
   bool go(uint64_t rip) {
     kvm_regs regs{};

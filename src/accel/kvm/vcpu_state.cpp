@@ -24,10 +24,7 @@ constexpr size_t kXstateBv = 512, kMxcsr = 24, kMxcsrMask = 28, kRegisters = 32,
 constexpr uint32_t kMtrrPhysBase0 = 0x200, kMtrrDefType = 0x2ff;
 constexpr std::array<uint32_t, 11> kMtrrFixed = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
-struct Field {
-  uint32_t index;
-  uint64_t CpuState::*member;
-};
+using Field = VcpuState::MsrField;
 constexpr std::array kFields = {
     Field{0x174, &CpuState::sysenter_cs},   Field{0x175, &CpuState::sysenter_esp}, Field{0x176, &CpuState::sysenter_eip},
     Field{0xc0000081, &CpuState::star},     Field{0xc0000082, &CpuState::lstar},   Field{0xc0000083, &CpuState::cstar},
@@ -140,7 +137,7 @@ void VcpuState::list_msrs(const System& system) {
   const auto is_known = [&](uint32_t index) { return std::ranges::find(known, index) != known.end(); };
   // Not every kernel lists all that it has; those that each one has had from the beginning are not asked for.
   for (const Field& field : kFields)
-    if (field.index != 0xc0000103 || is_known(field.index)) fields_.push_back({field.index, field.member});
+    if (field.index != 0xc0000103 || is_known(field.index)) fields_.push_back(field);
   size_t count = 0;
   each_msr([&](uint32_t, auto&&) { ++count; });
   msrs_.resize(sizeof(kvm_msrs) + count * sizeof(kvm_msr_entry));
@@ -151,7 +148,6 @@ template <typename Visit>
 void VcpuState::each_msr(Visit visit) const {
   for (const MsrField& field : fields_)
     visit(field.index, [member = field.member](auto& state) -> auto& { return state.*member; });
-  if (!mtrrs_) return;
   visit(kMtrrDefType, [](auto& state) -> auto& { return state.mtrr.def_type; });
   for (unsigned n = 0; n < kMtrrFixed.size(); ++n)
     visit(kMtrrFixed[n], [n](auto& state) -> auto& { return state.mtrr.fixed[n]; });

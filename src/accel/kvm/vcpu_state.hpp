@@ -25,14 +25,14 @@ class VcpuState {
     uint8_t cr8 = 0;
     bool nmi_waits = false;
   };
-  Result<void> get(x86::CpuState& state, Beside& beside);
-  Result<void> set(const x86::CpuState& state, const Beside& beside);
-
- private:
   struct MsrField {
     uint32_t index;
     uint64_t x86::CpuState::*member;
   };
+  Result<void> get(x86::CpuState& state, Beside& beside);
+  Result<void> set(const x86::CpuState& state, const Beside& beside);
+
+ private:
   Result<void> call(unsigned long request, void* argument, const char* name) const;
   Result<void> get_segments(x86::CpuState& state, Beside& beside);
   Result<void> set_segments(const x86::CpuState& state, const Beside& beside);
@@ -55,7 +55,6 @@ class VcpuState {
   std::array<uint32_t, 10> offsets_{};
   std::vector<std::byte> area_;
   std::vector<MsrField> fields_;
-  bool mtrrs_ = true;
   std::vector<std::byte> msrs_;  // a kvm_msrs
 };
 

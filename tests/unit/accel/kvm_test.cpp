@@ -9,6 +9,7 @@
 #include "accel/kvm/cpuid.hpp"
 #include "accel/kvm/rescue.hpp"
 #include "accel/kvm/system.hpp"
+#include "accel/kvm/vcpu_calls.hpp"
 #include "accel/kvm/vcpu_state.hpp"
 #include "accel/kvm/vm.hpp"
 
@@ -122,12 +123,7 @@ class RealKvm : public testing::Test {
     ASSERT_TRUE(fd) << fd.error().message();
     fd_ = std::move(*fd);
     ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid()));
-    const auto entries = cpuid_of(model_, 0);
-    std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
-    auto* const list = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-    list->nent = static_cast<uint32_t>(entries.size());
-    std::copy(entries.begin(), entries.end(), list->entries);
-    ASSERT_EQ(call(fd_.get(), KVM_SET_CPUID2, list), 0);
+    ASSERT_TRUE(set_cpuid(fd_.get(), cpuid_of(model_, 0)));
   }
 
   memory::GuestMemory memory_;
