@@ -16,10 +16,6 @@ MSR_DEADLINE equ 0x6e0
 
         section .text
         bits 64
-%macro PUT32 2                          ; an address of any 32 bits, what to write there; clobbers r15
-        mov     r15d, %1
-        mov     dword [r15], %2
-%endmacro
 %macro ON 0                             ; the local APIC, with the 8259s by LINT0
         PUT32   LAPIC_SVR, 0x1ff
         PUT32   LVT_LINT0, 0x700

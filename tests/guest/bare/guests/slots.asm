@@ -59,20 +59,6 @@ pam:                                    ; al: what PAM3 is to be
         pop     eax
         out     dx, al
         ret
-%macro SEND 1
-        mov     dword [LAPIC_ICR2], 0x01000000
-        mov     dword [LAPIC_ICR], %1
-%endmacro
-%macro WAIT_FOR 2                       ; a location to hold a value, or some seconds to pass
-        mov     ebx, 2000
-%%wait: mov     eax, %2
-        cmp     [%1], eax
-        je      %%done
-        DELAY   4000
-        dec     ebx
-        jnz     %%wait
-%%done:
-%endmacro
 
 main:
         CASE    "writable"                      ;= a=12345678 b=12345678 c=9abcdef0
@@ -121,7 +107,7 @@ main:
         SEND    ICR_INIT | ICR_ASSERT
         DELAY   12000                           ; 10 ms
         SEND    ICR_SIPI | ICR_ASSERT | 8
-        WAIT_FOR ap_alive, 1
+        WAIT_FOR ap_alive, 1, 2000
         OUT     "alive", [ap_alive]
         mov     esi, 100
 .flip:  mov     al, 0x31
@@ -137,7 +123,7 @@ main:
         dec     esi
         jnz     .flip
         mov     dword [ap_stop], 1
-        WAIT_FOR ap_alive, 0
+        WAIT_FOR ap_alive, 0, 2000
         OUT     "ended", [ap_alive]
         OUT     "bad", [ap_bad]
         xor     eax, eax

@@ -223,22 +223,8 @@ ap_patched:                                     ; a function that the BSP change
         mov     eax, 0x11111111
         ret
 
-%macro WAIT_FOR 2                               ; a location to hold a value, or a second to pass
-        mov     ebx, 300
-%%wait: mov     eax, %2
-        cmp     [%1], eax
-        je      %%done
-        DELAY   4000
-        dec     ebx
-        jnz     %%wait
-%%done:
-%endmacro
 %macro COMMAND 1
         mov     dword [ap_command], %1
-%endmacro
-%macro SEND 1
-        mov     dword [LAPIC_ICR2], 0x01000000
-        mov     dword [LAPIC_ICR], %1
 %endmacro
 ; give the AP time to reach its HLT: no way to see it
 %macro SETTLE 0

@@ -30,10 +30,6 @@ msix_cap:   resd 1
 
         section .text
         bits 64
-%macro PUT32 2                          ; an address of any 32 bits, what to write there; clobbers r15
-        mov     r15d, %1
-        mov     dword [r15], %2
-%endmacro
 ; configuration space: edi register -> eax; clobbers edx
 pci_read:
         mov     eax, [device]
@@ -166,8 +162,10 @@ start_queue:
         mov     byte [rbx + 20], 15
         ret
 
-; MSI-X on, vector n with interrupt 60 + n to this processor, unmasked
+; the local APIC and MSI-X on, vector n with interrupt 60 + n to this processor, unmasked
 start_msix:
+        PUT32   LAPIC_SVR, 0x1ff
+        mov     dword [case_hook], eoi_hook
         mov     edi, [msix_cap]
         call    pci_read
         or      eax, 0x80000000
@@ -187,8 +185,8 @@ start_msix:
         jb      .entry
         ret
 
-; another buffer for the device; then the notification
-offer:
+; another buffer for the device, and the notification
+ask:
         mov     dword [RING], BUFFER
         mov     dword [RING + 4], 0
         mov     dword [RING + 8], BUFFER_SIZE
@@ -199,8 +197,6 @@ offer:
         mov     word [AVAIL + 4 + rax * 2], 0
         inc     ecx
         mov     [AVAIL + 2], cx
-        ret
-ring_bell:
         mov     ebx, [registers]
         movzx   eax, word [rbx + 30]
         imul    eax, [notify_mul]
@@ -406,8 +402,7 @@ main:
         CASE    "queue"                         ;= used=1 id=0 len=40 full=1
         call    start_device
         call    start_queue
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 1
         call    await_used
         movzx   eax, word [USED + 2]
@@ -428,31 +423,24 @@ main:
         OUT     "full", rcx
         DONE
         CASE    "msix"                          ;= #1 vec=61 / #2 vec=61 / used=2
-        PUT32   LAPIC_SVR, 0x1ff
-        mov     dword [case_hook], eoi_hook
         call    start_msix
         call    start_device
         call    start_queue
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 1
         call    await_events
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 2
         call    await_events
         movzx   eax, word [USED + 2]
         OUT     "used", rax
         DONE
         CASE    "msix-masked"                   ;= #1 vec=61 / before=0 pending=2 after=0
-        PUT32   LAPIC_SVR, 0x1ff
-        mov     dword [case_hook], eoi_hook
         call    start_msix
         PUT32   MSIX_AT + 16 + 12, 1
         call    start_device
         call    start_queue
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 1
         call    await_used
         mov     ebx, [msix_cap]
@@ -477,20 +465,16 @@ main:
         OUT     "after", rax
         DONE
         CASE    "msix-changed"                  ;= #1 vec=61 / #2 vec=71
-        PUT32   LAPIC_SVR, 0x1ff
-        mov     dword [case_hook], eoi_hook
         call    start_msix
         call    start_device
         call    start_queue
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 1
         call    await_events
         PUT32   MSIX_AT + 16 + 12, 1
         PUT32   MSIX_AT + 16 + 8, 0x71
         PUT32   MSIX_AT + 16 + 12, 0
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 2
         call    await_events
         DONE
@@ -503,8 +487,7 @@ main:
         call    pci_write
         add     dword [notify], 0x1000000
         add     dword [registers], 0x1000000
-        call    offer
-        call    ring_bell
+        call    ask
         mov     ecx, 1
         call    await_used
         movzx   eax, word [USED + 2]

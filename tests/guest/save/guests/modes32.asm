@@ -4,23 +4,8 @@
 %define HOME 32
 %include "rt.inc"
 %include "irq.inc"
+%include "meet.inc"
 
-; says '?' on the serial port and waits for a byte; clobbers eax, edx
-%macro MEET 0
-        mov     dx, 0x3fd
-%%busy: in      al, dx
-        test    al, 0x20
-        jz      %%busy
-        mov     dx, 0x3f8
-        mov     al, '?'
-        out     dx, al
-        mov     dx, 0x3fd
-%%wait: in      al, dx
-        test    al, 1
-        jz      %%wait
-        mov     dx, 0x3f8
-        in      al, dx
-%endmacro
 
         section .low
         bits 16

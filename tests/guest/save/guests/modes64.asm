@@ -5,29 +5,10 @@
 %define HOME 64
 %include "rt.inc"
 %include "irq.inc"
+%include "meet.inc"
 
         section .text
         bits 64
-%macro PUT32 2                          ; an address of any 32 bits, what to write there; clobbers r15
-        mov     r15d, %1
-        mov     dword [r15], %2
-%endmacro
-; says '?' and waits for a byte; clobbers eax, edx
-%macro MEET 0
-        mov     edx, 0x3fd
-%%busy: in      al, dx
-        test    al, 0x20
-        jz      %%busy
-        mov     edx, 0x3f8
-        mov     al, '?'
-        out     dx, al
-        mov     edx, 0x3fd
-%%wait: in      al, dx
-        test    al, 1
-        jz      %%wait
-        mov     edx, 0x3f8
-        in      al, dx
-%endmacro
 %macro FILL 0                           ; registers that no case needs otherwise
         mov     rbx, 0x1111111122222222
         mov     rcx, 0x3333333344444444
