@@ -39,7 +39,7 @@ Machine::Machine(const config::VmConfig& config, std::optional<BootFiles> files,
       around_(around),
       loop_(around.loop),
       events_(std::move(events)),
-      layout_(config.memory, acpi_board(config), smbios_info(config)),
+      layout_(config.memory, acpi_board(config)),
       debug_(debug_options(config)),
       tsc_(config.tsc_hz, host_tsc_hz(), debug_.slow_clock) {
   if (loop_.clock().running()) loop_.clock().stop();
@@ -160,9 +160,10 @@ Result<void> Machine::load() {
     return ok();
   }
   if (auto good = board_->set_up(); !good) return good;
-  layout_.write_tables(memory_);
-  if (q35_) q35_->vm_gen_id().place(layout_.vm_gen_id_page());
-  const std::vector<E820Entry> memory_map = layout_.e820();
+  const BootTables tables(layout_, acpi_board(config_), smbios_info(config_));
+  tables.write(memory_);
+  if (q35_) q35_->vm_gen_id().place(tables.vm_gen_id_page());
+  const std::vector<E820Entry> memory_map = tables.e820();
   auto loaded = load_kernel({memory_, *files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
   if (!loaded) return std::move(loaded).error();
   description_ = loaded->description;

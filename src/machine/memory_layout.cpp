@@ -28,24 +28,8 @@ acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits) {
   return root;
 }
 
-MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board, std::optional<smbios::Info> smbios)
-    : pci_(board.pci),
-      low_end_(std::min(memory, hole_start(board))),
-      high_size_(memory - low_end_),
-      tables_(acpi::build(board, 0)),
-      tables_base_(low_end_ - tables_.content.size()) {
-  acpi::Board placed = board;
-  if (placed.pci && placed.pci->vm_gen_id) {
-    vm_gen_id_page_ = tables_base_ - devices::VmGenId::kPageSize;
-    placed.pci->vm_gen_id = static_cast<uint32_t>(vm_gen_id_page_ + devices::VmGenId::kGuidOffset);
-  }
-  tables_ = acpi::build(placed, tables_base_);
-  if (!smbios) return;
-  smbios->low_memory = low_end_;
-  smbios->high_memory = high_size_;
-  smbios_ = smbios::image(*smbios);
-  assert(smbios::kAddress + smbios_.size() <= 1 * MiB);
-}
+MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
+    : pci_(board.pci), low_end_(std::min(memory, hole_start(board))), high_size_(memory - low_end_) {}
 
 Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
   const uint64_t low = pci_ ? 1 * MiB : kShadowRam;
@@ -58,31 +42,51 @@ Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
   return high_size_ ? memory.add_ram(kHoleEnd, high_size_, "ram-high") : ok();
 }
 
-std::vector<E820Entry> MemoryLayout::e820() const {
+BootTables::BootTables(const MemoryLayout& layout, const acpi::Board& board, std::optional<smbios::Info> smbios)
+    : high_size_(layout.high_size()),
+      ecam_(board.pci ? board.pci->ecam_base : 0),
+      tables_(acpi::build(board, 0)),  // to see how large they are
+      tables_base_(layout.low_end() - tables_.content.size()) {
+  acpi::Board placed = board;
+  if (placed.pci && placed.pci->vm_gen_id) {
+    vm_gen_id_page_ = tables_base_ - devices::VmGenId::kPageSize;
+    placed.pci->vm_gen_id = static_cast<uint32_t>(vm_gen_id_page_ + devices::VmGenId::kGuidOffset);
+  }
+  tables_ = acpi::build(placed, tables_base_);
+  if (!smbios) return;
+  smbios->low_memory = layout.low_end();
+  smbios->high_memory = layout.high_size();
+  smbios_ = smbios::image(*smbios);
+  assert(smbios::kAddress + smbios_.size() <= 1 * MiB);
+}
+
+std::vector<E820Entry> BootTables::e820() const {
+  using L = MemoryLayout;
   std::vector<E820Entry> map = {
-      {0, kEbda, E820Type::kMemory},
-      {kEbda, kConventionalEnd - kEbda, E820Type::kReserved},
-      {kRsdp, 1 * MiB - kRsdp, E820Type::kReserved},
+      {0, L::kEbda, E820Type::kMemory},
+      {L::kEbda, L::kConventionalEnd - L::kEbda, E820Type::kReserved},
+      {L::kRsdp, 1 * MiB - L::kRsdp, E820Type::kReserved},
       {1 * MiB, (vm_gen_id_page_ ? vm_gen_id_page_ : tables_base_) - 1 * MiB, E820Type::kMemory},
   };
   // Neither memory nor ACPI's, as its specification wants it.
   if (vm_gen_id_page_) map.push_back({vm_gen_id_page_, devices::VmGenId::kPageSize, E820Type::kReserved});
   map.push_back({tables_base_, acpi::kFacsSize, E820Type::kNvs});
   map.push_back({tables_base_ + acpi::kFacsSize, tables_.content.size() - acpi::kFacsSize, E820Type::kAcpi});
-  if (pci_) map.push_back({pci_->ecam_base, acpi::PciRoot::kEcamSize, E820Type::kReserved});
-  if (high_size_) map.push_back({kHoleEnd, high_size_, E820Type::kMemory});
+  if (ecam_) map.push_back({ecam_, acpi::PciRoot::kEcamSize, E820Type::kReserved});
+  if (high_size_) map.push_back({L::kHoleEnd, high_size_, E820Type::kMemory});
   return map;
 }
 
-void MemoryLayout::write_tables(memory::GuestMemory& memory) const {
-  memory.write(kRsdp, std::as_bytes(std::span(tables_.rsdp)));
+void BootTables::write(memory::GuestMemory& memory) const {
+  constexpr uint64_t kEbda = MemoryLayout::kEbda;
+  memory.write(MemoryLayout::kRsdp, std::as_bytes(std::span(tables_.rsdp)));
   memory.write(tables_base_, std::as_bytes(std::span(tables_.content)));
   if (!smbios_.empty()) memory.write(smbios::kAddress, std::as_bytes(std::span(smbios_)));
   memory.store<uint16_t>(kBdaCom1Port, kCom1Port);
   memory.store<uint16_t>(kBdaEbdaSegment, kEbda >> 4);
   const auto conventional_kib = static_cast<uint16_t>(kEbda / KiB);
   memory.write(kBdaMemorySize, std::as_bytes(std::span(&conventional_kib, 1)));
-  memory.store<uint8_t>(kEbda, (kConventionalEnd - kEbda) / KiB);  // its first byte is its size in KiB
+  memory.store<uint8_t>(kEbda, (MemoryLayout::kConventionalEnd - kEbda) / KiB);  // its first byte is its size in KiB
 }
 
 }  // namespace skerry::machine

@@ -28,9 +28,8 @@ class MemoryLayout {
   static constexpr uint64_t kRsdp = 0xe0000;       // the start of the area that guests search (ACPI 6.4, 5.2.5.1)
   static constexpr uint64_t kHoleStart = 0xc0000000, kHoleEnd = 4 * GiB;
 
-  // `memory` is what the person gave the VM, the legacy hole at 0xa0000 included. If the board has a generation ID
-  // (whatever address it says), it gets a page; if there is an `smbios` (whatever memory it says), tables for it.
-  MemoryLayout(uint64_t memory, const acpi::Board& board, std::optional<smbios::Info> smbios = std::nullopt);
+  // `memory` is what the person gave the VM, the legacy hole at 0xa0000 included.
+  MemoryLayout(uint64_t memory, const acpi::Board& board);
 
   // Where the hole begins that is kept free of RAM for devices.
   static uint64_t hole_start(const acpi::Board& board) { return board.pci ? board.pci->ecam_base : kHoleStart; }
@@ -39,15 +38,27 @@ class MemoryLayout {
   uint64_t high_size() const { return high_size_; }  // of RAM above it
 
   Result<void> add_ram(memory::GuestMemory& memory) const;
-  std::vector<E820Entry> e820() const;
-  // For devices::VmGenId::place(), after write_tables(). 0: there is none.
-  uint64_t vm_gen_id_page() const { return vm_gen_id_page_; }
-  // Writes what firmware leaves in memory: BIOS data area, ACPI and SMBIOS tables.
-  void write_tables(memory::GuestMemory& memory) const;
 
  private:
-  std::optional<acpi::PciRoot> pci_;
+  bool pci_;
   uint64_t low_end_, high_size_;
+};
+
+// What firmware leaves in memory for a kernel, where the kernel is loaded without any.
+class BootTables {
+ public:
+  // If the board has a generation ID (whatever address it says), it gets a page; if there is an `smbios` (whatever memory it
+  // says), tables for it.
+  BootTables(const MemoryLayout& layout, const acpi::Board& board, std::optional<smbios::Info> smbios = std::nullopt);
+
+  std::vector<E820Entry> e820() const;
+  // For devices::VmGenId::place(), after write(). 0: there is none.
+  uint64_t vm_gen_id_page() const { return vm_gen_id_page_; }
+  // BIOS data area, ACPI and SMBIOS tables.
+  void write(memory::GuestMemory& memory) const;
+
+ private:
+  uint64_t high_size_, ecam_ = 0;
   acpi::Tables tables_;
   uint64_t tables_base_, vm_gen_id_page_ = 0;
   smbios::Bytes smbios_;

@@ -69,6 +69,7 @@ Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
   auto guid = devices::VmGenId::random_guid();
   if (!guid) return std::move(guid).error();
   vm_gen_id_ = std::make_unique<devices::VmGenId>(memory_, *guid, [this](unsigned event) { acpi_pm().raise_gpe(event); });
+  mch_.reset();  // before an accelerator takes the memory: some take each change of it dearly
   return fw_cfg_.attach(pio);
 }
 
@@ -84,10 +85,7 @@ Result<void> Q35Board::prepare_firmware(const std::vector<unsigned>& disk_slots)
 }
 
 void Q35Board::load_firmware() {
-  for (unsigned i = 0; i < devices::Q35Mch::kSegments; ++i)
-    memory_.set_writable(devices::Q35Mch::segment(i).base, true);
-  memory_.write(image_->low_base(), std::as_bytes(image_->low_content()));
-  mch_.reset();  // which takes the right to write away again
+  memory_.put(image_->low_base(), std::as_bytes(image_->low_content()));
 }
 
 void Q35Board::restored() {

@@ -139,11 +139,11 @@ Gpa GuestMemory::gpa_of(const std::byte* host) const {
   return ~Gpa{0};
 }
 
-bool GuestMemory::contains(Gpa gpa, uint64_t size, bool for_write) const {
+bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
   if (gpa + size < gpa) return false;
   while (size > 0) {
     const Region* region = find(gpa);
-    if (!region || (for_write && !region->writable)) return false;
+    if (!region || (purpose == Purpose::kWrite && !region->writable) || (purpose == Purpose::kPut && !region->ram)) return false;
     const uint64_t here = std::min(size, region->base + region->size - gpa);
     gpa += here;
     size -= here;
@@ -152,7 +152,7 @@ bool GuestMemory::contains(Gpa gpa, uint64_t size, bool for_write) const {
 }
 
 bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
-  if (!contains(gpa, to.size(), false)) return false;
+  if (!contains(gpa, to.size(), Purpose::kRead)) return false;
   while (!to.empty()) {
     const Region* region = find(gpa);
     const uint64_t here = std::min<uint64_t>(to.size(), region->base + region->size - gpa);
@@ -163,8 +163,11 @@ bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
   return true;
 }
 
-bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) {
-  if (!contains(gpa, from.size(), true)) return false;
+bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) { return copy_in(gpa, from, Purpose::kWrite); }
+bool GuestMemory::put(Gpa gpa, std::span<const std::byte> from) { return copy_in(gpa, from, Purpose::kPut); }
+
+bool GuestMemory::copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose) {
+  if (!contains(gpa, from.size(), purpose)) return false;
   const uint64_t size = from.size();
   for (Gpa at = gpa; !from.empty();) {
     const Region* region = find(at);
@@ -178,7 +181,7 @@ bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) {
 }
 
 bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
-  if (!contains(gpa, size, true)) return false;
+  if (!contains(gpa, size, Purpose::kWrite)) return false;
   for (uint64_t done = 0; done < size;) {
     const Region* region = find(gpa + done);
     const uint64_t here = std::min(size - done, region->base + region->size - (gpa + done));
@@ -215,7 +218,7 @@ bool GuestMemory::drop(const Region& region, uint64_t offset, uint64_t size) {
 }
 
 bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
-  if (size == 0 || ((gpa | size) & kPageMask) || !contains(gpa, size, true)) return false;
+  if (size == 0 || ((gpa | size) & kPageMask) || !contains(gpa, size, Purpose::kWrite)) return false;
   for (uint64_t done = 0; done < size;) {
     const Region* region = find(gpa + done);
     const uint64_t offset = gpa + done - region->base;
@@ -229,7 +232,7 @@ bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
 }
 
 bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vector<iovec>& to) const {
-  if (!contains(gpa, size, for_write)) return false;
+  if (!contains(gpa, size, for_write ? Purpose::kWrite : Purpose::kRead)) return false;
   while (size > 0) {
     const Region* region = find(gpa);
     const uint64_t here = std::min(size, region->base + region->size - gpa);

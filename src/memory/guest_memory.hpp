@@ -88,6 +88,8 @@ class GuestMemory {
   bool read(Gpa gpa, std::span<std::byte> to) const;
   bool write(Gpa gpa, std::span<const std::byte> from);
   bool fill(Gpa gpa, uint64_t size, uint8_t value);
+  // Like write(), for what the machine itself puts there: into RAM that the chipset write-protects, too.
+  bool put(Gpa gpa, std::span<const std::byte> from);
 
   // For input and output that the host's kernel does by itself: appends where [gpa, gpa + size) is in this process; false
   // if a byte of it is no memory (or, `for_write`, ROM). What was written there counts only after written(), which has to
@@ -202,7 +204,9 @@ class GuestMemory {
   const Region* find(Gpa gpa) const;
   static bool drop(const Region& region, uint64_t offset, uint64_t size);
   Result<Region*> add(Gpa base, uint64_t size, std::string name, bool writable);
-  bool contains(Gpa gpa, uint64_t size, bool for_write) const;
+  enum class Purpose : uint8_t { kRead, kWrite, kPut };
+  bool contains(Gpa gpa, uint64_t size, Purpose purpose) const;
+  bool copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose);
 
   std::vector<std::unique_ptr<Region>> regions_;  // the largest first: where most of what is looked for is found
   std::atomic<uint64_t> generation_{1};

@@ -116,9 +116,10 @@ class TrialGuest {
 Trial try_out(const System& system) {
   Trial trial;
   if (hardware_assisted()) return trial;
-  TrialGuest guest(system);
-  trial.sets_tsc = guest.sets_tsc();
-  trial.runs_programs = guest.runs_programs();
+  const auto guest = std::make_shared<TrialGuest>(system);
+  trial.sets_tsc = guest->sets_tsc();
+  trial.runs_programs = guest->runs_programs();
+  trial.guest = guest;
   return trial;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <iterator>
+#include <utility>
 
 namespace skerry::machine::aml {
 
@@ -29,53 +30,68 @@ constexpr uint8_t kMinFixed = 1 << 2, kMaxFixed = 1 << 3, kEntireRange = 3;
 // 6.4.3.6: consumed, level-triggered, active high, shared.
 constexpr uint8_t kConsumer = 1 << 0, kShared = 1 << 3;
 
-
 void append_little_endian(Bytes& to, uint64_t value, unsigned size) {
   for (unsigned i = 0; i < size; ++i) to.push_back(static_cast<uint8_t>(value >> (8 * i)));
 }
 
-// PkgLength (20.2.4) counts itself. Its first byte says how many bytes follow it.
-Bytes with_length(const Bytes& content) {
+size_t total(std::initializer_list<View> parts) {
+  size_t size = 0;
+  for (const View part : parts) size += part.size();
+  return size;
+}
+
+// An operation, and the length of what follows (PkgLength, 20.2.4), which counts itself: its first byte says how many bytes of
+// it follow.
+Bytes sized(std::initializer_list<uint8_t> operation, std::initializer_list<View> content) {
+  const size_t size = total(content);
   Bytes result;
-  const size_t short_form = content.size() + 1;
-  if (short_form < 0x40) {
-    result.push_back(static_cast<uint8_t>(short_form));
+  result.reserve(operation.size() + 4 + size);
+  result.insert(result.end(), operation);
+  if (size + 1 < 0x40) {
+    result.push_back(static_cast<uint8_t>(size + 1));
   } else {
     unsigned more = 1;
-    while (content.size() + 1 + more >= size_t{1} << (4 + 8 * more)) ++more;
+    while (size + 1 + more >= size_t{1} << (4 + 8 * more)) ++more;
     assert(more <= 3);
-    const size_t length = content.size() + 1 + more;
+    const size_t length = size + 1 + more;
     result.push_back(static_cast<uint8_t>(more << 6 | (length & 0xf)));
     append_little_endian(result, length >> 4, more);
   }
-  append(result, content);
+  for (const View part : content) append(result, part);
+  return result;
+}
+
+// One of a fixed form: its number, then what it is about.
+Bytes term(uint8_t operation, std::initializer_list<View> operands) {
+  Bytes result;
+  result.reserve(1 + total(operands));
+  result.push_back(operation);
+  for (const View operand : operands) append(result, operand);
   return result;
 }
 
 // NameString (20.2.2).
 Bytes name_string(std::string_view path) {
-  Bytes result, segments;
-  if (path.starts_with('\\')) {
-    result.push_back('\\');
-    path.remove_prefix(1);
-  }
-  unsigned count = 0;
-  while (!path.empty()) {
-    const size_t dot = path.find('.');
-    const std::string_view segment = path.substr(0, dot);
-    assert(!segment.empty() && segment.size() <= 4);
-    for (size_t i = 0; i < 4; ++i)
-      segments.push_back(i < segment.size() ? static_cast<uint8_t>(segment[i]) : uint8_t{'_'});
-    ++count;
-    path = dot == path.npos ? std::string_view() : path.substr(dot + 1);
-  }
+  constexpr size_t kSegment = 4;
+  const bool from_root = path.starts_with('\\');
+  if (from_root) path.remove_prefix(1);
+  const size_t count = path.empty() ? 0 : 1 + static_cast<size_t>(std::ranges::count(path, '.'));
+  Bytes result;
+  result.reserve(3 + kSegment * count);
+  if (from_root) result.push_back('\\');
   if (count == 0) result.push_back(0);  // NullName
   if (count == 2) result.push_back(kDualNamePrefix);
   if (count > 2) {
     result.push_back(kMultiNamePrefix);
     result.push_back(static_cast<uint8_t>(count));
   }
-  append(result, segments);
+  while (!path.empty()) {
+    const size_t dot = path.find('.');
+    const std::string_view segment = path.substr(0, dot);
+    assert(!segment.empty() && segment.size() <= kSegment);
+    for (size_t i = 0; i < kSegment; ++i) result.push_back(i < segment.size() ? static_cast<uint8_t>(segment[i]) : uint8_t{'_'});
+    path = dot == path.npos ? std::string_view() : path.substr(dot + 1);
+  }
   return result;
 }
 
@@ -94,31 +110,26 @@ Bytes window(uint8_t tag, uint8_t type, uint8_t type_flags, uint64_t first, uint
 
 }  // namespace
 
-void append(Bytes& to, const Bytes& more) { to.insert(to.end(), more.begin(), more.end()); }
+void append(Bytes& to, View more) { to.insert(to.end(), more.begin(), more.end()); }
 
-Bytes cat(std::initializer_list<Bytes> terms) {
+Bytes cat(std::initializer_list<View> terms) {
   Bytes result;
-  for (const Bytes& term : terms) append(result, term);
+  result.reserve(total(terms));
+  for (const View one : terms) append(result, one);
   return result;
 }
 
 Bytes integer(uint64_t value) {
   if (value == 0) return {kZeroOp};
   if (value == 1) return {kOneOp};
+  const auto [prefix, size] = value <= 0xff          ? std::pair(kBytePrefix, 1u)
+                              : value <= 0xffff      ? std::pair(kWordPrefix, 2u)
+                              : value <= 0xffff'ffff ? std::pair(kDWordPrefix, 4u)
+                                                     : std::pair(kQWordPrefix, 8u);
   Bytes result;
-  if (value <= 0xff) {
-    result.push_back(kBytePrefix);
-    append_little_endian(result, value, 1);
-  } else if (value <= 0xffff) {
-    result.push_back(kWordPrefix);
-    append_little_endian(result, value, 2);
-  } else if (value <= 0xffff'ffff) {
-    result.push_back(kDWordPrefix);
-    append_little_endian(result, value, 4);
-  } else {
-    result.push_back(kQWordPrefix);
-    append_little_endian(result, value, 8);
-  }
+  result.reserve(1 + size);
+  result.push_back(prefix);
+  append_little_endian(result, value, size);
   return result;
 }
 
@@ -144,14 +155,15 @@ Bytes eisa_id(std::string_view id) {
   return integer(__builtin_bswap32(value));
 }
 
-Bytes package(std::initializer_list<Bytes> elements) { return package(elements.size(), cat(elements)); }
+Bytes package(std::initializer_list<View> elements) { return package(elements.size(), cat(elements)); }
 
 Bytes package(size_t count, const Bytes& elements) {
   assert(count < 256);
-  return cat({{kPackageOp}, with_length(cat({{static_cast<uint8_t>(count)}, elements}))});
+  const auto number = static_cast<uint8_t>(count);
+  return sized({kPackageOp}, {View(&number, 1), elements});
 }
 
-Bytes buffer(const Bytes& content) { return cat({{kBufferOp}, with_length(cat({integer(content.size()), content}))}); }
+Bytes buffer(const Bytes& content) { return sized({kBufferOp}, {integer(content.size()), content}); }
 
 Bytes uuid(std::string_view text) {
   // Where the byte of each pair of digits goes: the first three fields are little endian.
@@ -168,14 +180,14 @@ Bytes uuid(std::string_view text) {
   return buffer(bytes);
 }
 
-Bytes name(std::string_view path, const Bytes& object) { return cat({{kNameOp}, name_string(path), object}); }
+Bytes name(std::string_view path, const Bytes& object) { return term(kNameOp, {name_string(path), object}); }
 
 Bytes scope(std::string_view path, const Bytes& terms) {
-  return cat({{kScopeOp}, with_length(cat({name_string(path), terms}))});
+  return sized({kScopeOp}, {name_string(path), terms});
 }
 
 Bytes device(std::string_view path, const Bytes& terms) {
-  return cat({{kExtOpPrefix, kDeviceOp}, with_length(cat({name_string(path), terms}))});
+  return sized({kExtOpPrefix, kDeviceOp}, {name_string(path), terms});
 }
 
 Bytes path(std::string_view path) { return name_string(path); }
@@ -185,7 +197,7 @@ Bytes path(std::string_view path) { return name_string(path); }
 Bytes method(std::string_view path, unsigned arguments, Serialize serialize, const Bytes& terms) {
   assert(arguments <= 7);
   const auto flags = static_cast<uint8_t>(arguments | (serialize == Serialize::kYes ? kSerializeFlag : 0));
-  return cat({{kMethodOp}, with_length(cat({name_string(path), {flags}, terms}))});
+  return sized({kMethodOp}, {name_string(path), View(&flags, 1), terms});
 }
 
 Bytes nowhere() { return {0}; }  // NullName
@@ -193,40 +205,38 @@ Bytes argument(unsigned number) { return {static_cast<uint8_t>(kArg0Op + number)
 Bytes local(unsigned number) { return {static_cast<uint8_t>(kLocal0Op + number)}; }
 
 Bytes if_then(const Bytes& condition, const Bytes& terms) {
-  return cat({{kIfOp}, with_length(cat({condition, terms}))});
+  return sized({kIfOp}, {condition, terms});
 }
 
-Bytes otherwise(const Bytes& terms) { return cat({{kElseOp}, with_length(terms)}); }
-Bytes return_value(const Bytes& value) { return cat({{kReturnOp}, value}); }
-Bytes store(const Bytes& value, const Bytes& target) { return cat({{kStoreOp}, value, target}); }
-Bytes bit_and(const Bytes& a, const Bytes& b, const Bytes& target) { return cat({{kAndOp}, a, b, target}); }
-Bytes bit_or(const Bytes& a, const Bytes& b, const Bytes& target) { return cat({{kOrOp}, a, b, target}); }
-Bytes equal(const Bytes& a, const Bytes& b) { return cat({{kLEqualOp}, a, b}); }
-Bytes logical_not(const Bytes& value) { return cat({{kLNotOp}, value}); }
+Bytes otherwise(const Bytes& terms) { return sized({kElseOp}, {terms}); }
+Bytes return_value(const Bytes& value) { return term(kReturnOp, {value}); }
+Bytes store(const Bytes& value, const Bytes& target) { return term(kStoreOp, {value, target}); }
+Bytes bit_and(const Bytes& a, const Bytes& b, const Bytes& target) { return term(kAndOp, {a, b, target}); }
+Bytes bit_or(const Bytes& a, const Bytes& b, const Bytes& target) { return term(kOrOp, {a, b, target}); }
+Bytes equal(const Bytes& a, const Bytes& b) { return term(kLEqualOp, {a, b}); }
+Bytes logical_not(const Bytes& value) { return term(kLNotOp, {value}); }
 
-Bytes element(const Bytes& package, unsigned number) { return cat({{kIndexOp}, package, integer(number), nowhere()}); }
+Bytes element(const Bytes& package, unsigned number) { return term(kIndexOp, {package, integer(number), nowhere()}); }
 
-Bytes notify(const Bytes& object, uint8_t event) { return cat({{kNotifyOp}, object, integer(event)}); }
+Bytes notify(const Bytes& object, uint8_t event) { return term(kNotifyOp, {object, integer(event)}); }
 
 Bytes dword_field(const Bytes& buffer, unsigned byte, std::string_view name) {
-  return cat({{kCreateDWordFieldOp}, buffer, integer(byte), name_string(name)});
+  return term(kCreateDWordFieldOp, {buffer, integer(byte), name_string(name)});
 }
 
 Bytes operation_region(std::string_view path, Space space, uint64_t offset, uint64_t length) {
-  return cat({{kExtOpPrefix, kOpRegionOp},
-              name_string(path),
-              {static_cast<uint8_t>(space)},
-              integer(offset),
-              integer(length)});
+  const auto number = static_cast<uint8_t>(space);
+  return cat({Bytes{kExtOpPrefix, kOpRegionOp}, name_string(path), View(&number, 1), integer(offset), integer(length)});
 }
 
 Bytes byte_fields(std::string_view region, std::initializer_list<std::string_view> names) {
-  Bytes content = cat({name_string(region), {kByteAcc}});
+  Bytes content = name_string(region);
+  content.push_back(kByteAcc);
   for (const std::string_view field : names) {
     append(content, name_string(field));
     content.push_back(8);  // bits, as a PkgLength of one byte
   }
-  return cat({{kExtOpPrefix, kFieldOp}, with_length(content)});
+  return sized({kExtOpPrefix, kFieldOp}, {content});
 }
 
 // --- resources -------------------------------------------------------------------------------------------------------
@@ -273,7 +283,7 @@ Bytes memory64_window(uint64_t first, uint64_t last) {
 }
 
 Bytes resource_template(const Bytes& descriptors) {
-  return buffer(cat({descriptors, {kEndTag, 0}}));  // a checksum of 0 is taken as right
+  return buffer(cat({descriptors, Bytes{kEndTag, 0}}));  // a checksum of 0 is taken as right
 }
 
 }  // namespace skerry::machine::aml

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -11,9 +12,10 @@ namespace skerry::machine::aml {
 
 // Encoded terms; joined by cat().
 using Bytes = std::vector<uint8_t>;
+using View = std::span<const uint8_t>;
 
-Bytes cat(std::initializer_list<Bytes> terms);
-void append(Bytes& to, const Bytes& more);
+Bytes cat(std::initializer_list<View> terms);
+void append(Bytes& to, View more);
 
 // Data objects (20.2.3).
 Bytes integer(uint64_t value);
@@ -22,7 +24,7 @@ Bytes dword(uint32_t value);
 Bytes string(std::string_view text);
 // "PNP0501" in the compressed form that _HID takes (19.3.4, EISAID).
 Bytes eisa_id(std::string_view id);
-Bytes package(std::initializer_list<Bytes> elements);
+Bytes package(std::initializer_list<View> elements);
 // `elements` joined, of which there are `count`, or fewer: the others are uninitialized.
 Bytes package(size_t count, const Bytes& elements);
 Bytes buffer(const Bytes& content);

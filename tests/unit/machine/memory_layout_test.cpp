@@ -19,8 +19,9 @@ uint64_t total(const std::vector<E820Entry>& map, E820Type type) {
 
 TEST(MemoryLayout, GivesAllMemoryButWhatAPcKeepsForItself) {
   for (const uint64_t memory : {2 * MiB, 64 * MiB, 3 * GiB - 4096, 3 * GiB, 3 * GiB + 4096, 5 * GiB, 1023 * GiB}) {
-    const MemoryLayout layout(memory, {.vcpus = 255});
-    const auto map = layout.e820();
+    const acpi::Board board{.vcpus = 255};
+    const MemoryLayout layout(memory, board);
+    const auto map = BootTables(layout, board).e820();
     for (size_t i = 1; i < map.size(); ++i)
       EXPECT_GE(map[i].address, map[i - 1].address + map[i - 1].size) << "sorted, without overlap: " << memory;
     const uint64_t usable = total(map, E820Type::kMemory);
@@ -32,10 +33,11 @@ TEST(MemoryLayout, GivesAllMemoryButWhatAPcKeepsForItself) {
 }
 
 TEST(MemoryLayout, EveryAddressOfItsMapIsMemory) {
-  const MemoryLayout layout(5 * GiB, {.vcpus = 2});
+  const acpi::Board board{.vcpus = 2};
+  const MemoryLayout layout(5 * GiB, board);
   memory::GuestMemory memory;
   ASSERT_TRUE(layout.add_ram(memory));
-  for (const E820Entry& entry : layout.e820()) {
+  for (const E820Entry& entry : BootTables(layout, board).e820()) {
     EXPECT_TRUE(memory.page(entry.address).writable) << entry.address;
     EXPECT_TRUE(memory.page(entry.address + entry.size - 1).writable) << entry.address;
   }
@@ -49,14 +51,15 @@ TEST(MemoryLayout, OfABoardWithPciKeepsTheConfigurationSpaceAndTheWindowsFreeOfR
   for (const uint64_t memory : {64 * MiB, 0xb0000000ul - 4096, 0xb0000000ul, 5 * GiB, 1022 * GiB, 1023 * GiB}) {
     acpi::Board board{.vcpus = 255, .pci = pci_root(memory)};
     board.pci->vm_gen_id = 0;
-    const MemoryLayout layout(memory, board, smbios::Info{});
+    const MemoryLayout layout(memory, board);
+    const BootTables tables(layout, board, smbios::Info{});
     EXPECT_EQ(layout.low_end() + layout.high_size(), memory);
     EXPECT_LE(layout.low_end(), 0xb0000000u);
-    const auto map = layout.e820();
+    const auto map = tables.e820();
     for (size_t i = 1; i < map.size(); ++i)
       EXPECT_GE(map[i].address, map[i - 1].address + map[i - 1].size) << "sorted, without overlap: " << memory;
     EXPECT_THAT(map, testing::Contains(E820Entry{0xb0000000, 256 * MiB, E820Type::kReserved}));
-    EXPECT_THAT(map, testing::Contains(E820Entry{layout.vm_gen_id_page(), 4096, E820Type::kReserved}));
+    EXPECT_THAT(map, testing::Contains(E820Entry{tables.vm_gen_id_page(), 4096, E820Type::kReserved}));
     if (board.pci->mmio64_first == 0) continue;
     EXPECT_GE(board.pci->mmio64_first, 4 * GiB + layout.high_size());
     EXPECT_LT(board.pci->mmio64_last, bit(40));
@@ -69,10 +72,11 @@ TEST(MemoryLayout, OfABoardWithPciKeepsTheConfigurationSpaceAndTheWindowsFreeOfR
 TEST(MemoryLayout, WritesTheTablesOfABoardWithPci) {
   acpi::Board board{.vcpus = 2, .pci = pci_root(64 * MiB)};
   board.pci->vm_gen_id = 0;
-  const MemoryLayout layout(64 * MiB, board, smbios::Info{});
+  const MemoryLayout layout(64 * MiB, board);
+  const BootTables tables(layout, board, smbios::Info{});
   memory::GuestMemory memory;
   ASSERT_TRUE(layout.add_ram(memory));
-  layout.write_tables(memory);
+  tables.write(memory);
   EXPECT_EQ(memory.load<uint32_t>(0xf0000), 0x5f4d535fu) << "_SM_";
   EXPECT_EQ(memory.load<uint32_t>(0xf0020), 0x334d535fu) << "_SM3";
   // The last table of the XSDT is the generation ID's, with its address.
@@ -82,16 +86,18 @@ TEST(MemoryLayout, WritesTheTablesOfABoardWithPci) {
   ASSERT_TRUE(memory.read(end - 8, std::as_writable_bytes(std::span(&ssdt, 1))));
   uint32_t guid = 0;
   ASSERT_TRUE(memory.read(ssdt + 42, std::as_writable_bytes(std::span(&guid, 1))));
-  EXPECT_EQ(guid, layout.vm_gen_id_page() + 40);
+  EXPECT_EQ(guid, tables.vm_gen_id_page() + 40);
 }
 
 TEST(MemoryLayout, PutsTheRootOfTheAcpiTablesWhereGuestsLookForIt) {
-  const MemoryLayout layout(64 * MiB, {.vcpus = 2});
+  const acpi::Board board{.vcpus = 2};
+  const MemoryLayout layout(64 * MiB, board);
+  const BootTables tables(layout, board);
   memory::GuestMemory memory;
   ASSERT_TRUE(layout.add_ram(memory));
-  layout.write_tables(memory);
+  tables.write(memory);
   EXPECT_EQ(memory.load<uint64_t>(0xe0000), 0x2052545020445352u) << "RSD PTR";
-  const auto map = layout.e820();
+  const auto map = tables.e820();
   const auto xsdt = memory.load<uint64_t>(0xe0000 + 24).value();
   EXPECT_EQ(memory.load<uint32_t>(xsdt), 0x54445358u) << "XSDT";
   EXPECT_GE(xsdt, map[5].address);

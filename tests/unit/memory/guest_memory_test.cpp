@@ -191,6 +191,17 @@ TEST_F(GuestMemoryTest, TakesContentFromAFile) {
   EXPECT_EQ(inside->begin, 20 * KiB);
 }
 
+TEST_F(GuestMemoryTest, TheMachinePutsThingsWhereTheChipsetLetsNobodyWrite) {
+  const std::array text{std::byte{'h'}, std::byte{'i'}};
+  memory_.set_writable(0, false);
+  EXPECT_FALSE(memory_.write(16, text));
+  const uint64_t generation = memory_.map_generation();
+  ASSERT_TRUE(memory_.put(16, text));
+  EXPECT_EQ(memory_.load<uint16_t>(16), 'h' | 'i' << 8);
+  EXPECT_EQ(memory_.map_generation(), generation) << "nobody has to look again what may be written";
+  EXPECT_FALSE(memory_.put(2 * GiB, text)) << "no memory";
+}
+
 TEST_F(GuestMemoryTest, RefusesToMapWhereItIsNot) {
   const UniqueFd file = file_with("", 1 * MiB);
   EXPECT_FALSE(memory_.map_file(0, 0, file.get(), 0));
