@@ -22,6 +22,7 @@ constexpr std::array kSwitches = {
     Switch{"bt-no-jumps", &DebugOptions::jumps, false},
     Switch{"bt-no-returns", &DebugOptions::returns, false},
     Switch{"bt-no-live-flags", &DebugOptions::live_flags, false},
+    Switch{"bt-no-crossings", &DebugOptions::crossings, false},
     Switch{"bt-no-vectors", &DebugOptions::vectors, false},
     Switch{"bt-no-division", &DebugOptions::division, false},
 };

@@ -26,6 +26,7 @@ struct DebugOptions {
   bool jumps = true;       // the table of jumps is looked up by translated code
   bool returns = true;     // calls and returns are the host's own, checked where they land
   bool live_flags = true;  // flags stay in EFLAGS from block to block
+  bool crossings = true;   // SYSCALL, SYSRET, STAC and CLAC go on in translated code
   bool vectors = true;     // vector instructions are copied
   bool division = true;    // divisions are copied
 };

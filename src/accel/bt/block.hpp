@@ -28,6 +28,12 @@ class Mode {
   bool flat(unsigned segment) const { return code64() || bits_ & kFlat << segment; }
   bool from_zero(unsigned segment) const { return code64() ? segment < x86::kFs : bits_ & kFromZero << segment; }
   uint32_t bits() const { return bits_; }
+  // The same with another privilege.
+  Mode at(bool user, unsigned tlb) const {
+    Mode other = *this;
+    other.bits_ = (bits_ & ~(kUser | 3 << kTlbShift)) | (user ? kUser : 0) | tlb << kTlbShift;
+    return other;
+  }
   bool operator==(const Mode&) const = default;
 
  private:

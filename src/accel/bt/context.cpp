@@ -33,9 +33,17 @@ Offsets::Offsets(const Context& context) {
   fill = from_start(&context.fill);
   interpret = from_start(&context.interpret);
   jumps = from_start(&context.jumps);
+  to_kernel = from_start(&context.to_kernel);
+  to_user = from_start(&context.to_user);
+  to_open = from_start(&context.to_open);
+  mode = from_start(&context.mode);
+  crossed = from_start(&context.crossed);
   const x86::CpuState& state = context.interpreter.state;
   gpr = from_start(&state.gpr);
   rflags = from_start(&state.rflags);
+  lstar = from_start(&state.lstar);
+  fmask = from_start(&state.fmask);
+  kernel_gs_base = from_start(&state.kernel_gs_base);
   vector = from_start(&state.vector);
   mxcsr = from_start(&state.mxcsr);
   for (unsigned n = 0; n < x86::kSegmentCount; ++n) {

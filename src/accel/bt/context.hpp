@@ -26,7 +26,17 @@ struct JumpEntry {
 };
 constexpr unsigned kJumpBits = 12, kJumpCount = 1 << kJumpBits;
 constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the odd ones for user modes
+// Each address has two places, so that two that are jumped to in turn find room beside each other.
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }
+constexpr unsigned kOtherWay = 1;  // exclusive or
+
+// Where an instruction goes on that changes the privilege of 64-bit code and nothing else of its mode.
+struct Crossing {
+  uint64_t lookup = 0;  // the routine that looks up an address in the table of the new mode; 0: the instruction is the interpreter's
+  uint32_t mode = 0;    // Mode::bits()
+  uint32_t unused = 0;
+};
+enum class Crossed : uint32_t { kNo, kSyscall, kSysret };  // by what CS and SS would have been loaded last
 
 struct Context {
   // Its memory is zeroes from the host, most of which are never used.
@@ -43,6 +53,9 @@ struct Context {
   uint64_t host_stack = 0;      // what was there when translated code was entered
   uint64_t return_limit = 0;    // where host_stack has no room for more returns
   uint64_t return_lookup = 0;   // the routine that looks up a return which no call is remembered of
+  Crossing to_kernel, to_user, to_open;  // the last one: the kernel with SMAP suspended
+  uint32_t mode = 0;                     // Mode::bits() of the code that is being executed
+  Crossed crossed = Crossed::kNo;        // since CS and SS were right
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
   uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's
@@ -73,7 +86,8 @@ struct Offsets {
   explicit Offsets(const Context& context);
   int self, page_base, flags, value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
-  int gpr, rflags, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
+  int to_kernel, to_user, to_open, mode, crossed;
+  int gpr, rflags, lstar, fmask, kernel_gs_base, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3];
 };
 

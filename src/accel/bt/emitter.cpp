@@ -143,8 +143,12 @@ void Emitter::look_up_jump(unsigned jump_slot) {
   shl(r15d, 5);
   in_context().xor_(first_, field(key));
   in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
-  Xbyak::Label miss;
+  Xbyak::Label hit, miss;
+  je(hit);
+  xor_(r15d, kOtherWay * sizeof(JumpEntry));
+  in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
   jne(miss);
+  L(hit);
   in_context().mov(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, page))]);
   in_context().mov(field(at_.page_base), first_);
   in_context().jmp(qword[second_ + table + static_cast<int>(offsetof(JumpEntry, code))]);

@@ -101,6 +101,7 @@ Kind kind_of_stack(const x86::Decoded& decoded) {
   const ZydisDecodedOperand& operand = decoded.operands[0];
   const bool simple = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
                       (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr(ZydisRegisterGetClass(operand.reg.value)));
+  if (insn.mnemonic == ZYDIS_MNEMONIC_PUSH && operand.type == ZYDIS_OPERAND_TYPE_MEMORY) return Kind::kPush;
   if (!simple) return Kind::kInterpret;
   if (insn.mnemonic == ZYDIS_MNEMONIC_PUSH) return Kind::kPush;
   return insn.mnemonic == ZYDIS_MNEMONIC_POP ? Kind::kPop : Kind::kInterpret;
@@ -120,6 +121,11 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: return insn.operand_width >= 32 ? Kind::kDivide : Kind::kInterpret;
     case ZYDIS_MNEMONIC_PUSHFD: return insn.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? Kind::kInterpret : Kind::kPushFlags;
     case ZYDIS_MNEMONIC_PUSHFQ: return Kind::kPushFlags;
+    case ZYDIS_MNEMONIC_SWAPGS: return Kind::kSwapGs;
+    case ZYDIS_MNEMONIC_SYSCALL: return Kind::kSyscall;
+    case ZYDIS_MNEMONIC_SYSRET: return Kind::kSysret;
+    case ZYDIS_MNEMONIC_STAC: return Kind::kSuspendSmap;
+    case ZYDIS_MNEMONIC_CLAC: return Kind::kResumeSmap;
     case ZYDIS_MNEMONIC_CLI: return Kind::kClearInterrupts;
     case ZYDIS_MNEMONIC_STI: return Kind::kSetInterrupts;
     case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD: case ZYDIS_MNEMONIC_POPFQ: return Kind::kInterpret;

@@ -77,9 +77,9 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   uint8_t* start = const_cast<uint8_t*>(getCurr());
   offset_ = next_ = block.offset;
   if (block.entry == Entry::kFlagsSaved) {
-    in_context().mov(r14d, field32(at_.requests));
-    in_context().test(field32(at_.interest), r14d);
-    slow_.push_back({Slow::What::kInterpret, branch(kNotZero), nullptr, 0, -1});  // a poll: see write_slow()
+    in_context().cmp(field32(at_.requests), 0);
+    uint8_t* asked = branch(kNotZero);
+    slow_.push_back({Slow::What::kPoll, asked, getCurr(), block.offset, 0});
   }
   bool open = true;
   unsigned count = 0;
@@ -118,7 +118,7 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
     case Kind::kNothing: return true;
     case Kind::kLea: return lea_();
     case Kind::kMoveOffset: return move_offset();
-    case Kind::kPush: return push_(), true;
+    case Kind::kPush: return push_();
     case Kind::kPop: return pop_(), true;
     case Kind::kLeave: return leave_frame(), true;
     case Kind::kPushFlags:
@@ -130,6 +130,13 @@ bool Translator::one(const Decoded& decoded, std::span<const uint8_t> bytes) {
       if (block_->mode.user() || options_.lockstep) return interpret();
       return kind_of(decoded) == Kind::kSetInterrupts ? set_interrupts() : clear_interrupts(), true;
     case Kind::kDivide: return plain(bytes);
+    case Kind::kSwapGs:
+      if (block_->mode.user() || !block_->mode.code64()) return interpret();
+      return swap_gs(), true;
+    case Kind::kSyscall: return syscall_();
+    case Kind::kSysret: return sysret_();
+    case Kind::kSuspendSmap: return set_access(true);
+    case Kind::kResumeSmap: return set_access(false);
     case Kind::kJump: return jump_(next_ + static_cast<uint32_t>(decoded.operands[0].imm.value.s)), false;
     case Kind::kConditional: return conditional(), false;
     case Kind::kCall: return call_(), false;
@@ -306,23 +313,32 @@ void Translator::move_stack(int by) {
   else lea(r13d, ptr[stack_ + by]);
 }
 
-void Translator::push_() {
+bool Translator::push_() {
   const ZydisDecodedOperand& operand = decoded_->operands[0];
   const unsigned size = stack_size();
+  const bool from_memory = operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  if (from_memory) {
+    if (!can_address(operand)) return interpret();
+    check(operand, size, false);
+    if (size == 8) mov(second_, qword[first_]);
+    else mov(r15d, dword[first_]);
+    in_context().mov(field(at_.value), second_);
+  }
   check_stack(-static_cast<int>(size), size, true);
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     const auto value = static_cast<int32_t>(operand.imm.value.s);
     if (size == 8) mov(qword[first_], value);
     else mov(dword[first_], static_cast<uint32_t>(value));
   } else {
-    const unsigned guest = id_of(operand.reg.value);
     Reg64 from = second_;
-    if (is_homed(guest)) load_guest(second_, guest);
+    if (from_memory) in_context().mov(second_, field(at_.value));
+    else if (const unsigned guest = id_of(operand.reg.value); is_homed(guest)) load_guest(second_, guest);
     else from = Reg64(static_cast<int>(host_register(guest)));
     if (size == 8) mov(qword[first_], from);
     else mov(dword[first_], from.cvt32());
   }
   move_stack(-static_cast<int>(size));
+  return true;
 }
 
 void Translator::pop_() {
@@ -357,14 +373,7 @@ void Translator::leave_frame() {
 void Translator::push_flags() {
   const unsigned size = stack_size();
   spare_flags();
-  const RegExp flags(static_cast<size_t>(at_.flags));
-  in_context().movzx(r14d, byte[flags]);  // OF
-  shl(r14d, 11);
-  in_context().movzx(r15d, byte[flags + 1]);
-  or_(r14d, r15d);
-  in_context().mov(r15d, field32(at_.rflags));
-  and_(r15d, static_cast<uint32_t>(~(flags::kStatus | flags::kRf | flags::kVm)));
-  or_(r15d, r14d);
+  gather_flags();
   in_context().mov(field(at_.value), second_);
   check_stack(-static_cast<int>(size), size, true);
   in_context().mov(second_, field(at_.value));
@@ -400,6 +409,129 @@ void Translator::set_interrupts() {
   slow_.push_back({Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0});
   in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kIf));
   in_context().or_(field32(at_.interest), static_cast<uint32_t>(request::kInterrupt));
+}
+
+// Other privileges -----------------------------------------------------------------------------------------------------------
+
+void Translator::swap_gs() {
+  in_context().mov(first_, field(at_.kernel_gs_base));
+  in_context().mov(second_, field(at_.segment_base[kGs]));
+  in_context().mov(field(at_.segment_base[kGs]), first_);
+  in_context().mov(field(at_.kernel_gs_base), second_);
+}
+
+// CS and SS are loaded when somebody may look: see Runner::settle(). The mapping is the same, but what calls are remembered is
+// code of the mode that is left.
+void Translator::cross(int crossing) {
+  in_context().mov(r15d, field32(crossing + static_cast<int>(offsetof(Crossing, mode))));
+  in_context().mov(field32(at_.mode), r15d);
+  in_context().mov(second_, field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
+  in_context().mov(field(at_.return_lookup), second_);
+  in_context().mov(rsp, field(at_.host_stack));
+  lea(rsp, ptr[rsp - 8]);
+  mov(r15d, jump_info(offset_, 0));
+  in_context().jmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
+}
+
+// Into R15, the whole of RFLAGS.
+void Translator::gather_flags() {
+  const RegExp flags(static_cast<size_t>(at_.flags));
+  in_context().movzx(r14d, byte[flags]);  // OF
+  shl(r14d, 11);
+  in_context().movzx(r15d, byte[flags + 1]);
+  or_(r14d, r15d);
+  in_context().mov(r15d, field32(at_.rflags));
+  and_(r15d, static_cast<uint32_t>(~(flags::kStatus | flags::kRf | flags::kVm)));
+  or_(r15d, r14d);
+}
+
+// From R15, and what follows from IF.
+void Translator::scatter_flags() {
+  static_assert(request::kInterrupt == flags::kIf >> 8 && flags::kOf == 1 << 11);
+  in_context().mov(field(at_.rflags), second_);
+  mov(r14d, r15d);
+  and_(r14d, static_cast<uint32_t>(flags::kStatus & ~flags::kOf));
+  shl(r14d, 8);
+  bt(r15d, 11);
+  adc(r14d, 0);
+  in_context().mov(word[RegExp(static_cast<size_t>(at_.flags))], r14w);
+  shr(r15d, 8);
+  and_(r15d, static_cast<uint32_t>(request::kInterrupt));
+  in_context().mov(r14d, field32(at_.interest));
+  and_(r14d, static_cast<uint32_t>(~request::kInterrupt));
+  or_(r14d, r15d);
+  in_context().mov(field32(at_.interest), r14d);
+}
+
+// Intel SDM vol. 2, SYSCALL. With AC set, and where it is not there, it is the interpreter's.
+bool Translator::syscall_() {
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || !block_->mode.user())
+    return interpret_last(), false;
+  const auto to_interpreter = [&](unsigned condition) {
+    slow_.push_back({Slow::What::kInterpret, branch(condition), nullptr, offset_, 0});
+  };
+  spare_flags();
+  in_context().cmp(field(at_.to_kernel + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  to_interpreter(kZero);
+  gather_flags();
+  test(r15d, static_cast<uint32_t>(flags::kAc));
+  to_interpreter(kNotZero);
+  mov(r11, second_);
+  in_context().mov(rcx, field(at_.page_base));
+  lea(rcx, ptr[rcx + static_cast<int>(next_)]);
+  in_context().mov(first_, field(at_.fmask));
+  not_(first_);
+  and_(second_, first_);
+  or_(r15d, static_cast<uint32_t>(flags::kFixed1));
+  scatter_flags();
+  in_context().mov(field32(at_.crossed), static_cast<uint32_t>(Crossed::kSyscall));
+  in_context().mov(first_, field(at_.lstar));
+  cross(at_.to_kernel);
+  return false;
+}
+
+// Of the flags that R11 may set, TF and AC make the interpreter do it.
+bool Translator::sysret_() {
+  constexpr uint32_t kTaken = 0x3c7fd7;  // all but RF, VM and reserved bits
+  const bool wide = decoded_->instruction.raw.rex.W;
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user() || !wide)
+    return interpret_last(), false;
+  const auto to_interpreter = [&](unsigned condition) {
+    slow_.push_back({Slow::What::kInterpret, branch(condition), nullptr, offset_, 0});
+  };
+  spare_flags();
+  in_context().cmp(field(at_.to_user + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  to_interpreter(kZero);
+  mov(first_, rcx);
+  shl(first_, 16);
+  sar(first_, 16);
+  cmp(first_, rcx);
+  to_interpreter(kNotZero);
+  test(r11d, static_cast<uint32_t>(flags::kTf | flags::kAc));
+  to_interpreter(kNotZero);
+  mov(r15d, r11d);
+  and_(r15d, kTaken);
+  or_(r15d, static_cast<uint32_t>(flags::kFixed1));
+  scatter_flags();
+  in_context().mov(field32(at_.crossed), static_cast<uint32_t>(Crossed::kSysret));
+  mov(first_, rcx);
+  cross(at_.to_user);
+  return false;
+}
+
+// STAC and CLAC.
+bool Translator::set_access(bool suspended) {
+  const int crossing = suspended ? at_.to_open : at_.to_kernel;
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user())
+    return interpret_last(), false;
+  spare_flags();
+  in_context().cmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  slow_.push_back({Slow::What::kInterpret, branch(kZero), nullptr, offset_, 0});
+  if (suspended) in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kAc));
+  else in_context().and_(field32(at_.rflags), static_cast<uint32_t>(~flags::kAc));
+  page_address(next_);
+  cross(crossing);
+  return false;
 }
 
 // Memory ---------------------------------------------------------------------------------------------------------------------
@@ -719,9 +851,12 @@ void Translator::write_slow() {
         call(fill_);
         jump_to(slow.retry);
         break;
-      case Slow::What::kInterpret:
-        if (slow.tag < 0) leave_with(Exit::kPoll, block_->offset);
-        else leave_with(Exit::kInterpret, slow.insn);
+      case Slow::What::kInterpret: leave_with(Exit::kInterpret, slow.insn); break;
+      case Slow::What::kPoll:  // if the present state lets it through
+        in_context().mov(r14d, field32(at_.requests));
+        in_context().test(field32(at_.interest), r14d);
+        patch(branch(kZero), slow.retry);
+        leave_with(Exit::kPoll, slow.insn);
         break;
       case Slow::What::kForgetCalls:
         in_context().mov(rsp, field(at_.host_stack));

@@ -29,7 +29,7 @@ class Translator : public Emitter {
   enum class Flags : uint8_t { kHost, kSaved, kBoth };  // where the guest's status flags are
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kLoadVectors, kForgetCalls } what;
+    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
@@ -42,7 +42,7 @@ class Translator : public Emitter {
   void interpret_last();
   bool lea_();
   bool move_offset();
-  void push_();
+  bool push_();
   void pop_();
   void leave_frame();
   void push_flags();
@@ -50,6 +50,10 @@ class Translator : public Emitter {
   void clear_interrupts();
   void set_interrupts();
   void divide();
+  void swap_gs();
+  bool syscall_();
+  bool sysret_();
+  bool set_access(bool suspended);
   void jump_(uint32_t target);
   void conditional();
   void call_();
@@ -70,10 +74,13 @@ class Translator : public Emitter {
   void need_flags();   // into EFLAGS
   void spare_flags();  // out of EFLAGS, which may then be used
   void ensure_vectors();
+  void gather_flags();
+  void scatter_flags();
 
   // Ways out.
   void edge(uint32_t target);                 // to an offset of this page
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
+  void cross(int crossing);                   // to the address in the first scratch register, in another mode
   void look_up(int undo = 0);                 // to the address in the first scratch register
   template <typename Go>
   void call_to(Go go);                        // what go() writes, when the address behind the call has been pushed

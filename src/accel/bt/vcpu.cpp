@@ -158,12 +158,21 @@ void Runner::page_changed(uint64_t linear) {
   if (jump_pages_[linear / memory::kPageSize % jump_pages_.size()]) forget_jumps();
 }
 
+unsigned Runner::jump_slot(Mode mode) {
+  if (mode.bits() != slot_.mode || engine_.generation() != slot_.generation)
+    slot_ = {.mode = mode.bits(), .number = engine_.jump_slot(*context_, mode), .generation = engine_.generation()};
+  return slot_.number;
+}
+
 // The code for an address, by the table of jumps or by way of the page tables. Null: an exception is to be delivered.
 const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   Interpreter& in = context_->interpreter;
-  JumpEntry& entry = context_->jumps[engine_.jump_slot(*context_, mode)][jump_index(rip)];
   // The tables' places may be given to other modes when all is discarded; then they are forgotten before they are used.
-  if (entry.tag == (rip ^ context_->jump_key[mode.user()])) return reinterpret_cast<const uint8_t*>(entry.code);
+  JumpEntry* const table = context_->jumps[jump_slot(mode)];
+  JumpEntry& entry = table[jump_index(rip)];
+  JumpEntry& other = table[jump_index(rip) ^ kOtherWay];
+  for (const JumpEntry* one : {&entry, &other})
+    if (one->tag == (rip ^ context_->jump_key[mode.user()])) return reinterpret_cast<const uint8_t*>(one->code);
   ++counts_.lookups;
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
@@ -173,6 +182,7 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   if (in.requests() & request::kEngine) return block->code;  // which looks for requests first
   jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
   if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
+  other = entry;
   entry = {rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
   return block->code;
 }
@@ -192,9 +202,38 @@ const uint8_t* Runner::follow(Edge& edge) {
 void Runner::before_interpreter() { state_.rflags = unpack_flags(state_.rflags, context_->flags); }
 void Runner::after_interpreter() { context_->flags = pack_flags(state_.rflags); }
 
+// Where SYSCALL, SYSRET, STAC and CLAC go from this mode.
+void Runner::allow_crossings(Mode mode) {
+  const bool smap = state_.cr4 & cr4::kSmap;
+  const bool possible = mode.code64() && (state_.efer & efer::kSce);
+  const Mode kernel = mode.at(false, smap ? Interpreter::kSmapTlb : Interpreter::kSupervisorTlb);
+  if (kernel == crossings_.kernel && possible == crossings_.possible && crossings_.generation == engine_.generation()) return;
+  crossings_ = {kernel, mode.at(true, Interpreter::kUserTlb), mode.at(false, Interpreter::kSupervisorTlb), possible, engine_.generation()};
+  const auto to = [&](Mode other) {
+    return possible ? Crossing{engine_.fixed().return_lookup(jump_slot(other)), other.bits()} : Crossing{};
+  };
+  context_->to_kernel = to(crossings_.kernel);
+  context_->to_user = to(crossings_.user);
+  context_->to_open = to(crossings_.open);
+}
+
+// Translated code has changed the privilege: what follows from it is made so before anybody looks.
+void Runner::settle() {
+  Interpreter& in = context_->interpreter;
+  const Crossed crossed = std::exchange(context_->crossed, Crossed::kNo);
+  if (crossed == Crossed::kSyscall) in.load_syscall_segments();
+  if (crossed == Crossed::kSysret) in.load_sysret_segments(true);
+  if (context_->mode == mode_.bits()) return;
+  for (const Mode mode : {crossings_.kernel, crossings_.user, crossings_.open})
+    if (mode.bits() == context_->mode) mode_ = mode;
+  in.mode_changed();
+}
+
 bool Runner::run_translated(Mode mode) {
   mode_ = mode;
-  context_->return_lookup = engine_.fixed().return_lookup(engine_.jump_slot(*context_, mode));
+  context_->mode = mode.bits();
+  allow_crossings(mode);
+  context_->return_lookup = engine_.fixed().return_lookup(jump_slot(mode));
   const uint8_t* code = code_at(state_.rip, mode);
   if (!code) return false;
   context_->page_base = state_.rip & ~memory::kPageMask;
@@ -246,6 +285,7 @@ bool Runner::run_in_lockstep(Mode mode) {
 
 // What to do after translated code came back. `code` is set to go on there; false: back to the run loop.
 bool Runner::left(Exit exit, const uint8_t*& code) {
+  settle();
   Interpreter& in = context_->interpreter;
   const uint32_t offset = context_->insn & 0xffff;
   switch (exit) {
@@ -289,6 +329,7 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
 // Called from translated code: an access missed the TLB.
 bool Runner::fill() {
   ++counts_.fills;
+  settle();
   const uint64_t linear = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
   const unsigned size = context_->insn >> 16 & 0xff;
   if ((linear & memory::kPageMask) + size > memory::kPageSize) return false;
@@ -299,11 +340,13 @@ bool Runner::fill() {
 bool Runner::interpret() {
   Interpreter& in = context_->interpreter;
   ++counts_.interpreted;
+  settle();
   const uint32_t offset = context_->insn & 0xffff, length = context_->insn >> 16 & 0xff;
   state_.rip = address_of(offset);
   before_interpreter();
   count_instruction();
   const uint64_t epoch = in.mapping_epoch();
+  const uint32_t mxcsr = state_.mxcsr;
   Flow flow = Flow::kNext;
   do flow = in.execute();
   while (flow == Flow::kRepeat && !in.event_waiting());
@@ -311,6 +354,7 @@ bool Runner::interpret() {
   if (flow == Flow::kFault || flow == Flow::kRepeat || in.careful() || in.event_waiting()) return false;
   if (state_.rip != address_of(offset + length) || in.mapping_epoch() != epoch || state_.activity != Activity::kRunning)
     return false;
+  if (flow == Flow::kNext && mode_.code64() && state_.mxcsr == mxcsr) return true;  // as it was
   const auto mode = Mode::of(in);
   return mode && *mode == mode_;
 }

@@ -30,9 +30,12 @@ class Runner final : public x86::MappingListener {
   bool run_translated(Mode mode);
   bool run_in_lockstep(Mode mode);
   void stress();
+  unsigned jump_slot(Mode mode);
   const uint8_t* code_at(uint64_t rip, Mode mode);
   const uint8_t* follow(Edge& edge);  // null: an exception came
   bool left(Exit exit, const uint8_t*& code);
+  void allow_crossings(Mode mode);
+  void settle();
   void forget_jumps();
   uint64_t new_key();
   void before_interpreter();
@@ -46,6 +49,16 @@ class Runner final : public x86::MappingListener {
   std::unique_ptr<Context> context_;
   x86::CpuState& state_;
   Mode mode_;  // while in translated code
+  struct {
+    uint32_t mode = ~uint32_t{0};
+    unsigned number = 0;
+    uint64_t generation = 0;
+  } slot_;  // the table of jumps that was asked for last
+  struct {
+    Mode kernel, user, open;
+    bool possible = false;
+    uint64_t generation = 0;
+  } crossings_;  // what Context::to_kernel and its like were made for
   // Pages that the tables of jumps go to, by the low bits of their numbers; and whether supervisor code is among them that
   // is not the same in every address space.
   std::bitset<4096> jump_pages_;

@@ -418,7 +418,8 @@ std::optional<StopReason> Interpreter::careful_step() {
 const Insn* Interpreter::fetch() {
   const uint64_t linear = (state.rip + code_base_) & code_mask_;
   const unsigned offset = linear & memory::kPageMask;
-  if ((linear ^ offset) != fetch_page_ || offset > memory::kPageSize - 16) [[unlikely]] return fetch_slow(linear);
+  if (offset > memory::kPageSize - 16) [[unlikely]] return fetch_slow(linear);
+  if ((linear ^ offset) != fetch_page_ && !enter_page(linear)) [[unlikely]] return fetch_slow(linear);
   const Insn& memo = memo_.data()[memo_index(linear)];
   const __m128i now = _mm_loadu_si128(reinterpret_cast<const __m128i*>(fetch_host_ + offset));
   const __m128i then = _mm_load_si128(reinterpret_cast<const __m128i*>(memo.bytes.data()));
@@ -432,6 +433,16 @@ const Insn* Interpreter::fetch() {
   // The instruction that follows is on its way while this one executes.
   __builtin_prefetch(&memo_.data()[memo_index(linear + memo.length)]);
   return &memo;
+}
+
+// Whether the page that is fetched from now on is one whose place is known.
+bool Interpreter::enter_page(uint64_t linear) {
+  const TlbEntry& entry = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].at(linear);
+  const uint64_t page = linear & ~memory::kPageMask;
+  if (entry.fetch_tag != page) return false;
+  fetch_page_ = page;
+  fetch_host_ = reinterpret_cast<const uint8_t*>(entry.host_page);
+  return true;
 }
 
 // Code bytes at `linear`, inside one page.

@@ -300,6 +300,7 @@ class Interpreter {
   bool fetched_global(uint64_t linear) const;
   // Changes with every change of the mapping from linear to physical addresses that the guest has told of.
   uint64_t mapping_epoch() const { return mapping_epoch_; }
+  static constexpr unsigned kUserTlb = 0, kSupervisorTlb = 1, kSmapTlb = 2;  // the last one: supervisor under SMAP
   unsigned tlb_index() const { return static_cast<unsigned>(&data_tlb() - tlbs_.data()); }
   CodeSize code_size() const { return code_size_; }
   void revoke_writes(const std::byte* page) {
@@ -315,6 +316,10 @@ class Interpreter {
   }
   // Whether nothing that is not in `state` is still to be delivered for the last instruction.
   bool settled() const { return pending_debug_ == 0 && !watch_stop_; }
+
+  // CS and SS as SYSCALL and SYSRET load them (`wide`: for 64-bit code). mode_changed() is left to the caller.
+  void load_syscall_segments();
+  void load_sysret_segments(bool wide);
 
   // RDMSR and WRMSR by their effects, whatever the privilege; false: they raise #GP(0).
   [[nodiscard]] bool read_msr(uint32_t msr, uint64_t& value);
@@ -350,6 +355,7 @@ class Interpreter {
   // Fetching. Null: an exception was raised.
   const Insn* fetch();
   const Insn* fetch_slow(uint64_t linear);
+  bool enter_page(uint64_t linear);
   bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
   static constexpr unsigned kMemoCount = 1 << 16;
   static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 16) % kMemoCount; }
@@ -399,7 +405,6 @@ class Interpreter {
   MappingListener* mapping_listener_ = nullptr;
   static constexpr uint64_t kNoPage = 1;
 
-  static constexpr unsigned kUserTlb = 0, kSupervisorTlb = 1, kSmapTlb = 2;  // the last one: supervisor under SMAP
   std::array<Tlb, 3> tlbs_;
 
   // The user's TLB of other PCIDs (SDM vol. 3, 4.10.1). It is copied, because translated code finds it at one place; what

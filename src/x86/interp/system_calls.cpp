@@ -55,9 +55,7 @@ Flow syscall(Interpreter& in, const Insn&) {
     s.rip = static_cast<uint32_t>(s.star);
     s.rflags &= ~(flags::kVm | flags::kIf | flags::kRf);
   }
-  const uint16_t selector = static_cast<uint16_t>(s.star >> 32) & 0xfffc;
-  s.seg[kCs] = flat_code(selector, 0, wide);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>(selector + 8), 0);
+  in.load_syscall_segments();
   return stop_with_new_trap_flag(in);
 }
 
@@ -68,9 +66,7 @@ Flow sysret(Interpreter& in, const Insn& insn) {
   if (in.cpl() != 0) return in.gp();
   // AMD loads any RIP: the fetch faults, at CPL 3.
   if (wide && !in.model.amd() && !Interpreter::canonical(s.gpr[kRcx])) return in.gp();
-  const uint16_t base = static_cast<uint16_t>(s.star >> 48);
-  s.seg[kCs] = flat_code(static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3), 3, wide);
-  s.seg[kSs] = flat_data(static_cast<uint16_t>((base + 8) | 3), 3);
+  in.load_sysret_segments(wide);
   s.rip = wide ? s.gpr[kRcx] : static_cast<uint32_t>(s.gpr[kRcx]);
   constexpr uint64_t kMask = 0x3c7fd7;  // all but RF, VM and reserved bits
   if (s.long_mode_active())
@@ -119,6 +115,18 @@ Handler returning(Lowering& lowering, Handler handler) {
 }
 
 }  // namespace
+
+void Interpreter::load_syscall_segments() {
+  const uint16_t selector = static_cast<uint16_t>(state.star >> 32) & 0xfffc;
+  state.seg[kCs] = flat_code(selector, 0, state.long_mode_active());
+  state.seg[kSs] = flat_data(static_cast<uint16_t>(selector + 8), 0);
+}
+
+void Interpreter::load_sysret_segments(bool wide) {
+  const uint16_t base = static_cast<uint16_t>(state.star >> 48);
+  state.seg[kCs] = flat_code(static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3), 3, wide);
+  state.seg[kSs] = flat_data(static_cast<uint16_t>((base + 8) | 3), 3);
+}
 
 Handler select_system_calls(Lowering& lowering) {
   switch (lowering.decoded.instruction.mnemonic) {
