@@ -26,6 +26,9 @@ struct DebugOptions {
   bool jumps = true;       // the table of jumps is looked up by translated code
   bool returns = true;     // calls and returns are the host's own, checked where they land
   bool live_flags = true;  // flags stay in EFLAGS from block to block
+  bool lazy_flags = true;  // flags are made again where they are wanted, rather than kept where they might be
+  bool windows = true;     // one check for several accesses off one register
+  bool long_blocks = true; // a block goes on behind a conditional jump
   bool crossings = true;   // SYSCALL, SYSRET, STAC and CLAC go on in translated code
   bool vectors = true;     // vector instructions are copied
   bool division = true;    // divisions are copied

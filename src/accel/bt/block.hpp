@@ -43,7 +43,11 @@ class Mode {
 
 // Where the status flags are when a block begins: in Context::flags, which is how all but direct forward jumps come, or in
 // EFLAGS.
-enum class Entry : uint8_t { kFlagsSaved, kFlagsLive };
+enum class Entry : uint8_t {
+  kFlagsSaved,
+  kFlagsLive,
+  kApart,  // saved; and each access to memory is checked by itself, because one check of several has failed
+};
 
 struct Block;
 

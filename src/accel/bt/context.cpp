@@ -33,6 +33,7 @@ Offsets::Offsets(const Context& context) {
   fill = from_start(&context.fill);
   interpret = from_start(&context.interpret);
   jumps = from_start(&context.jumps);
+  window = from_start(&context.window);
   to_kernel = from_start(&context.to_kernel);
   to_user = from_start(&context.to_user);
   to_open = from_start(&context.to_open);

@@ -56,6 +56,7 @@ struct Context {
   Crossing to_kernel, to_user, to_open;  // the last one: the kernel with SMAP suspended
   uint32_t mode = 0;                     // Mode::bits() of the code that is being executed
   Crossed crossed = Crossed::kNo;        // since CS and SS were right
+  uint64_t window[16] = {};  // by guest register: what is to be added to a linear address off it (see Translator::window())
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
   uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's
@@ -72,9 +73,12 @@ struct Context {
 };
 
 // Context::insn as the memory check writes it.
-constexpr uint32_t access_info(unsigned offset, unsigned size, bool write) {
-  return offset | size << 16 | static_cast<uint32_t>(write) << 31;
+constexpr uint32_t access_info(unsigned offset, unsigned size, bool write, bool window = false) {
+  return offset | size << 16 | static_cast<uint32_t>(window) << 30 | static_cast<uint32_t>(write) << 31;
 }
+constexpr unsigned access_size(uint32_t info) { return info >> 16 & 0xfff; }
+constexpr bool access_writes(uint32_t info) { return info >> 31; }
+constexpr bool access_is_window(uint32_t info) { return info >> 30 & 1; }
 
 // Context::insn where a jump leaves: the offset, and what to take off the stack pointer if the jump must be done again.
 constexpr uint32_t jump_info(unsigned offset, int undo) { return offset | static_cast<uint32_t>(undo) << 12; }
@@ -86,7 +90,7 @@ struct Offsets {
   explicit Offsets(const Context& context);
   int self, page_base, flags, value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
-  int to_kernel, to_user, to_open, mode, crossed;
+  int window, to_kernel, to_user, to_open, mode, crossed;
   int gpr, rflags, lstar, fmask, kernel_gs_base, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3];
 };

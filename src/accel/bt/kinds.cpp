@@ -155,6 +155,30 @@ Kind kind_of(const x86::Decoded& decoded) {
                                                                                                    : Kind::kInterpret;
 }
 
+bool ends_block(Kind kind) {
+  switch (kind) {
+    case Kind::kJump: case Kind::kConditional: case Kind::kCall: case Kind::kJumpIndirect: case Kind::kCallIndirect:
+    case Kind::kReturn: case Kind::kInterpretLast: case Kind::kSyscall: case Kind::kSysret: case Kind::kSuspendSmap:
+    case Kind::kResumeSmap: return true;
+    default: return false;
+  }
+}
+
+bool wants_flags_stored(Kind kind) {
+  switch (kind) {
+    case Kind::kPushFlags: case Kind::kClearInterrupts: case Kind::kSetInterrupts: case Kind::kInterpret: return true;
+    default: return ends_block(kind) && kind != Kind::kJump && kind != Kind::kConditional;
+  }
+}
+
+bool keeps_scratch(Kind kind) {
+  switch (kind) {
+    case Kind::kPlain: case Kind::kNothing: case Kind::kLea: case Kind::kMoveOffset: case Kind::kPush: case Kind::kPop:
+    case Kind::kLeave: case Kind::kConditional: return true;
+    default: return false;
+  }
+}
+
 const ZydisDecodedOperand* memory_operand(const x86::Decoded& decoded) {
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     const ZydisDecodedOperand& operand = decoded.operands[n];

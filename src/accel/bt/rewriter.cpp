@@ -7,7 +7,7 @@ namespace skerry::accel::bt {
 
 namespace {
 
-constexpr uint8_t kRexW = 8, kRexR = 4, kRexB = 1;
+constexpr uint8_t kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 
 bool is_gpr(const ZydisDecodedOperand& operand) {
   if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
@@ -20,8 +20,8 @@ bool is_gpr(const ZydisDecodedOperand& operand) {
 class Rewriter {
  public:
   Rewriter(const x86::Decoded& decoded, std::span<const uint8_t> guest, const std::array<uint8_t, 16>& registers,
-           unsigned address, HostInsn& out)
-      : decoded_(decoded), insn_(decoded.instruction), guest_(guest), registers_(registers), address_(address), out_(out),
+           const HostPlace& place, HostInsn& out)
+      : decoded_(decoded), insn_(decoded.instruction), guest_(guest), registers_(registers), place_(place), out_(out),
         wide_(insn_.machine_mode == ZYDIS_MACHINE_MODE_LONG_64), modrm_(insn_.attributes & ZYDIS_ATTRIB_HAS_MODRM) {}
 
   bool run() {
@@ -63,7 +63,7 @@ class Rewriter {
       const ZydisDecodedOperand& operand = decoded_.operands[n];
       if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
         memory_ = true;
-        rm_ = address_;
+        rm_ = place_.base;
       }
       if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
       switch (operand.encoding) {
@@ -85,6 +85,7 @@ class Rewriter {
     unsigned rex = wide_ && insn_.raw.rex.W ? kRexW : 0u;
     if (modrm_ && reg_ >= 8) rex |= kRexR;
     if (modrm_ ? rm_ >= 8 : in_opcode_ >= 8) rex |= kRexB;
+    if (memory_ && place_.index >= 8) rex |= kRexX;
     if (rex || needs_rex_) {
       if (high_byte_) return false;
       put(0x40 | rex);
@@ -117,7 +118,7 @@ class Rewriter {
     last = (last & ~0x78u) | (second_source ? (~vvvv_ & 15u) << 3 : 0x78u);
     if (!wide_ && (gpr_ || is_scalar_of_memory())) last &= 0x7f;
     put(0xc4);
-    put((modrm_ && reg_ >= 8 ? 0u : 0x80u) | 0x40u | (modrm_ && rm_ >= 8 ? 0u : 0x20u) | map);
+    put((modrm_ && reg_ >= 8 ? 0u : 0x80u) | (memory_ && place_.index >= 8 ? 0u : 0x40u) | (modrm_ && rm_ >= 8 ? 0u : 0x20u) | map);
     put(last);
     put(insn_.opcode);
   }
@@ -140,7 +141,8 @@ class Rewriter {
   void rest() {
     unsigned at = 0;
     if (modrm_) {
-      put((memory_ ? 0u : 0xc0u) | (reg_ & 7u) << 3 | (rm_ & 7u));
+      if (memory_) put_place();
+      else put(0xc0u | (reg_ & 7u) << 3 | (rm_ & 7u));
       at = insn_.raw.modrm.offset + 1u;
       if (insn_.attributes & ZYDIS_ATTRIB_HAS_SIB) ++at;
       at += insn_.raw.disp.size / 8u;
@@ -154,11 +156,24 @@ class Rewriter {
     for (; at < insn_.length; ++at) put(is4 && !wide_ ? guest_[at] & 0x7fu : guest_[at]);
   }
 
+  // ModRM, SIB and displacement.
+  void put_place() {
+    constexpr unsigned kSib = 4, kNoIndex = 4, kNeedsDisp = 5;
+    const bool sib = place_.index >= 0 || (place_.base & 7) == kSib;
+    const bool small = place_.disp == static_cast<int8_t>(place_.disp);
+    const bool none = place_.disp == 0 && (place_.base & 7) != kNeedsDisp;
+    const unsigned mod = none ? 0 : small ? 1 : 2;
+    put(mod << 6 | (reg_ & 7u) << 3 | (sib ? kSib : rm_ & 7u));
+    if (sib) put((place_.index < 0 ? kNoIndex : static_cast<unsigned>(place_.index) & 7u) << 3 | (rm_ & 7u));
+    if (none) return;
+    for (unsigned n = 0; n < (small ? 1u : 4u); ++n) put(static_cast<uint32_t>(place_.disp) >> (8 * n) & 0xff);
+  }
+
   const x86::Decoded& decoded_;
   const ZydisDecodedInstruction& insn_;
   const std::span<const uint8_t> guest_;
   const std::array<uint8_t, 16>& registers_;
-  const unsigned address_;
+  const HostPlace& place_;
   HostInsn& out_;
   const bool wide_, modrm_;
   bool memory_ = false, high_byte_ = false, needs_rex_ = false, gpr_ = false;
@@ -169,9 +184,9 @@ class Rewriter {
 }  // namespace
 
 bool rewrite(const x86::Decoded& decoded, std::span<const uint8_t> guest, const std::array<uint8_t, 16>& registers,
-             unsigned address, HostInsn& out) {
+             const HostPlace& place, HostInsn& out) {
   out = {};
-  return Rewriter(decoded, guest, registers, address, out).run();
+  return Rewriter(decoded, guest, registers, place, out).run();
 }
 
 }  // namespace skerry::accel::bt

@@ -16,9 +16,16 @@ struct HostInsn {
   std::span<const uint8_t> code() const { return {bytes.data(), length}; }
 };
 
-// `registers` gives the host's register for each guest general register. A memory operand is at [`address`]. False if the
+// Where a memory operand is on the host, by numbers of host registers: [base + index + disp].
+struct HostPlace {
+  unsigned base;
+  int index = -1;  // none
+  int32_t disp = 0;
+};
+
+// `registers` gives the host's register for each guest general register. A memory operand is at `place`. False if the
 // host cannot encode it: AH, BH, CH or DH beside a register that needs REX.
 [[nodiscard]] bool rewrite(const x86::Decoded& decoded, std::span<const uint8_t> guest,
-                           const std::array<uint8_t, 16>& registers, unsigned address, HostInsn& out);
+                           const std::array<uint8_t, 16>& registers, const HostPlace& place, HostInsn& out);
 
 }  // namespace skerry::accel::bt

@@ -3,13 +3,17 @@
 
 #include <array>
 #include <deque>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
 
 #include "accel/bt/block.hpp"
 #include "accel/bt/emitter.hpp"
+#include "accel/bt/flag_recipe.hpp"
 #include "accel/bt/kinds.hpp"
+#include "accel/bt/operands.hpp"
+#include "accel/bt/rewriter.hpp"
 #include "accel/debug_options.hpp"
 #include "x86/cpu_model.hpp"
 
@@ -25,8 +29,37 @@ class Translator : public Emitter {
   void translate(Block& block, std::span<const uint8_t> page, unsigned jump_slot, std::deque<Edge>& edges);
 
  private:
-  static constexpr unsigned kMostInstructions = 64;
-  enum class Flags : uint8_t { kHost, kSaved, kBoth };  // where the guest's status flags are
+  static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2;
+  static constexpr uint32_t kPageBytes = memory::kPageSize;
+  static constexpr int kWidest = 1024, kFarthest = 1 << 16;  // bytes of a window, and from where it was made
+  enum Condition : unsigned { kBelow = 2, kAboveEqual = 3, kZero = 4, kNotZero = 5, kBelowEqual = 6, kAbove = 7 };
+  // Where the guest's status flags are: in EFLAGS, in Context::flags, in both, or nowhere, but to be made by recipe_.
+  enum class Flags : uint8_t { kHost, kSaved, kBoth, kRecipe };
+
+  struct Item {  // an instruction of the block
+    x86::Decoded decoded;
+    uint32_t offset, next;  // in the page
+    Kind kind;
+    RegisterUse use;
+    bool good;  // it is one, whole in this page, and one of the model's
+  };
+  struct Access {
+    int displacement;
+    unsigned size;
+    bool write;
+  };
+  // What one check found for accesses off a register from `lo` to `hi`, relative to the register as it was then. It has moved
+  // by `shift` since.
+  struct Window {
+    bool valid = false, write = false;
+    int lo = 0, hi = 0, shift = 0;
+    unsigned accesses = 0;  // that it was made for
+  };
+  struct SideExit {  // a conditional jump's target, written behind the block
+    uint8_t* jump;
+    uint32_t target, offset;  // in the page; of the jump
+    Flags flags;
+  };
 
   struct Slow {  // out of line: behind the block
     enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls } what;
@@ -34,9 +67,11 @@ class Translator : public Emitter {
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
     int tag;               // kFill: where the tag was looked up
+    std::optional<FlagRecipe> recipe;  // of flags that are nowhere
   };
 
-  bool one(const x86::Decoded& decoded, std::span<const uint8_t> bytes);  // false: the block ends after it
+  void decode_block(std::span<const uint8_t> page);
+  bool one(const Item& item, std::span<const uint8_t> bytes);  // false: the block ends after it
   bool plain(std::span<const uint8_t> bytes);
   bool interpret();
   void interpret_last();
@@ -49,31 +84,45 @@ class Translator : public Emitter {
   void read_segment();
   void clear_interrupts();
   void set_interrupts();
-  void divide();
+  void divide(const HostPlace& place);
   void swap_gs();
   bool syscall_();
   bool sysret_();
   bool set_access(bool suspended);
+  void ensure_vectors();
   void jump_(uint32_t target);
-  void conditional();
+  bool conditional();
+  void push_return();
   void call_();
   void jump_indirect();
   void call_indirect();
   void return_();
 
-  // Memory. Each leaves the host address in the first scratch register, and takes the flags out of EFLAGS.
+  // Memory. Each gives the host's place, which is right until a scratch register changes.
   bool can_address(const ZydisDecodedOperand& memory) const;
-  void check(const ZydisDecodedOperand& memory, unsigned size, bool write);
-  void check_stack(int displacement, unsigned size, bool write);
-  void check_register(unsigned host, unsigned size, bool write);
+  HostPlace check(const ZydisDecodedOperand& memory, unsigned size, bool write);
+  HostPlace check_stack(int displacement, unsigned size, bool write);
+  HostPlace check_off(unsigned base, int displacement, unsigned size, bool write);  // a guest register that is not homed
   void address(const ZydisDecodedOperand& memory);
-  void look_up(unsigned size, bool write, const uint8_t* retry);
-  void check_alignment(unsigned alignment);
+  HostPlace look_up(unsigned size, bool write, const uint8_t* retry, bool window = false);
+  void check_alignment(const HostPlace& place, unsigned alignment);
+  Xbyak::RegExp at(const HostPlace& place) const;
+
+  // Windows.
+  std::optional<unsigned> window_base(const ZydisDecodedOperand& memory) const;
+  bool accesses_off(unsigned base, const Item& item, std::array<Access, 2>& list, unsigned& count) const;
+  std::optional<int> moves(unsigned reg, const Item& item) const;
+  Window plan(unsigned base) const;
+  std::optional<HostPlace> window(unsigned base, int displacement, unsigned size, bool write);
+  void move_windows(const Item& item);
+  void forget_windows();
 
   // Flags.
   void need_flags();   // into EFLAGS
-  void spare_flags();  // out of EFLAGS, which may then be used
-  void ensure_vectors();
+  void spare_flags();  // EFLAGS may be used from now on
+  void store_flags();  // into Context::flags; EFLAGS may be used
+  void make_flags(const FlagRecipe& recipe);
+  void keep_recipe(const RegisterUse& use, bool overwrites_flags);
   void gather_flags();
   void scatter_flags();
 
@@ -85,6 +134,8 @@ class Translator : public Emitter {
   template <typename Go>
   void call_to(Go go);                        // what go() writes, when the address behind the call has been pushed
   void leave_with(Exit exit, uint32_t insn);
+  void slow(Slow::What what, uint8_t* jump, const uint8_t* retry, uint32_t insn, int tag);
+  void write_side_exits();
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned
   void patch(uint8_t* displacement, const uint8_t* to);
@@ -106,6 +157,12 @@ class Translator : public Emitter {
   const x86::Decoded* decoded_ = nullptr;
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;
+  FlagRecipe recipe_;  // of the flags that were written last
+  std::array<Item, kMostInstructions> items_;
+  unsigned count_ = 0, index_ = 0;  // of items_; the one that is being written
+  std::array<Window, 16> windows_;  // by guest register
+  int held_ = -1;                   // whose window's entry of Context::window is in the first scratch register
+  std::vector<SideExit> side_exits_;
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;

@@ -199,6 +199,15 @@ const uint8_t* Runner::follow(Edge& edge) {
   return to->code;
 }
 
+// One check of several accesses has failed: on in a block that checks them one by one.
+bool Runner::apart(const uint8_t*& code) {
+  Interpreter& in = context_->interpreter;
+  const std::byte* page = nullptr;
+  if (!in.fetch_page(state_.rip, page) || !page) return false;
+  code = engine_.block(*context_, page, static_cast<unsigned>(state_.rip & memory::kPageMask), mode_, Entry::kApart)->code;
+  return true;  // it looks for requests first
+}
+
 void Runner::before_interpreter() { state_.rflags = unpack_flags(state_.rflags, context_->flags); }
 void Runner::after_interpreter() { context_->flags = pack_flags(state_.rflags); }
 
@@ -318,6 +327,7 @@ bool Runner::left(Exit exit, const uint8_t*& code) {
     }
     case Exit::kInterpret:
       state_.rip = address_of(offset);
+      if (access_is_window(context_->insn) && !lockstep_) return apart(code);
       context_->interpret_next = true;
       return false;
     case Exit::kPoll: state_.rip = address_of(offset); return false;
@@ -331,9 +341,9 @@ bool Runner::fill() {
   ++counts_.fills;
   settle();
   const uint64_t linear = mode_.code64() ? context_->argument : static_cast<uint32_t>(context_->argument);
-  const unsigned size = context_->insn >> 16 & 0xff;
+  const unsigned size = access_size(context_->insn);
   if ((linear & memory::kPageMask) + size > memory::kPageSize) return false;
-  return context_->interpreter.fill(linear, context_->insn >> 31);
+  return context_->interpreter.fill(linear, access_writes(context_->insn));
 }
 
 // Called from translated code: one instruction by the interpreter. Whether the block goes on behind it.
@@ -341,7 +351,7 @@ bool Runner::interpret() {
   Interpreter& in = context_->interpreter;
   ++counts_.interpreted;
   settle();
-  const uint32_t offset = context_->insn & 0xffff, length = context_->insn >> 16 & 0xff;
+  const uint32_t offset = context_->insn & 0xffff, length = access_size(context_->insn);
   state_.rip = address_of(offset);
   before_interpreter();
   count_instruction();

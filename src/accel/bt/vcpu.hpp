@@ -34,6 +34,7 @@ class Runner final : public x86::MappingListener {
   const uint8_t* code_at(uint64_t rip, Mode mode);
   const uint8_t* follow(Edge& edge);  // null: an exception came
   bool left(Exit exit, const uint8_t*& code);
+  bool apart(const uint8_t*& code);
   void allow_crossings(Mode mode);
   void settle();
   void forget_jumps();

@@ -153,7 +153,7 @@ std::vector<uint8_t> copy(std::vector<uint8_t> bytes, CodeSize size = CodeSize::
   std::array<uint8_t, 16> registers;
   for (uint8_t n = 0; n < 16; ++n) registers[n] = n == kRsp ? 13 : n >= 13 ? 15 : n;
   bt::HostInsn host;
-  if (!bt::rewrite(decoded, bytes, registers, 14, host)) return {};
+  if (!bt::rewrite(decoded, bytes, registers, {.base = 14}, host)) return {};
   return {host.code().begin(), host.code().end()};
 }
 

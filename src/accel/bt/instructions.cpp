@@ -1,0 +1,403 @@
+// What becomes of one instruction that does not end its block.
+#include "accel/bt/translator.hpp"
+
+
+namespace skerry::accel::bt {
+
+using namespace x86;
+using Xbyak::Reg32;
+using Xbyak::Reg64;
+using Xbyak::RegExp;
+
+// Copied -----------------------------------------------------------------------------------------------------------------------
+
+bool Translator::plain(std::span<const uint8_t> bytes) {
+  const Decoded& decoded = *decoded_;
+  const bool vector = is_vector(decoded);
+  if ((vector && !options_.vectors) || (kind_of(decoded) == Kind::kDivide && !options_.division)) return interpret();
+  if (vector) {
+    const bool vex = decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    if (!(vex ? block_->mode.avx() : block_->mode.sse())) return interpret();
+  }
+  const ZydisDecodedOperand* memory = memory_operand(decoded);
+  const HomedUse homed = homed_use(decoded);
+  if (homed.count > (memory ? 1u : 2u) || (memory && !can_address(*memory))) return interpret();
+  const bool division = kind_of(decoded) == Kind::kDivide;
+  if (division && homed.count > 0) return interpret();
+
+  std::array<uint8_t, 16> registers;
+  for (unsigned n = 0; n < 16; ++n) registers[n] = static_cast<uint8_t>(is_homed(n) ? kSecond : host_register(n));
+  for (unsigned n = 0; n < homed.count; ++n) registers[homed.guest[n]] = static_cast<uint8_t>(n == 0 ? kSecond : kFirst);
+  HostInsn host;
+  const bool short_inc = !(decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_MODRM) && !block_->mode.code64() &&
+                         (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_INC || decoded.instruction.mnemonic == ZYDIS_MNEMONIC_DEC);
+  if (!short_inc && !bt::rewrite(decoded, bytes, registers, {.base = kFirst}, host)) return interpret();
+
+  if (vector) ensure_vectors();
+  HostPlace place{.base = kFirst};
+  if (memory) {
+    if (reads_flags(decoded)) store_flags();  // making them takes the registers that the address is in
+    place = check(*memory, memory->size / 8u, writes(*memory));
+    if (const unsigned alignment = alignment_of(decoded, *memory)) check_alignment(place, alignment);
+    if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
+  }
+  if (division) {
+    divide(place);
+    put(host.code());
+    flags_ = Flags::kHost;
+    recipe_ = {};
+    return true;
+  }
+  if (reads_flags(decoded)) need_flags();
+  for (unsigned n = 0; n < homed.count; ++n) load_guest(Reg64(n == 0 ? kSecond : kFirst), homed.guest[n]);
+  if (homed.count > 1) held_ = -1;
+  if (short_inc) {
+    const Xbyak::Reg reg = sized(host_register(id_of(decoded.operands[0].reg.value)), decoded.operands[0].size / 8u);
+    if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_INC) inc(reg);
+    else dec(reg);
+  } else {
+    put(host.code());
+  }
+  for (unsigned n = 0; n < homed.count; ++n)
+    if (homed.written[n]) in_context().mov(field(at_.gpr + static_cast<int>(8 * homed.guest[n])), Reg64(n == 0 ? kSecond : kFirst));
+  if (writes_flags(decoded)) {
+    flags_ = Flags::kHost;
+    recipe_ = FlagRecipe::of(decoded, host);
+  }
+  return true;
+}
+
+Xbyak::Reg Translator::sized(unsigned host, unsigned size) const {
+  switch (size) {
+    case 1: return Xbyak::Reg8(static_cast<int>(host), host >= 4 && host < 8);
+    case 2: return Xbyak::Reg16(static_cast<int>(host));
+    case 4: return Reg32(static_cast<int>(host));
+    default: return Reg64(static_cast<int>(host));
+  }
+}
+
+// Before DIV and IDIV: what would raise #DE goes to the interpreter. The divisor is at `place`, or in a register.
+void Translator::divide(const HostPlace& place) {
+  const ZydisDecodedOperand& divisor = decoded_->operands[0];
+  const unsigned size = divisor.size / 8u;
+  const bool in_memory = divisor.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  spare_flags();
+  const Reg64 value = in_memory ? second_ : Reg64(static_cast<int>(host_register(id_of(divisor.reg.value))));
+  if (in_memory) {
+    if (size == 8) mov(second_, qword[at(place)]);
+    else mov(r15d, dword[at(place)]);
+  }
+  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
+  const Xbyak::Reg divisor_part = sized(static_cast<unsigned>(value.getIdx()), size);
+  if (decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_DIV) {  // the quotient fits if the upper half is below the divisor
+    cmp(sized(kRdx, size), divisor_part);
+    return to_interpreter(kAboveEqual);
+  }
+  // The common case only: the dividend is a sign-extended single, the divisor neither 0 nor -1.
+  if (size == 8) lea(second_, ptr[value + 1]);
+  else lea(r15d, ptr[value + 1]);
+  cmp(sized(kSecond, size), 1);
+  to_interpreter(kBelowEqual);
+  mov(sized(kSecond, size), sized(kRax, size));
+  sar(sized(kSecond, size), static_cast<int>(size * 8 - 1));
+  cmp(sized(kSecond, size), sized(kRdx, size));
+  to_interpreter(kNotZero);
+}
+
+void Translator::load_guest(const Reg64& to, unsigned guest) {
+  if (is_homed(guest)) in_context().mov(to, field(at_.gpr + static_cast<int>(8 * guest)));
+  else mov(to, Reg64(static_cast<int>(host_register(guest))));
+}
+
+bool Translator::lea_() {
+  const ZydisDecodedOperand& memory = decoded_->operands[1];
+  const ZydisDecodedOperand& target = decoded_->operands[0];
+  if (is_rip(memory) && decoded_->instruction.address_width != 64) {
+    return interpret();
+  }
+  const unsigned guest = id_of(target.reg.value);
+  const bool direct = !is_homed(guest) && target.size >= 32 && !is_rip(memory) && memory.mem.base != ZYDIS_REGISTER_NONE &&
+                      !is_homed(id_of(memory.mem.base)) &&
+                      (memory.mem.index == ZYDIS_REGISTER_NONE || !is_homed(id_of(memory.mem.index)));
+  if (direct) {
+    RegExp place = Reg64(static_cast<int>(host_register(id_of(memory.mem.base))));
+    if (memory.mem.index != ZYDIS_REGISTER_NONE)
+      place = place + Reg64(static_cast<int>(host_register(id_of(memory.mem.index)))) * memory.mem.scale;
+    place = place + static_cast<int>(memory.mem.disp.value);
+    const unsigned size = decoded_->instruction.address_width == 32 ? 4 : target.size / 8u;
+    if (size == 8) lea(Reg64(static_cast<int>(host_register(guest))), ptr[place]);
+    else lea(Reg32(static_cast<int>(host_register(guest))), ptr[place]);
+    return true;
+  }
+  held_ = -1;
+  if (is_rip(memory)) {
+    in_context().mov(first_, field(at_.page_base));
+    lea(first_, ptr[first_ + static_cast<int>(next_)]);
+    lea(first_, ptr[first_ + static_cast<int>(memory.mem.disp.value)]);
+  } else {
+    ZydisDecodedOperand plain_memory = memory;
+    plain_memory.mem.segment = ZYDIS_REGISTER_DS;
+    const bool code64 = block_->mode.code64();
+    if (code64) address(plain_memory);
+    else {  // the segment has no part in it
+      RegExp place;
+      if (memory.mem.base != ZYDIS_REGISTER_NONE) place = place + Reg64(static_cast<int>(host_register(id_of(memory.mem.base))));
+      if (memory.mem.index != ZYDIS_REGISTER_NONE)
+        place = place + Reg64(static_cast<int>(host_register(id_of(memory.mem.index)))) * memory.mem.scale;
+      lea(r14d, ptr[place + static_cast<int>(memory.mem.disp.value)]);
+    }
+  }
+  if (target.size == 32) mov(r14d, r14d);
+  if (is_homed(guest)) {
+    if (target.size == 16) in_context().mov(word[RegExp(static_cast<size_t>(at_.gpr) + 8 * guest)], r14w);
+    else in_context().mov(field(at_.gpr + static_cast<int>(8 * guest)), first_);
+  } else if (target.size == 16) {
+    mov(Xbyak::Reg16(static_cast<int>(host_register(guest))), r14w);
+  } else {
+    mov(Reg64(static_cast<int>(host_register(guest))), first_);
+  }
+  return true;
+}
+
+bool Translator::move_offset() {
+  const bool store = decoded_->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+  const ZydisDecodedOperand& memory = decoded_->operands[store ? 0 : 1];
+  const unsigned size = memory.size / 8u;
+  if (!can_address(memory)) return interpret();
+  const RegExp place = at(check(memory, size, store));
+  switch (size) {
+    case 1: store ? mov(byte[place], al) : mov(al, byte[place]); break;
+    case 2: store ? mov(word[place], ax) : mov(ax, word[place]); break;
+    case 4: store ? mov(dword[place], eax) : mov(eax, dword[place]); break;
+    default: store ? mov(qword[place], rax) : mov(rax, qword[place]); break;
+  }
+  return true;
+}
+
+void Translator::ensure_vectors() {
+  if (std::exchange(vectors_ensured_, true)) return;
+  spare_flags();
+  in_context().cmp(field32(at_.vector_loaded), 0);
+  uint8_t* jump = branch(kZero);
+  slow(Slow::What::kLoadVectors, jump, getCurr(), 0, 0);
+}
+
+// Stack ------------------------------------------------------------------------------------------------------------------------
+
+void Translator::move_stack(int by) {
+  if (block_->mode.code64()) lea(stack_, ptr[stack_ + by]);
+  else lea(r13d, ptr[stack_ + by]);
+}
+
+bool Translator::push_() {
+  const ZydisDecodedOperand& operand = decoded_->operands[0];
+  const unsigned size = stack_size();
+  const bool from_memory = operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  if (from_memory) {
+    if (!can_address(operand)) return interpret();
+    const RegExp from = at(check(operand, size, false));
+    if (size == 8) mov(second_, qword[from]);
+    else mov(r15d, dword[from]);
+    in_context().mov(field(at_.value), second_);
+  }
+  const RegExp top = at(check_stack(-static_cast<int>(size), size, true));
+  if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    const auto value = static_cast<int32_t>(operand.imm.value.s);
+    if (size == 8) mov(qword[top], value);
+    else mov(dword[top], static_cast<uint32_t>(value));
+  } else {
+    Reg64 from = second_;
+    if (from_memory) in_context().mov(second_, field(at_.value));
+    else if (const unsigned guest = id_of(operand.reg.value); is_homed(guest)) load_guest(second_, guest);
+    else from = Reg64(static_cast<int>(host_register(guest)));
+    if (size == 8) mov(qword[top], from);
+    else mov(dword[top], from.cvt32());
+  }
+  move_stack(-static_cast<int>(size));
+  return true;
+}
+
+void Translator::pop_() {
+  const unsigned guest = id_of(decoded_->operands[0].reg.value);
+  const unsigned size = stack_size();
+  const RegExp top = at(check_stack(0, size, false));
+  const Reg64 to = is_homed(guest) ? second_ : Reg64(static_cast<int>(host_register(guest)));
+  if (size == 8) mov(to, qword[top]);
+  else mov(to.cvt32(), dword[top]);
+  if (guest != kRsp) move_stack(static_cast<int>(size));  // POP RSP: it is the value
+  if (is_homed(guest)) in_context().mov(field(at_.gpr + static_cast<int>(8 * guest)), second_);
+}
+
+void Translator::leave_frame() {
+  const RegExp frame = at(check_off(kRbp, 0, stack_size(), false));
+  if (stack_size() == 8) {
+    lea(stack_, ptr[rbp + 8]);
+    mov(rbp, qword[frame]);
+  } else {
+    lea(r13d, ptr[rbp + 4]);
+    mov(ebp, dword[frame]);
+  }
+}
+
+// Sensitive instructions -------------------------------------------------------------------------------------------------------
+
+void Translator::push_flags() {
+  const unsigned size = stack_size();
+  gather_flags();
+  in_context().mov(field(at_.value), second_);
+  const RegExp top = at(check_stack(-static_cast<int>(size), size, true));
+  in_context().mov(second_, field(at_.value));
+  if (size == 8) mov(qword[top], second_);
+  else mov(dword[top], r15d);
+  move_stack(-static_cast<int>(size));
+}
+
+void Translator::read_segment() {
+  const ZydisDecodedOperand& target = decoded_->operands[0];
+  const unsigned guest = id_of(target.reg.value);
+  in_context().movzx(r14d, word[RegExp(static_cast<size_t>(at_.selector[id_of(decoded_->operands[1].reg.value)]))]);
+  if (target.size == 16) {
+    if (is_homed(guest)) in_context().mov(word[RegExp(static_cast<size_t>(at_.gpr) + 8 * guest)], r14w);
+    else mov(Xbyak::Reg16(static_cast<int>(host_register(guest))), r14w);
+  } else {
+    if (is_homed(guest)) in_context().mov(field(at_.gpr + static_cast<int>(8 * guest)), first_);
+    else mov(Reg64(static_cast<int>(host_register(guest))), first_);
+  }
+}
+
+void Translator::clear_interrupts() {
+  spare_flags();
+  in_context().and_(field32(at_.rflags), static_cast<uint32_t>(~flags::kIf));
+  in_context().and_(field32(at_.interest), static_cast<uint32_t>(~request::kInterrupt));
+}
+
+// With an interrupt waiting it is the interpreter's, who takes it after the next instruction. One that comes later is taken
+// when the next block begins.
+void Translator::set_interrupts() {
+  spare_flags();
+  in_context().test(field32(at_.requests), static_cast<uint32_t>(request::kInterrupt));
+  slow(Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0);
+  in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kIf));
+  in_context().or_(field32(at_.interest), static_cast<uint32_t>(request::kInterrupt));
+}
+
+// Other privileges -------------------------------------------------------------------------------------------------------------
+
+void Translator::swap_gs() {
+  in_context().mov(first_, field(at_.kernel_gs_base));
+  in_context().mov(second_, field(at_.segment_base[kGs]));
+  in_context().mov(field(at_.segment_base[kGs]), first_);
+  in_context().mov(field(at_.kernel_gs_base), second_);
+}
+
+// CS and SS are loaded when somebody may look: see Runner::settle(). The mapping is the same, but what calls are remembered is
+// code of the mode that is left.
+void Translator::cross(int crossing) {
+  in_context().mov(r15d, field32(crossing + static_cast<int>(offsetof(Crossing, mode))));
+  in_context().mov(field32(at_.mode), r15d);
+  in_context().mov(second_, field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
+  in_context().mov(field(at_.return_lookup), second_);
+  in_context().mov(rsp, field(at_.host_stack));
+  lea(rsp, ptr[rsp - 8]);
+  mov(r15d, jump_info(offset_, 0));
+  in_context().jmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
+}
+
+// Into R15, the whole of RFLAGS.
+void Translator::gather_flags() {
+  const RegExp flags(static_cast<size_t>(at_.flags));
+  in_context().movzx(r14d, byte[flags]);  // OF
+  shl(r14d, 11);
+  in_context().movzx(r15d, byte[flags + 1]);
+  or_(r14d, r15d);
+  in_context().mov(r15d, field32(at_.rflags));
+  and_(r15d, static_cast<uint32_t>(~(flags::kStatus | flags::kRf | flags::kVm)));
+  or_(r15d, r14d);
+}
+
+// From R15, and what follows from IF.
+void Translator::scatter_flags() {
+  static_assert(request::kInterrupt == flags::kIf >> 8 && flags::kOf == 1 << 11);
+  in_context().mov(field(at_.rflags), second_);
+  mov(r14d, r15d);
+  and_(r14d, static_cast<uint32_t>(flags::kStatus & ~flags::kOf));
+  shl(r14d, 8);
+  bt(r15d, 11);
+  adc(r14d, 0);
+  in_context().mov(word[RegExp(static_cast<size_t>(at_.flags))], r14w);
+  shr(r15d, 8);
+  and_(r15d, static_cast<uint32_t>(request::kInterrupt));
+  in_context().mov(r14d, field32(at_.interest));
+  and_(r14d, static_cast<uint32_t>(~request::kInterrupt));
+  or_(r14d, r15d);
+  in_context().mov(field32(at_.interest), r14d);
+}
+
+// Intel SDM vol. 2, SYSCALL. With AC set, and where it is not there, it is the interpreter's.
+bool Translator::syscall_() {
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || !block_->mode.user())
+    return interpret_last(), false;
+  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
+  spare_flags();
+  in_context().cmp(field(at_.to_kernel + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  to_interpreter(kZero);
+  gather_flags();
+  test(r15d, static_cast<uint32_t>(flags::kAc));
+  to_interpreter(kNotZero);
+  mov(r11, second_);
+  in_context().mov(rcx, field(at_.page_base));
+  lea(rcx, ptr[rcx + static_cast<int>(next_)]);
+  in_context().mov(first_, field(at_.fmask));
+  not_(first_);
+  and_(second_, first_);
+  or_(r15d, static_cast<uint32_t>(flags::kFixed1));
+  scatter_flags();
+  in_context().mov(field32(at_.crossed), static_cast<uint32_t>(Crossed::kSyscall));
+  in_context().mov(first_, field(at_.lstar));
+  cross(at_.to_kernel);
+  return false;
+}
+
+// Of the flags that R11 may set, TF and AC make the interpreter do it.
+bool Translator::sysret_() {
+  constexpr uint32_t kTaken = 0x3c7fd7;  // all but RF, VM and reserved bits
+  const bool wide = decoded_->instruction.raw.rex.W;
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user() || !wide)
+    return interpret_last(), false;
+  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
+  spare_flags();
+  in_context().cmp(field(at_.to_user + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  to_interpreter(kZero);
+  mov(first_, rcx);
+  shl(first_, 16);
+  sar(first_, 16);
+  cmp(first_, rcx);
+  to_interpreter(kNotZero);
+  test(r11d, static_cast<uint32_t>(flags::kTf | flags::kAc));
+  to_interpreter(kNotZero);
+  mov(r15d, r11d);
+  and_(r15d, kTaken);
+  or_(r15d, static_cast<uint32_t>(flags::kFixed1));
+  scatter_flags();
+  in_context().mov(field32(at_.crossed), static_cast<uint32_t>(Crossed::kSysret));
+  mov(first_, rcx);
+  cross(at_.to_user);
+  return false;
+}
+
+// STAC and CLAC.
+bool Translator::set_access(bool suspended) {
+  const int crossing = suspended ? at_.to_open : at_.to_kernel;
+  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user())
+    return interpret_last(), false;
+  spare_flags();
+  in_context().cmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  slow(Slow::What::kInterpret, branch(kZero), nullptr, offset_, 0);
+  if (suspended) in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kAc));
+  else in_context().and_(field32(at_.rflags), static_cast<uint32_t>(~flags::kAc));
+  page_address(next_);
+  cross(crossing);
+  return false;
+}
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,266 @@
+// Guest memory: addresses, and the checks of the software TLB. See docs/engine.md, "Memory".
+#include "accel/bt/translator.hpp"
+
+#include <algorithm>
+
+namespace skerry::accel::bt {
+
+using namespace x86;
+using Xbyak::Reg32;
+using Xbyak::Reg64;
+using Xbyak::RegExp;
+
+namespace {
+
+bool fits_disp(int64_t value) { return value == static_cast<int32_t>(value); }
+
+}  // namespace
+
+bool Translator::can_address(const ZydisDecodedOperand& memory) const {
+  const unsigned segment = id_of(memory.mem.segment);
+  if (!block_->mode.flat(segment) || decoded_->instruction.address_width == 16) return false;
+  if (is_rip(memory)) return decoded_->instruction.address_width == 64;
+  return memory.mem.index == ZYDIS_REGISTER_NONE || ZydisRegisterGetClass(memory.mem.index) == ZYDIS_REGCLASS_GPR64 ||
+         ZydisRegisterGetClass(memory.mem.index) == ZYDIS_REGCLASS_GPR32;
+}
+
+// The linear address of an operand, in the first scratch register; the second one is used too.
+void Translator::address(const ZydisDecodedOperand& memory) {
+  held_ = -1;
+  const unsigned segment = id_of(memory.mem.segment);
+  const bool narrow = decoded_->instruction.address_width == 32;
+  const int64_t disp = memory.mem.disp.has_displacement ? memory.mem.disp.value : 0;
+  if (is_rip(memory)) {
+    in_context().mov(first_, field(at_.page_base));
+    const int64_t from_page = disp + static_cast<int64_t>(next_);
+    if (fits_disp(from_page)) {
+      lea(first_, ptr[first_ + static_cast<int>(from_page)]);
+    } else {
+      lea(first_, ptr[first_ + static_cast<int>(next_)]);
+      lea(first_, ptr[first_ + static_cast<int>(disp)]);
+    }
+  } else if (memory.mem.base == ZYDIS_REGISTER_NONE && memory.mem.index == ZYDIS_REGISTER_NONE) {
+    if (narrow) mov(r14d, static_cast<uint32_t>(disp));
+    else mov(first_, disp);
+  } else {
+    RegExp place;
+    bool empty = true;
+    if (memory.mem.base != ZYDIS_REGISTER_NONE) {
+      const unsigned guest = id_of(memory.mem.base);
+      if (is_homed(guest)) load_guest(first_, guest);
+      place = is_homed(guest) ? RegExp(first_) : RegExp(Reg64(static_cast<int>(host_register(guest))));
+      empty = false;
+    }
+    if (memory.mem.index != ZYDIS_REGISTER_NONE) {
+      const unsigned guest = id_of(memory.mem.index);
+      if (is_homed(guest)) load_guest(second_, guest);
+      const RegExp index = RegExp(is_homed(guest) ? second_ : Reg64(static_cast<int>(host_register(guest))), memory.mem.scale);
+      place = empty ? index : place + index;
+    }
+    place = place + static_cast<int>(disp);
+    if (narrow) lea(r14d, ptr[place]);
+    else lea(first_, ptr[place]);
+  }
+  if (block_->mode.from_zero(segment)) return;
+  if (block_->mode.code64()) in_context().add(first_, field(at_.segment_base[segment]));
+  else in_context().add(r14d, field32(at_.segment_base[segment]));
+}
+
+HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bool write) {
+  if (const auto base = window_base(memory))
+    if (const auto place = window(*base, static_cast<int>(memory.mem.disp.value), size, write)) return *place;
+  spare_flags();
+  const uint8_t* retry = getCurr();
+  address(memory);
+  return look_up(size, write, retry);
+}
+
+HostPlace Translator::check_stack(int displacement, unsigned size, bool write) { return check_off(kRsp, displacement, size, write); }
+
+HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, bool write) {
+  if (const auto place = window(base, displacement, size, write)) return *place;
+  spare_flags();
+  const uint8_t* retry = getCurr();
+  const Reg64 reg(static_cast<int>(host_register(base)));
+  if (block_->mode.code64()) lea(first_, ptr[reg + displacement]);
+  else lea(r14d, ptr[reg + displacement]);
+  return look_up(size, write, retry);
+}
+
+// From the linear address in the first scratch register to the host's. The difference to the tag is the offset in the page
+// if the tag matches, and large if not; an access that goes beyond the page is too large as well.
+HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window) {
+  held_ = -1;
+  constexpr uint32_t kMask = (Tlb::kSize - 1) * sizeof(TlbEntry);
+  static_assert(sizeof(TlbEntry) == 32 && (kMask & (kMask + 32)) == 0);
+  const int table = at_.tlb[block_->mode.tlb()];
+  const int tag = table + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+  mov(second_, first_);
+  shr(second_, 12 - 5);
+  and_(r15d, kMask);
+  in_context().xor_(first_, qword[second_ + tag]);
+  cmp(first_, kPageBytes - size);
+  slow(Slow::What::kFill, branch(kAbove), retry, access_info(offset_, size, write, window), tag);
+  in_context().add(first_, qword[second_ + table + static_cast<int>(offsetof(TlbEntry, host_page))]);
+  return {.base = kFirst};
+}
+
+void Translator::check_alignment(const HostPlace& place, unsigned alignment) {
+  spare_flags();
+  lea(second_, ptr[at(place)]);
+  test(r15b, alignment - 1);
+  slow(Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0);
+}
+
+RegExp Translator::at(const HostPlace& place) const {
+  RegExp result = Reg64(static_cast<int>(place.base));
+  if (place.index >= 0) result = result + Reg64(place.index);
+  return result + place.disp;
+}
+
+// Windows: one check for several accesses off one register ---------------------------------------------------------------------
+
+// The register that a window can be made for.
+std::optional<unsigned> Translator::window_base(const ZydisDecodedOperand& memory) const {
+  if (!block_->mode.code64() || is_rip(memory) || memory.mem.base == ZYDIS_REGISTER_NONE || memory.mem.index != ZYDIS_REGISTER_NONE ||
+      ZydisRegisterGetClass(memory.mem.base) != ZYDIS_REGCLASS_GPR64 || !block_->mode.from_zero(id_of(memory.mem.segment)))
+    return std::nullopt;
+  const unsigned base = id_of(memory.mem.base);
+  return is_homed(base) ? std::nullopt : std::optional(base);
+}
+
+// What the instruction accesses off `base`, as far as a window can have it; at most two. False: no window reaches beyond it.
+bool Translator::accesses_off(unsigned base, const Item& item, std::array<Access, 2>& list, unsigned& count) const {
+  count = 0;
+  const Decoded& decoded = item.decoded;
+  if (const ZydisDecodedOperand* memory = memory_operand(decoded); memory && window_base(*memory) == base)
+    list[count++] = {static_cast<int>(memory->mem.disp.value), memory->size / 8u, writes(*memory)};
+  constexpr int kSize = 8;
+  switch (item.kind) {
+    case Kind::kPlain:
+    case Kind::kNothing:
+    case Kind::kLea:
+    case Kind::kMoveOffset:
+    case Kind::kReadSegment:
+    case Kind::kConditional:
+      if (item.kind == Kind::kLea || item.kind == Kind::kNothing) count = 0;
+      return true;
+    case Kind::kPush:
+    case Kind::kCall:
+    case Kind::kCallIndirect:
+      if (base == kRsp) list[count++] = {-kSize, kSize, true};
+      return item.kind == Kind::kPush;
+    case Kind::kPop:
+    case Kind::kReturn:
+      if (base == kRsp) list[count++] = {0, kSize, false};
+      return item.kind == Kind::kPop;
+    case Kind::kLeave:
+      if (base == kRbp) list[count++] = {0, kSize, false};
+      return true;
+    case Kind::kJumpIndirect: return false;
+    default: count = 0; return false;
+  }
+}
+
+// By how much the instruction moves a register that it writes to; none: by nobody knows what.
+std::optional<int> Translator::moves(unsigned reg, const Item& item) const {
+  const Decoded& decoded = item.decoded;
+  const auto target = decoded.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? general_register(decoded.operands[0].reg.value) : std::nullopt;
+  switch (item.kind) {
+    case Kind::kPush: return reg == kRsp ? std::optional(-8) : std::nullopt;
+    case Kind::kPop: return reg == kRsp && target != kRsp ? std::optional(8) : std::nullopt;
+    case Kind::kLea: {
+      const auto& memory = decoded.operands[1].mem;
+      if (decoded.operands[0].size != 64 || memory.base != decoded.operands[0].reg.value || memory.index != ZYDIS_REGISTER_NONE) break;
+      return static_cast<int>(memory.disp.value);
+    }
+    case Kind::kPlain: {
+      const bool adds = decoded.instruction.mnemonic == ZYDIS_MNEMONIC_ADD;
+      if (!adds && decoded.instruction.mnemonic != ZYDIS_MNEMONIC_SUB) break;
+      if (target != reg || decoded.operands[0].size != 64 || decoded.operands[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE) break;
+      const int64_t by = decoded.operands[1].imm.value.s;
+      if (by < -kFarthest || by > kFarthest) break;
+      return static_cast<int>(adds ? by : -by);
+    }
+    default: break;
+  }
+  return std::nullopt;
+}
+
+// The range that one check here can cover, of what the block goes on to access off `base`. It writes only if the instructions
+// up to the next way out do.
+Translator::Window Translator::plan(unsigned base) const {
+  Window window;
+  int shift = 0;
+  bool sure = true;
+  for (unsigned n = index_; n < count_ && items_[n].good; ++n) {
+    const Item& item = items_[n];
+    std::array<Access, 2> list;
+    unsigned count = 0;
+    const bool on = accesses_off(base, item, list, count);
+    for (unsigned k = 0; k < count; ++k) {
+      const Access& access = list[k];
+      const int first = access.displacement + shift, last = first + static_cast<int>(access.size);
+      const int lo = window.accesses ? std::min(window.lo, first) : first, hi = window.accesses ? std::max(window.hi, last) : last;
+      if (hi - lo > kWidest || (access.write && !window.write && !sure)) return window;
+      window.lo = lo;
+      window.hi = hi;
+      window.write |= access.write;
+      ++window.accesses;
+    }
+    if (!on) break;
+    if (item.kind == Kind::kConditional) sure = false;
+    if (!(item.use.written >> base & 1)) continue;
+    const auto by = moves(base, item);
+    if (!by || shift + *by < -kFarthest || shift + *by > kFarthest) break;
+    shift += *by;
+  }
+  return window;
+}
+
+// Where an access off `base` is, by way of what one check found for several; none: it is to be checked by itself.
+std::optional<HostPlace> Translator::window(unsigned base, int displacement, unsigned size, bool write) {
+  Window& window = windows_[base];
+  const int first = displacement + window.shift, last = first + static_cast<int>(size);
+  const HostPlace place{.base = host_register(base), .index = static_cast<int>(kFirst), .disp = displacement};
+  const int delta = at_.window + static_cast<int>(8 * base);
+  if (window.valid && first >= window.lo && last <= window.hi && (window.write || !write)) {
+    if (held_ != static_cast<int>(base)) in_context().mov(first_, field(delta));
+    held_ = static_cast<int>(base);
+    return place;
+  }
+  if (!options_.windows || !block_->mode.code64() || block_->entry == Entry::kApart || displacement < -kFarthest || displacement > kFarthest)
+    return std::nullopt;
+  window = plan(base);
+  if (window.accesses < 2 || displacement < window.lo || displacement + static_cast<int>(size) > window.hi || (write && !window.write))
+    return std::nullopt;
+  spare_flags();
+  const uint8_t* retry = getCurr();
+  const Reg64 reg(static_cast<int>(host_register(base)));
+  lea(first_, ptr[reg + window.lo]);
+  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, true);
+  sub(first_, reg);
+  if (window.lo != 0) lea(first_, ptr[first_ - window.lo]);
+  in_context().mov(field(delta), first_);
+  window.valid = true;
+  held_ = static_cast<int>(base);
+  return place;
+}
+
+// Behind an instruction.
+void Translator::move_windows(const Item& item) {
+  for (unsigned base = 0; base < windows_.size(); ++base) {
+    if (!windows_[base].valid || !(item.use.written >> base & 1)) continue;
+    const auto by = moves(base, item);
+    windows_[base].shift += by.value_or(0);
+    const bool far = windows_[base].shift < -kFarthest || windows_[base].shift > kFarthest;
+    if (!by || far) windows_[base].valid = false;
+  }
+}
+
+void Translator::forget_windows() {
+  for (Window& window : windows_) window.valid = false;
+  held_ = -1;
+}
+
+}  // namespace skerry::accel::bt

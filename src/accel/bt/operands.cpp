@@ -1,0 +1,42 @@
+#include "accel/bt/operands.hpp"
+
+namespace skerry::accel::bt {
+
+std::optional<unsigned> general_register(ZydisRegister reg) {
+  switch (ZydisRegisterGetClass(reg)) {
+    case ZYDIS_REGCLASS_GPR8:
+      if (reg <= ZYDIS_REGISTER_BL) return static_cast<unsigned>(reg - ZYDIS_REGISTER_AL);
+      if (reg <= ZYDIS_REGISTER_BH) return static_cast<unsigned>(reg - ZYDIS_REGISTER_AH);
+      return static_cast<unsigned>(reg - ZYDIS_REGISTER_SPL) + 4;
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64: return id_of(reg);
+    default: return std::nullopt;
+  }
+}
+
+RegisterUse register_use(const x86::Decoded& decoded) {
+  RegisterUse use;
+  for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
+    const ZydisDecodedOperand& operand = decoded.operands[n];
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const auto number = general_register(operand.reg.value);
+    if (!number) continue;
+    use.all = static_cast<uint16_t>(use.all | 1u << *number);
+    if (writes(operand)) use.written = static_cast<uint16_t>(use.written | 1u << *number);
+  }
+  return use;
+}
+
+HomedUse homed_use(const x86::Decoded& decoded) {
+  HomedUse use;
+  const RegisterUse registers = register_use(decoded);
+  for (unsigned guest = kFirstHomed; guest < 16; ++guest) {
+    if (!(registers.all >> guest & 1)) continue;
+    use.guest[use.count] = guest;
+    use.written[use.count++] = registers.written >> guest & 1;
+  }
+  return use;
+}
+
+}  // namespace skerry::accel::bt

@@ -1,0 +1,33 @@
+// What the translator asks of a decoded instruction's operands.
+#pragma once
+
+#include <optional>
+
+#include "accel/bt/emitter.hpp"
+#include "x86/decoder.hpp"
+
+namespace skerry::accel::bt {
+
+inline bool is_rip(const ZydisDecodedOperand& memory) {
+  return memory.mem.base == ZYDIS_REGISTER_RIP || memory.mem.base == ZYDIS_REGISTER_EIP;
+}
+inline unsigned id_of(ZydisRegister reg) { return static_cast<unsigned>(ZydisRegisterGetId(reg)); }
+inline bool writes(const ZydisDecodedOperand& operand) { return operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE; }
+
+// The number of a general register, if it is one: AH to BH are parts of RAX to RBX.
+std::optional<unsigned> general_register(ZydisRegister reg);
+// By number, those that the instruction writes to, and those it has as operands at all.
+struct RegisterUse {
+  uint16_t all = 0, written = 0;
+};
+RegisterUse register_use(const x86::Decoded& decoded);
+
+// The general registers among the operands that live in memory, with those written.
+struct HomedUse {
+  unsigned count = 0;
+  unsigned guest[4];
+  bool written[4];
+};
+HomedUse homed_use(const x86::Decoded& decoded);
+
+}  // namespace skerry::accel::bt
