@@ -18,6 +18,7 @@ void Emitter::make_fixed() {
   make_lookups();
   make_enter();
   make_call(fill_, at_.fill, Exit::kInterpret);
+  make_fills();
   make_call(interpret_, at_.interpret, Exit::kResume);
   align(16);
   load_vectors_ = getCurr();
@@ -35,12 +36,93 @@ void Emitter::check_library() {
   std::abort();
 }
 
+// Bytes of an instruction, as they are put together.
+class Bytes {
+ public:
+  void add(std::initializer_list<uint8_t> bytes) {
+    for (const uint8_t byte : bytes) bytes_[size_++] = byte;
+  }
+  void add32(uint32_t value) {
+    std::memcpy(bytes_ + size_, &value, sizeof value);
+    size_ += sizeof value;
+  }
+  const uint8_t* data() const { return bytes_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t bytes_[56];
+  size_t size_ = 0;
+};
+
+// In the encodings below (Intel SDM vol. 2, 2.1 and 2.2): 65 is GS, 4x REX, and 04 25 the ModRM and SIB of an absolute address.
+constexpr uint8_t kGs = 0x65, kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1, kRex = 0x40;
+
+void Emitter::move_field(uint8_t opcode, const Xbyak::Reg64& reg, int offset) {
+  const auto number = static_cast<unsigned>(reg.getIdx());
+  Bytes b;
+  b.add({kGs, static_cast<uint8_t>(kRex | kRexW | (number >= 8 ? kRexR : 0)), opcode, static_cast<uint8_t>(0x04 | (number & 7) << 3), 0x25});
+  b.add32(static_cast<uint32_t>(offset));
+  raw(b.data(), b.size());
+}
+
+void Emitter::store_field32(int offset, uint32_t value) {
+  Bytes b;
+  b.add({kGs, 0xc7, 0x04, 0x25});
+  b.add32(static_cast<uint32_t>(offset));
+  b.add32(value);
+  raw(b.data(), b.size());
+}
+
+void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
+  constexpr uint8_t kReg = (kFirst & 7) << 3, kSib = 4, kNone = 5, kNoIndex = 4;
+  const auto bit = [](int reg, uint8_t rex) { return static_cast<uint8_t>(reg >= 8 ? rex : 0); };
+  const bool sib = index >= 0 || base < 0 || (base & 7) == kSib;
+  const bool byte_disp = base >= 0 && disp == static_cast<int8_t>(disp);
+  const bool no_disp = base >= 0 && disp == 0 && (base & 7) != kNone;
+  const uint8_t mod = base < 0 || no_disp ? 0 : byte_disp ? 0x40 : 0x80;
+  Bytes b;
+  b.add({static_cast<uint8_t>(kRex | kRexW | kRexR | bit(index, kRexX) | bit(base, kRexB)), 0x8d,
+         static_cast<uint8_t>(mod | kReg | (sib ? kSib : base & 7))});
+  if (sib) {
+    const unsigned shift = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
+    b.add({static_cast<uint8_t>(shift << 6 | (index < 0 ? kNoIndex : index & 7) << 3 | (base < 0 ? kNone : base & 7))});
+  }
+  if (base < 0 || (!no_disp && !byte_disp)) b.add32(static_cast<uint32_t>(disp));
+  else if (!no_disp) b.add({static_cast<uint8_t>(disp)});
+  raw(b.data(), b.size());
+}
+
+// The difference to the tag is the offset in the page if the tag matches, and large if not; an access that goes beyond the page is
+// too large as well.
+uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last) {
+  constexpr uint32_t kMask = (x86::Tlb::kSize - 1) * sizeof(x86::TlbEntry);
+  static_assert(sizeof(x86::TlbEntry) == 32 && (kMask & (kMask + 32)) == 0 && kFirst == 14 && kSecond == 15);
+  Bytes b;
+  b.add({0x4d, 0x89, 0xf7});        // mov r15, r14
+  b.add({0x49, 0xc1, 0xef, 12 - 5});  // shr r15, 7
+  b.add({0x41, 0x81, 0xe7});        // and r15d, mask
+  b.add32(kMask);
+  b.add({kGs, 0x4d, 0x33, 0xb7});   // xor r14, gs:[r15 + tag]
+  b.add32(static_cast<uint32_t>(tag));
+  b.add({0x49, 0x81, 0xfe});        // cmp r14, last
+  b.add32(last);
+  b.add({0x0f, 0x87});              // ja
+  const size_t jump = b.size();
+  b.add32(0);
+  b.add({kGs, 0x4d, 0x03, 0xb7});   // add r14, gs:[r15 + host_page]
+  b.add32(static_cast<uint32_t>(host_page));
+  uint8_t* const displacement = top_ + size_ + jump;
+  raw(b.data(), b.size());
+  return displacement;
+}
+
 void Emitter::save_flags() {
-  mov(second_, rax);
-  lahf();
-  seto(al);
-  in_context().mov(word[Xbyak::RegExp(static_cast<size_t>(at_.flags))], ax);
-  mov(rax, second_);
+  Bytes b;
+  b.add({0x49, 0x89, 0xc7, 0x9f, 0x0f, 0x90, 0xc0});  // mov r15, rax; lahf; seto al
+  b.add({0x66, kGs, 0x89, 0x04, 0x25});               // mov gs:[flags], ax
+  b.add32(static_cast<uint32_t>(at_.flags));
+  b.add({0x4c, 0x89, 0xf8});                          // mov rax, r15
+  raw(b.data(), b.size());
 }
 
 // Adding 127 overflows for 1 and not for 0; SAHF leaves OF alone.
@@ -168,6 +250,18 @@ void Emitter::make_lookups() {
   no_call_ = getCurr();
   lea(rsp, ptr[rsp - 8]);  // it stays: what is below the stack pointer is safe for 128 bytes (System V ABI, 3.2.2)
   in_context().jmp(field(at_.return_lookup));
+}
+
+void Emitter::make_fills() {
+  for (unsigned tlb = 0; tlb < 3; ++tlb)
+    for (const bool write : {false, true}) {
+      align(16);
+      fill_at_[tlb][write] = getCurr();
+      const int tag = at_.tlb[tlb] + static_cast<int>(write ? offsetof(x86::TlbEntry, write_tag) : offsetof(x86::TlbEntry, read_tag));
+      in_context().xor_(first_, qword[second_ + tag]);
+      in_context().mov(field(at_.argument), first_);
+      jump_to(fill_);
+    }
 }
 
 // A call of a C++ function that may change the guest's state, and says whether the block goes on.

@@ -1,8 +1,11 @@
 // Writes host code: what every part of the translator shares, and the few fixed routines that translated code calls.
 #pragma once
 
+#include <cstring>
+
 #include "accel/bt/code_cache.hpp"
 #include "accel/bt/context.hpp"
+#include "x86/interp/tlb.hpp"
 
 #define XBYAK_NO_EXCEPTION
 #pragma GCC diagnostic push
@@ -46,10 +49,24 @@ class Emitter : public Xbyak::CodeGenerator {
     putSeg(gs);
     return *this;
   }
+  // The hot ones are put together by hand: with the library a block takes twice as long.
+  void raw(const uint8_t* bytes, size_t size) {
+    std::memcpy(top_ + size_, bytes, size);
+    size_ += size;
+  }
+  void load_field(const Xbyak::Reg64& to, int offset) { move_field(0x8b, to, offset); }
+  void store_field(int offset, const Xbyak::Reg64& from) { move_field(0x89, from, offset); }
+  void store_field32(int offset, uint32_t value);
+  // LEA of [base + index * scale + disp] into the first scratch register. No `base` or `index`: -1.
+  void lea_first(int base, int index, unsigned scale, int32_t disp);
+  // From the linear address in the first scratch register to the host's; gives the displacement of the jump to what is to be
+  // done if the tag at `tag` of the entry is another, or the access is not within its page.
+  uint8_t* look_up_page(int tag, int host_page, uint32_t last);
   static void check_library(); // ends the process if the library was asked for what it cannot do
   void save_flags();     // EFLAGS into Context::flags; uses the second scratch register
   void restore_flags();  // and back
-  void jump_to(const uint8_t* place) { jmp(place, T_NEAR); }
+  void jump_to(const uint8_t* place) { go_near(0xe9, place); }
+  void call_routine(const uint8_t* place) { go_near(0xe8, place); }
 
   CodeCache& cache_;
   const Offsets at_;
@@ -58,7 +75,8 @@ class Emitter : public Xbyak::CodeGenerator {
 
   // In the writable view, for relative jumps and calls.
   const uint8_t* leave_[5] = {};  // by Exit
-  const uint8_t* fill_ = nullptr;
+  const uint8_t* fill_ = nullptr;            // Context::argument is the address
+  const uint8_t* fill_at_[3][2] = {};        // the address is that of the failed look_up_page(), by TLB and by whether it is a write
   const uint8_t* interpret_ = nullptr;
   const uint8_t* load_vectors_ = nullptr;
   const uint8_t* lookup_[kModeSlots] = {};  // look_up_jump()
@@ -68,6 +86,14 @@ class Emitter : public Xbyak::CodeGenerator {
   void make_enter();
   void make_leave();
   void make_lookups();
+  void make_fills();
+  void go_near(uint8_t opcode, const uint8_t* place) {
+    uint8_t bytes[5] = {opcode};
+    const auto distance = static_cast<int32_t>(place - (getCurr() + sizeof bytes));
+    std::memcpy(bytes + 1, &distance, sizeof distance);
+    raw(bytes, sizeof bytes);
+  }
+  void move_field(uint8_t opcode, const Xbyak::Reg64& reg, int offset);
   void make_call(const uint8_t*& routine, int helper, Exit otherwise);
   void save_registers();
   void load_registers();

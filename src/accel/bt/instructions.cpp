@@ -59,7 +59,7 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     put(host.code());
   }
   for (unsigned n = 0; n < homed.count; ++n)
-    if (homed.written[n]) in_context().mov(field(at_.gpr + static_cast<int>(8 * homed.guest[n])), Reg64(n == 0 ? kSecond : kFirst));
+    if (homed.written[n]) store_field(at_.gpr + static_cast<int>(8 * homed.guest[n]), Reg64(n == 0 ? kSecond : kFirst));
   if (writes_flags(decoded)) {
     flags_ = Flags::kHost;
     recipe_ = FlagRecipe::of(decoded, host);
@@ -105,7 +105,7 @@ void Translator::divide(const HostPlace& place) {
 }
 
 void Translator::load_guest(const Reg64& to, unsigned guest) {
-  if (is_homed(guest)) in_context().mov(to, field(at_.gpr + static_cast<int>(8 * guest)));
+  if (is_homed(guest)) load_field(to, at_.gpr + static_cast<int>(8 * guest));
   else mov(to, Reg64(static_cast<int>(host_register(guest))));
 }
 

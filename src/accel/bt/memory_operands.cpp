@@ -43,23 +43,16 @@ void Translator::address(const ZydisDecodedOperand& memory) {
     if (narrow) mov(r14d, static_cast<uint32_t>(disp));
     else mov(first_, disp);
   } else {
-    RegExp place;
-    bool empty = true;
-    if (memory.mem.base != ZYDIS_REGISTER_NONE) {
-      const unsigned guest = id_of(memory.mem.base);
-      if (is_homed(guest)) load_guest(first_, guest);
-      place = is_homed(guest) ? RegExp(first_) : RegExp(Reg64(static_cast<int>(host_register(guest))));
-      empty = false;
-    }
-    if (memory.mem.index != ZYDIS_REGISTER_NONE) {
-      const unsigned guest = id_of(memory.mem.index);
-      if (is_homed(guest)) load_guest(second_, guest);
-      const RegExp index = RegExp(is_homed(guest) ? second_ : Reg64(static_cast<int>(host_register(guest))), memory.mem.scale);
-      place = empty ? index : place + index;
-    }
-    place = place + static_cast<int>(disp);
-    if (narrow) lea(r14d, ptr[place]);
-    else lea(first_, ptr[place]);
+    const auto in_register = [&](ZydisRegister reg, const Reg64& scratch) {
+      if (reg == ZYDIS_REGISTER_NONE) return -1;
+      const unsigned guest = id_of(reg);
+      if (!is_homed(guest)) return static_cast<int>(host_register(guest));
+      load_guest(scratch, guest);
+      return scratch.getIdx();
+    };
+    const int base = in_register(memory.mem.base, first_), index = in_register(memory.mem.index, second_);
+    lea_first(base, index, memory.mem.scale, static_cast<int32_t>(disp));
+    if (narrow) mov(r14d, r14d);
   }
   if (block_->mode.from_zero(segment)) return;
   if (block_->mode.code64()) in_context().add(first_, field(at_.segment_base[segment]));
@@ -81,27 +74,17 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
   if (const auto place = window(base, displacement, size, write)) return *place;
   spare_flags();
   const uint8_t* retry = getCurr();
-  const Reg64 reg(static_cast<int>(host_register(base)));
-  if (block_->mode.code64()) lea(first_, ptr[reg + displacement]);
-  else lea(r14d, ptr[reg + displacement]);
+  lea_first(static_cast<int>(host_register(base)), -1, 1, displacement);
+  if (!block_->mode.code64()) mov(r14d, r14d);
   return look_up(size, write, retry);
 }
 
-// From the linear address in the first scratch register to the host's. The difference to the tag is the offset in the page
-// if the tag matches, and large if not; an access that goes beyond the page is too large as well.
 HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window) {
   held_ = -1;
-  constexpr uint32_t kMask = (Tlb::kSize - 1) * sizeof(TlbEntry);
-  static_assert(sizeof(TlbEntry) == 32 && (kMask & (kMask + 32)) == 0);
   const int table = at_.tlb[block_->mode.tlb()];
   const int tag = table + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
-  mov(second_, first_);
-  shr(second_, 12 - 5);
-  and_(r15d, kMask);
-  in_context().xor_(first_, qword[second_ + tag]);
-  cmp(first_, kPageBytes - size);
-  slow(Slow::What::kFill, branch(kAbove), retry, access_info(offset_, size, write, window), tag);
-  in_context().add(first_, qword[second_ + table + static_cast<int>(offsetof(TlbEntry, host_page))]);
+  uint8_t* const jump = look_up_page(tag, table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - size);
+  slow(Slow::What::kFill, jump, retry, access_info(offset_, size, write, window), tag);
   return {.base = kFirst};
 }
 
@@ -225,7 +208,7 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
   const HostPlace place{.base = host_register(base), .index = static_cast<int>(kFirst), .disp = displacement};
   const int delta = at_.window + static_cast<int>(8 * base);
   if (window.valid && first >= window.lo && last <= window.hi && (window.write || !write)) {
-    if (held_ != static_cast<int>(base)) in_context().mov(first_, field(delta));
+    if (held_ != static_cast<int>(base)) load_field(first_, delta);
     held_ = static_cast<int>(base);
     return place;
   }
@@ -237,11 +220,11 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
   spare_flags();
   const uint8_t* retry = getCurr();
   const Reg64 reg(static_cast<int>(host_register(base)));
-  lea(first_, ptr[reg + window.lo]);
+  lea_first(reg.getIdx(), -1, 1, window.lo);
   look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, true);
   sub(first_, reg);
-  if (window.lo != 0) lea(first_, ptr[first_ - window.lo]);
-  in_context().mov(field(delta), first_);
+  if (window.lo != 0) lea_first(kFirst, -1, 1, -window.lo);
+  store_field(delta, first_);
   window.valid = true;
   held_ = static_cast<int>(base);
   return place;

@@ -132,8 +132,8 @@ bool Translator::interpret() {
   if (options_.lockstep) return interpret_last(), false;  // a block is then all translated
   store_flags();
   forget_windows();
-  in_context().mov(field32(at_.insn), access_info(offset_, next_ - offset_, false));
-  call(interpret_);
+  store_field32(at_.insn, access_info(offset_, next_ - offset_, false));
+  call_routine(interpret_);
   return true;
 }
 
@@ -165,7 +165,7 @@ void Translator::align_displacement(unsigned opcode_size) {
 }
 
 void Translator::leave_with(Exit exit, uint32_t insn) {
-  in_context().mov(field32(at_.insn), insn);
+  store_field32(at_.insn, insn);
   jump_to(leave_[static_cast<unsigned>(exit)]);
 }
 
@@ -182,7 +182,7 @@ void Translator::edge(uint32_t target) {
   // Until it is linked: out. The run loop wants the flags saved.
   if (flags_ == Flags::kHost) save_flags();
   mov(first_, reinterpret_cast<uint64_t>(&edges_->back()));
-  in_context().mov(field(at_.argument), first_);
+  store_field(at_.argument, first_);
   jump_to(leave_[static_cast<unsigned>(Exit::kLink)]);
 }
 
@@ -334,11 +334,13 @@ void Translator::write_slow() {
     patch(slow.jump, getCurr());
     switch (slow.what) {
       case Slow::What::kFill:
-        in_context().xor_(first_, qword[second_ + slow.tag]);  // the linear address again
-        in_context().mov(field(at_.argument), first_);
-        store(slow);
-        in_context().mov(field32(at_.insn), slow.insn);
-        call(fill_);
+        if (slow.recipe) {
+          in_context().xor_(first_, qword[second_ + slow.tag]);  // the linear address again
+          store_field(at_.argument, first_);
+          store(slow);
+        }
+        store_field32(at_.insn, slow.insn);
+        call_routine(slow.recipe ? fill_ : fill_at_[block_->mode.tlb()][access_writes(slow.insn)]);
         jump_to(slow.retry);
         break;
       case Slow::What::kInterpret:
@@ -357,7 +359,7 @@ void Translator::write_slow() {
         jump_to(slow.retry);
         break;
       case Slow::What::kLoadVectors:
-        call(load_vectors_);
+        call_routine(load_vectors_);
         jump_to(slow.retry);
         break;
     }

@@ -145,7 +145,7 @@ class Translator : public Emitter {
   void move_stack(int by);
   void page_address(uint32_t offset);         // linear address of an offset of this page, in the first scratch register
   void load_guest(const Xbyak::Reg64& to, unsigned guest);
-  void put(std::span<const uint8_t> bytes) { db(bytes.data(), bytes.size()); }
+  void put(std::span<const uint8_t> bytes) { raw(bytes.data(), bytes.size()); }
   Xbyak::Reg sized(unsigned host, unsigned size) const;
 
   const x86::CpuModel& model_;
