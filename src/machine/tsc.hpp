@@ -21,6 +21,7 @@ class Tsc {
   // guest's, which is `divisor` seconds of the host's.
   Tsc(std::optional<uint64_t> hz, uint64_t host_hz, unsigned divisor = 1);
   uint64_t hz() const { return hz_; }
+  bool as_hosts() const { return scale_ == kOne; }  // counts as fast
   uint64_t now() const {
     const uint64_t base = base_.load(std::memory_order_acquire);
     return running_.load(std::memory_order_relaxed) ? host() - base : base;

@@ -39,7 +39,7 @@ class VcpuEnvironment final : public x86::Environment {
   x86::MsrResult read_msr(uint32_t index, uint64_t& value) override;
   x86::MsrResult write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() override { return shared_.tsc.now(); }
-  TscRate tsc_rate() override { return {shared_.tsc.offset(), shared_.tsc.hz()}; }
+  TscRate tsc_rate() override { return {shared_.tsc.offset(), shared_.tsc.hz(), shared_.tsc.as_hosts()}; }
   void tsc_offset_changed(uint64_t offset) override { lapic_->set_tsc_offset(static_cast<int64_t>(offset)); }
   void exclusive(const std::function<void()>& work) override { shared_.exclusive(index_, work); }
   void raise_ferr() override { shared_.ferr.raise(); }

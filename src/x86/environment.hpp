@@ -37,6 +37,7 @@ class Environment {
   struct TscRate {
     uint64_t offset;
     uint64_t hz;  // the guest's
+    bool as_hosts = false;  // it counts as fast as the host's
     bool operator==(const TscRate&) const = default;
   };
   virtual TscRate tsc_rate() = 0;

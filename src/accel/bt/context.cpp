@@ -33,6 +33,8 @@ Offsets::Offsets(const Context& context) {
   fill = from_start(&context.fill);
   interpret = from_start(&context.interpret);
   jumps = from_start(&context.jumps);
+  tsc_offset = from_start(&context.tsc_offset);
+  tsc_direct = from_start(&context.tsc_direct);
   window = from_start(&context.window);
   to_kernel = from_start(&context.to_kernel);
   to_user = from_start(&context.to_user);
@@ -44,6 +46,7 @@ Offsets::Offsets(const Context& context) {
   rflags = from_start(&state.rflags);
   lstar = from_start(&state.lstar);
   fmask = from_start(&state.fmask);
+  tsc_aux = from_start(&state.tsc_aux);
   kernel_gs_base = from_start(&state.kernel_gs_base);
   vector = from_start(&state.vector);
   mxcsr = from_start(&state.mxcsr);

@@ -56,6 +56,8 @@ struct Context {
   Crossing to_kernel, to_user, to_open;  // the last one: the kernel with SMAP suspended
   uint32_t mode = 0;                     // Mode::bits() of the code that is being executed
   Crossed crossed = Crossed::kNo;        // since CS and SS were right
+  uint64_t tsc_offset = 0;       // what the guest's time-stamp counter is above the host's,
+  uint32_t tsc_direct[2] = {};  // if that is all there is to it, for supervisor and user code
   uint64_t window[16] = {};  // by guest register: what is to be added to a linear address off it (see Translator::window())
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
@@ -90,8 +92,8 @@ struct Offsets {
   explicit Offsets(const Context& context);
   int self, page_base, flags, value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
-  int window, to_kernel, to_user, to_open, mode, crossed;
-  int gpr, rflags, lstar, fmask, kernel_gs_base, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
+  int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
+  int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3];
 };
 

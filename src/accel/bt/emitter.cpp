@@ -9,7 +9,7 @@ namespace skerry::accel::bt {
 using namespace Xbyak::util;
 
 Emitter::Emitter(CodeCache& cache, const Offsets& offsets)
-    : Xbyak::CodeGenerator(cache.size(), cache.writable()), cache_(cache), at_(offsets), wide_(__builtin_cpu_supports("avx")) {
+    : Xbyak::CodeGenerator(cache.size(), cache.writable()), cache_(cache), at_(offsets), wide_(__builtin_cpu_supports("avx")), has_rorx_(__builtin_cpu_supports("bmi2")) {
   make_fixed();
 }
 
@@ -76,6 +76,10 @@ void Emitter::store_field32(int offset, uint32_t value) {
 void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   constexpr uint8_t kReg = (kFirst & 7) << 3, kSib = 4, kNone = 5, kNoIndex = 4;
   const auto bit = [](int reg, uint8_t rex) { return static_cast<uint8_t>(reg >= 8 ? rex : 0); };
+  if (index < 0 && base >= 0 && disp == 0) {  // mov r14, base: it takes no time
+    const uint8_t mov[] = {static_cast<uint8_t>(kRex | kRexW | bit(base, kRexR) | kRexB), 0x89, static_cast<uint8_t>(0xc0 | (base & 7) << 3 | (kFirst & 7))};
+    return raw(mov, sizeof mov);
+  }
   const bool sib = index >= 0 || base < 0 || (base & 7) == kSib;
   const bool byte_disp = base >= 0 && disp == static_cast<int8_t>(disp);
   const bool no_disp = base >= 0 && disp == 0 && (base & 7) != kNone;
@@ -94,12 +98,16 @@ void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
 
 // The difference to the tag is the offset in the page if the tag matches, and large if not; an access that goes beyond the page is
 // too large as well.
-uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last) {
+uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split) {
   constexpr uint32_t kMask = (x86::Tlb::kSize - 1) * sizeof(x86::TlbEntry);
   static_assert(sizeof(x86::TlbEntry) == 32 && (kMask & (kMask + 32)) == 0 && kFirst == 14 && kSecond == 15);
   Bytes b;
-  b.add({0x4d, 0x89, 0xf7});        // mov r15, r14
-  b.add({0x49, 0xc1, 0xef, 12 - 5});  // shr r15, 7
+  if (has_rorx_) {
+    b.add({0xc4, 0x43, 0xfb, 0xf0, 0xfe, 12 - 5});  // rorx r15, r14, 7
+  } else {
+    b.add({0x4d, 0x89, 0xf7});          // mov r15, r14
+    b.add({0x49, 0xc1, 0xef, 12 - 5});  // shr r15, 7
+  }
   b.add({0x41, 0x81, 0xe7});        // and r15d, mask
   b.add32(kMask);
   b.add({kGs, 0x4d, 0x33, 0xb7});   // xor r14, gs:[r15 + tag]
@@ -109,7 +117,8 @@ uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last) {
   b.add({0x0f, 0x87});              // ja
   const size_t jump = b.size();
   b.add32(0);
-  b.add({kGs, 0x4d, 0x03, 0xb7});   // add r14, gs:[r15 + host_page]
+  if (split) b.add({kGs, 0x4d, 0x8b, 0xbf});  // mov r15, gs:[r15 + host_page]
+  else b.add({kGs, 0x4d, 0x03, 0xb7});        // add r14, gs:[r15 + host_page]
   b.add32(static_cast<uint32_t>(host_page));
   uint8_t* const displacement = top_ + size_ + jump;
   raw(b.data(), b.size());

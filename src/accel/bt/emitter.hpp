@@ -59,9 +59,10 @@ class Emitter : public Xbyak::CodeGenerator {
   void store_field32(int offset, uint32_t value);
   // LEA of [base + index * scale + disp] into the first scratch register. No `base` or `index`: -1.
   void lea_first(int base, int index, unsigned scale, int32_t disp);
-  // From the linear address in the first scratch register to the host's; gives the displacement of the jump to what is to be
+  // From the linear address in the first scratch register to the host's: there, or, `split`, the page in the second one and the
+  // offset in the first, which is there a cycle earlier. Gives the displacement of the jump to what is to be
   // done if the tag at `tag` of the entry is another, or the access is not within its page.
-  uint8_t* look_up_page(int tag, int host_page, uint32_t last);
+  uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split);
   static void check_library(); // ends the process if the library was asked for what it cannot do
   void save_flags();     // EFLAGS into Context::flags; uses the second scratch register
   void restore_flags();  // and back
@@ -102,7 +103,7 @@ class Emitter : public Xbyak::CodeGenerator {
   Enter enter_ = nullptr;
   const uint8_t* no_call_ = nullptr;  // where a return lands that no call is remembered of
   size_t fixed_size_ = 0;
-  const bool wide_;  // the host has AVX
+  const bool wide_, has_rorx_;  // the host has AVX, BMI2
 };
 
 }  // namespace skerry::accel::bt

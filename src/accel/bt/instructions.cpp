@@ -37,8 +37,9 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   HostPlace place{.base = kFirst};
   if (memory) {
     if (reads_flags(decoded)) store_flags();  // making them takes the registers that the address is in
-    place = check(*memory, memory->size / 8u, writes(*memory));
-    if (const unsigned alignment = alignment_of(decoded, *memory)) check_alignment(place, alignment);
+    const unsigned alignment = alignment_of(decoded, *memory);
+    place = check(*memory, memory->size / 8u, writes(*memory), homed.count == 0 && !reads_flags(decoded) && !division && !alignment);
+    if (alignment) check_alignment(place, alignment);
     if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
   }
   if (division) {
@@ -164,7 +165,7 @@ bool Translator::move_offset() {
   const ZydisDecodedOperand& memory = decoded_->operands[store ? 0 : 1];
   const unsigned size = memory.size / 8u;
   if (!can_address(memory)) return interpret();
-  const RegExp place = at(check(memory, size, store));
+  const RegExp place = at(check(memory, size, store, true));
   switch (size) {
     case 1: store ? mov(byte[place], al) : mov(al, byte[place]); break;
     case 2: store ? mov(word[place], ax) : mov(ax, word[place]); break;
@@ -279,6 +280,22 @@ void Translator::set_interrupts() {
   slow(Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0);
   in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kIf));
   in_context().or_(field32(at_.interest), static_cast<uint32_t>(request::kInterrupt));
+}
+
+void Translator::read_tsc() {
+  spare_flags();
+  in_context().cmp(field32(at_.tsc_direct + (block_->mode.user() ? 4 : 0)), 0);
+  slow(Slow::What::kInterpret, branch(kZero), nullptr, offset_, 0);
+  const bool with_processor = decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_RDTSCP;
+  if (with_processor) lfence();  // it waits for what comes before it
+  rdtsc();
+  shl(rdx, 32);
+  or_(rax, rdx);
+  in_context().add(rax, field(at_.tsc_offset));
+  mov(rdx, rax);
+  shr(rdx, 32);
+  mov(eax, eax);
+  if (with_processor) in_context().mov(ecx, field32(at_.tsc_aux));
 }
 
 // Other privileges -------------------------------------------------------------------------------------------------------------

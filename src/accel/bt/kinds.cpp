@@ -121,6 +121,7 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: return insn.operand_width >= 32 ? Kind::kDivide : Kind::kInterpret;
     case ZYDIS_MNEMONIC_PUSHFD: return insn.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? Kind::kInterpret : Kind::kPushFlags;
     case ZYDIS_MNEMONIC_PUSHFQ: return Kind::kPushFlags;
+    case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: return Kind::kReadTsc;
     case ZYDIS_MNEMONIC_SWAPGS: return Kind::kSwapGs;
     case ZYDIS_MNEMONIC_SYSCALL: return Kind::kSyscall;
     case ZYDIS_MNEMONIC_SYSRET: return Kind::kSysret;

@@ -14,6 +14,7 @@ enum class Kind : uint8_t {
   kReadSegment,    // MOV from a segment register to a general one
   kClearInterrupts, kSetInterrupts,
   kDivide,
+  kReadTsc,
   kSwapGs,
   kSyscall, kSysret, kSuspendSmap, kResumeSmap,  // change the mode, and may go on in translated code
   kJump, kConditional, kCall,                  // to an address in the instruction

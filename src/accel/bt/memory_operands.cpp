@@ -59,13 +59,13 @@ void Translator::address(const ZydisDecodedOperand& memory) {
   else in_context().add(r14d, field32(at_.segment_base[segment]));
 }
 
-HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bool write) {
+HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bool write, bool split) {
   if (const auto base = window_base(memory))
     if (const auto place = window(*base, static_cast<int>(memory.mem.disp.value), size, write)) return *place;
   spare_flags();
   const uint8_t* retry = getCurr();
   address(memory);
-  return look_up(size, write, retry);
+  return look_up(size, write, retry, false, split);
 }
 
 HostPlace Translator::check_stack(int displacement, unsigned size, bool write) { return check_off(kRsp, displacement, size, write); }
@@ -79,13 +79,13 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
   return look_up(size, write, retry);
 }
 
-HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window) {
+HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window, bool split) {
   held_ = -1;
   const int table = at_.tlb[block_->mode.tlb()];
   const int tag = table + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
-  uint8_t* const jump = look_up_page(tag, table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - size);
+  uint8_t* const jump = look_up_page(tag, table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - size, split);
   slow(Slow::What::kFill, jump, retry, access_info(offset_, size, write, window), tag);
-  return {.base = kFirst};
+  return split ? HostPlace{.base = kSecond, .index = static_cast<int>(kFirst)} : HostPlace{.base = kFirst};
 }
 
 void Translator::check_alignment(const HostPlace& place, unsigned alignment) {

@@ -85,6 +85,7 @@ class Translator : public Emitter {
   void clear_interrupts();
   void set_interrupts();
   void divide(const HostPlace& place);
+  void read_tsc();
   void swap_gs();
   bool syscall_();
   bool sysret_();
@@ -100,11 +101,12 @@ class Translator : public Emitter {
 
   // Memory. Each gives the host's place, which is right until a scratch register changes.
   bool can_address(const ZydisDecodedOperand& memory) const;
-  HostPlace check(const ZydisDecodedOperand& memory, unsigned size, bool write);
+  // `split`: both scratch registers may be part of it.
+  HostPlace check(const ZydisDecodedOperand& memory, unsigned size, bool write, bool split = false);
   HostPlace check_stack(int displacement, unsigned size, bool write);
   HostPlace check_off(unsigned base, int displacement, unsigned size, bool write);  // a guest register that is not homed
   void address(const ZydisDecodedOperand& memory);
-  HostPlace look_up(unsigned size, bool write, const uint8_t* retry, bool window = false);
+  HostPlace look_up(unsigned size, bool write, const uint8_t* retry, bool window = false, bool split = false);
   void check_alignment(const HostPlace& place, unsigned alignment);
   Xbyak::RegExp at(const HostPlace& place) const;
 

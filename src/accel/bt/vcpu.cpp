@@ -209,7 +209,17 @@ bool Runner::apart(const uint8_t*& code) {
 }
 
 void Runner::before_interpreter() { state_.rflags = unpack_flags(state_.rflags, context_->flags); }
-void Runner::after_interpreter() { context_->flags = pack_flags(state_.rflags); }
+void Runner::after_interpreter() {
+  context_->flags = pack_flags(state_.rflags);
+  context_->tsc_offset = vm_tsc_offset_ + state_.tsc_offset;
+}
+
+void Runner::allow_reading_tsc() {
+  const Environment::TscRate rate = context_->interpreter.env.tsc_rate();
+  vm_tsc_offset_ = rate.offset;
+  context_->tsc_direct[0] = rate.as_hosts;
+  context_->tsc_direct[1] = rate.as_hosts && !(state_.cr4 & cr4::kTsd);
+}
 
 // Where SYSCALL, SYSRET, STAC and CLAC go from this mode.
 void Runner::allow_crossings(Mode mode) {
@@ -242,6 +252,7 @@ bool Runner::run_translated(Mode mode) {
   mode_ = mode;
   context_->mode = mode.bits();
   allow_crossings(mode);
+  allow_reading_tsc();
   context_->return_lookup = engine_.fixed().return_lookup(jump_slot(mode));
   const uint8_t* code = code_at(state_.rip, mode);
   if (!code) return false;

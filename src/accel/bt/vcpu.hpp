@@ -36,6 +36,7 @@ class Runner final : public x86::MappingListener {
   bool left(Exit exit, const uint8_t*& code);
   bool apart(const uint8_t*& code);
   void allow_crossings(Mode mode);
+  void allow_reading_tsc();
   void settle();
   void forget_jumps();
   uint64_t new_key();
@@ -68,6 +69,7 @@ class Runner final : public x86::MappingListener {
   std::array<uint64_t, x86::Interpreter::kSpaces> space_keys_{};
   unsigned space_ = 0;
   uint64_t last_key_ = 0;
+  uint64_t vm_tsc_offset_ = 0;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
   struct {
