@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "accel/bt/code_cache.hpp"
 #include "accel/bt/context.hpp"
@@ -34,8 +35,12 @@ class Emitter : public Xbyak::CodeGenerator {
   // Context::return_lookup for a table of jumps.
   uint64_t return_lookup(unsigned jump_slot) const { return reinterpret_cast<uint64_t>(cache_.executable(lookup_[jump_slot])); }
   // Forgets all but the fixed routines.
-  void clear() { setSize(fixed_size_); }
-  bool nearly_full() const { return cache_.size() - getSize() < kReserve; }
+  void clear() {
+    setSize(fixed_size_);
+    rare_ = rare_start();
+  }
+  bool nearly_full() const { return rare_start() - getSize() < kReserve || cache_.size() - rare_ < kReserve; }
+  size_t used() const { return getSize() + rare_ - rare_start(); }
 
  protected:
   static constexpr size_t kReserve = 256 << 10;  // more than any block needs
@@ -66,6 +71,9 @@ class Emitter : public Xbyak::CodeGenerator {
   static void check_library(); // ends the process if the library was asked for what it cannot do
   void save_flags();     // EFLAGS into Context::flags; uses the second scratch register
   void restore_flags();  // and back
+  // Between two calls, what is written is what is rarely executed: it goes to the other half of the cache, so that the rest is
+  // closer together.
+  void switch_half() { std::swap(size_, rare_); }
   void jump_to(const uint8_t* place) { go_near(0xe9, place); }
   void call_routine(const uint8_t* place) { go_near(0xe8, place); }
 
@@ -102,7 +110,8 @@ class Emitter : public Xbyak::CodeGenerator {
   void load_vectors();
   Enter enter_ = nullptr;
   const uint8_t* no_call_ = nullptr;  // where a return lands that no call is remembered of
-  size_t fixed_size_ = 0;
+  size_t rare_start() const { return cache_.size() / 2; }
+  size_t fixed_size_ = 0, rare_ = rare_start();  // in bytes: the fixed routines, and up to where the other half is in use
   const bool wide_, has_rorx_;  // the host has AVX, BMI2
 };
 

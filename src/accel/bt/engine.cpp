@@ -132,7 +132,7 @@ void Engine::link(Edge& edge, const Block& to, uint64_t generation) {
 
 Engine::Counts Engine::counts() {
   std::lock_guard guard(lock_);
-  return {blocks_.size(), pages_.size(), translator_ ? translator_->getSize() : 0, generation() - 1};
+  return {blocks_.size(), pages_.size(), translator_ ? translator_->used() : 0, generation() - 1};
 }
 
 // When the cache is full, or there are more modes than tables of jumps.
@@ -161,7 +161,7 @@ void Engine::rest(Context& context) {
   {
     std::lock_guard guard(lock_);
     const bool at_rest = made_ - std::exchange(made_at_look_, made_) < kFewBlocks;
-    const size_t used = translator_->getSize();
+    const size_t used = translator_->used();
     if (due == 0 || !at_rest || now < trim_not_before_ || used <= kSlack) return;
     const bool was_needed = used > trimmed_ - trimmed_ / 4;
     trim_pause_ = trimmed_ && was_needed ? std::min(2 * trim_pause_, kLongestPause) : kShortestPause;

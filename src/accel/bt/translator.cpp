@@ -55,13 +55,15 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   }
   block.length = static_cast<uint16_t>(next_ - block.offset);
   if (open) go_to(next_);
+  block.code_size = static_cast<uint32_t>(getCurr() - start);
+  switch_half();
   write_side_exits();
   write_slow();
+  switch_half();
   check_library();
   block.instructions = static_cast<uint16_t>(index_ - ends_interpreted_);
   block.vectors = vectors_ensured_;
   block.code = cache_.executable(start);
-  block.code_size = static_cast<uint32_t>(getCurr() - start);
 }
 
 // The instructions up to the end of the block, which may come earlier, when one of them turns out to be the interpreter's.
