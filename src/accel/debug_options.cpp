@@ -25,6 +25,7 @@ constexpr std::array kSwitches = {
     Switch{"bt-no-lazy-flags", &DebugOptions::lazy_flags, false},
     Switch{"bt-no-windows", &DebugOptions::windows, false},
     Switch{"bt-no-long-blocks", &DebugOptions::long_blocks, false},
+    Switch{"bt-no-loops", &DebugOptions::loops, false},
     Switch{"bt-no-crossings", &DebugOptions::crossings, false},
     Switch{"bt-no-vectors", &DebugOptions::vectors, false},
     Switch{"bt-no-division", &DebugOptions::division, false},

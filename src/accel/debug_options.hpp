@@ -29,6 +29,7 @@ struct DebugOptions {
   bool lazy_flags = true;  // flags are made again where they are wanted, rather than kept where they might be
   bool windows = true;     // one check for several accesses off one register
   bool long_blocks = true; // a block goes on behind a conditional jump
+  bool loops = true;       // a block that jumps back to its beginning has a second copy that begins as the first one ends
   bool crossings = true;   // SYSCALL, SYSRET, STAC and CLAC go on in translated code
   bool vectors = true;     // vector instructions are copied
   bool division = true;    // divisions are copied

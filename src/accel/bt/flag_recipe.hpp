@@ -15,6 +15,7 @@ struct FlagRecipe {
     kResult,      // of a logical operation, whose flags are those of its result
     kAdded, kSubtracted, kNegated,  // taken back in a scratch register, and done again there
   } how = How::kNone;
+  uint32_t offset = 0;     // of the instruction, in its page
   uint16_t registers = 0;  // guest registers that have to be as they are right after the instruction
   unsigned target = 0, size = 0;
   int source = -1;         // a guest register, or
@@ -23,7 +24,8 @@ struct FlagRecipe {
   HomedUse homed;          // in the scratch registers
 
   // `host` is what became of the instruction.
-  static FlagRecipe of(const x86::Decoded& decoded, const HostInsn& host);
+  static FlagRecipe of(const x86::Decoded& decoded, uint32_t offset, const HostInsn& host);
+  bool same(const FlagRecipe& other) const { return how == other.how && (how == How::kNone || offset == other.offset); }
 };
 
 }  // namespace skerry::accel::bt

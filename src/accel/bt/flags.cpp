@@ -10,8 +10,9 @@ using Xbyak::Reg64;
 using Xbyak::RegExp;
 
 // Those that instructions leave in a register's value, or that can be had once more from operands which are still there.
-FlagRecipe FlagRecipe::of(const Decoded& decoded, const HostInsn& host) {
+FlagRecipe FlagRecipe::of(const Decoded& decoded, uint32_t offset, const HostInsn& host) {
   FlagRecipe recipe;
+  recipe.offset = offset;
   if (memory_operand(decoded) && decoded.operands[0].type != ZYDIS_OPERAND_TYPE_REGISTER) return recipe;
   const bool in_memory = memory_operand(decoded);
   const ZydisDecodedOperand& target = decoded.operands[0];

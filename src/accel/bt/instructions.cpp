@@ -63,7 +63,7 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     if (homed.written[n]) store_field(at_.gpr + static_cast<int>(8 * homed.guest[n]), Reg64(n == 0 ? kSecond : kFirst));
   if (writes_flags(decoded)) {
     flags_ = Flags::kHost;
-    recipe_ = FlagRecipe::of(decoded, host);
+    recipe_ = FlagRecipe::of(decoded, offset_, host);
   }
   return true;
 }

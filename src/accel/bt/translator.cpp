@@ -25,16 +25,13 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   vectors_ensured_ = ends_interpreted_ = false;
   slow_.clear();
   side_exits_.clear();
+  round_ = {};
   forget_windows();
   decode_block(page);
   align(16);
   uint8_t* start = const_cast<uint8_t*>(getCurr());
   offset_ = next_ = block.offset;
-  if (block.entry != Entry::kFlagsLive) {
-    in_context().cmp(field32(at_.requests), 0);
-    uint8_t* asked = branch(kNotZero);
-    slow(Slow::What::kPoll, asked, getCurr(), block.offset, 0);
-  }
+  if (block.entry != Entry::kFlagsLive) poll();
   bool open = true;
   for (index_ = 0; open && index_ < count_; ++index_) {
     const Item& item = items_[index_];
@@ -119,7 +116,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
     case Kind::kSysret: return sysret_();
     case Kind::kSuspendSmap: return set_access(true);
     case Kind::kResumeSmap: return set_access(false);
-    case Kind::kJump: return jump_(next_ + static_cast<uint32_t>(decoded.operands[0].imm.value.s)), false;
+    case Kind::kJump: return jump_();
     case Kind::kConditional: return conditional();
     case Kind::kCall: return call_(), false;
     case Kind::kJumpIndirect: return jump_indirect(), false;
@@ -240,11 +237,54 @@ void Translator::call_to(Go go) {
   go();
 }
 
-void Translator::jump_(uint32_t target) { go_to(target); }
+bool Translator::jump_() {
+  if (loops_back()) return next_round();
+  go_to(next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s));
+  return false;
+}
+
+// Whether the instruction, the last one of the block, jumps to its beginning.
+bool Translator::loops_back() const {
+  return options_.loops && !options_.lockstep && index_ + 1 == count_ &&
+         next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s) == block_->offset;
+}
+
+// The first round of a loop is as any block. Behind it comes a copy that begins as it ends: with its flags, the checks of its
+// windows, the vector registers loaded; this one jumps back to itself. Each round looks for requests, as blocks do, so that no
+// window outlives a right that is taken away.
+bool Translator::next_round() {
+  uint16_t written = 0;
+  for (unsigned n = 0; n < count_; ++n) written |= items_[n].use.written;
+  for (unsigned n = 0; n < windows_.size(); ++n)
+    if (written >> n & 1) windows_[n] = {};
+  held_ = -1;
+  if (round_.start) {
+    const bool same = flags_ == round_.flags && recipe_.same(round_.recipe) && windows_ == round_.windows;
+    if (same) jump_to(round_.start);
+    else edge(block_->offset);
+    return false;
+  }
+  round_ = {getCurr(), flags_, recipe_, windows_};
+  spare_flags();
+  poll();
+  index_ = ~0u;  // the first one is next
+  return true;
+}
+
+// At the beginning of a block, or of another round of it.
+void Translator::poll() {
+  in_context().cmp(field32(at_.requests), 0);
+  uint8_t* asked = branch(kNotZero);
+  slow(Slow::What::kPoll, asked, getCurr(), block_->offset, 0);
+}
 
 // The block goes on behind it if there is more of it.
 bool Translator::conditional() {
   need_flags();
+  if (loops_back()) {
+    side_exits_.push_back({branch((decoded_->instruction.opcode & 15u) ^ 1u), next_, offset_, flags_});
+    return next_round();
+  }
   const uint32_t target = next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s);
   side_exits_.push_back({branch(decoded_->instruction.opcode & 15u), target, offset_, flags_});
   if (index_ + 1 < count_) return true;
@@ -356,6 +396,7 @@ void Translator::write_slow() {
         in_context().mov(r14d, field32(at_.requests));
         in_context().test(field32(at_.interest), r14d);
         patch(branch(kZero), slow.retry);
+        store(slow);
         leave_with(Exit::kPoll, slow.insn);
         break;
       case Slow::What::kForgetCalls:

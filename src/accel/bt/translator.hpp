@@ -54,6 +54,14 @@ class Translator : public Emitter {
     bool valid = false, write = false;
     int lo = 0, hi = 0, shift = 0;
     unsigned accesses = 0;  // that it was made for
+    bool operator==(const Window&) const = default;
+  };
+  // What is known where a round of a loop begins that is not the first.
+  struct Round {
+    const uint8_t* start = nullptr;  // null: there is none yet
+    Flags flags = Flags::kHost;
+    FlagRecipe recipe;
+    std::array<Window, 16> windows;
   };
   struct SideExit {  // a conditional jump's target, written behind the block
     uint8_t* jump;
@@ -91,8 +99,10 @@ class Translator : public Emitter {
   bool sysret_();
   bool set_access(bool suspended);
   void ensure_vectors();
-  void jump_(uint32_t target);
+  bool jump_();
   bool conditional();
+  bool loops_back() const;
+  bool next_round();
   void push_return();
   void call_();
   void jump_indirect();
@@ -137,6 +147,7 @@ class Translator : public Emitter {
   void call_to(Go go);                        // what go() writes, when the address behind the call has been pushed
   void leave_with(Exit exit, uint32_t insn);
   void slow(Slow::What what, uint8_t* jump, const uint8_t* retry, uint32_t insn, int tag);
+  void poll();
   void write_side_exits();
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned
@@ -165,6 +176,7 @@ class Translator : public Emitter {
   std::array<Window, 16> windows_;  // by guest register
   int held_ = -1;                   // whose window's entry of Context::window is in the first scratch register
   std::vector<SideExit> side_exits_;
+  Round round_;
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;
