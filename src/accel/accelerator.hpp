@@ -23,6 +23,7 @@ class GuestMemory;
 }
 namespace skerry::x86 {
 class CpuModel;
+struct Feature;
 }
 
 namespace skerry::accel {
@@ -101,6 +102,9 @@ class Accelerator {
 
   // Whether guests' time-stamp counters go on from where Skerry says. Else they are the host's.
   virtual bool sets_tsc() const { return true; }
+
+  // What the model of a new VM is to have beside what it has by its name. One that was saved keeps what it had.
+  virtual std::vector<const x86::Feature*> paravirtual_features() const { return {}; }
 
   // What an accelerator may have beside processors. Null: it does not, and the machine's own devices do it.
   virtual irqchip::ForeignApics* local_apics() { return nullptr; }

@@ -35,6 +35,7 @@ class KernelApic final : public x86::Environment {
   void write_tpr(uint8_t priority) override { beside_.cr8 = priority; }
   x86::MsrResult read_msr(uint32_t index, uint64_t& value) override;
   x86::MsrResult write_msr(uint32_t index, uint64_t value) override;
+  bool send_ipi(uint32_t apic_id, uint32_t icr) override { return around_.send_ipi(apic_id, icr); }
   uint64_t tsc() override { return around_.tsc(); }
   TscRate tsc_rate() override { return around_.tsc_rate(); }
   void tsc_offset_changed(uint64_t offset) override { around_.tsc_offset_changed(offset); }

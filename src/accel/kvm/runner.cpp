@@ -133,6 +133,8 @@ void Runner::take() {
     if (std::exchange(beside_.nmi_waits, false)) interpreter_.set_request(request::kNmi);
     interpreter_.state.activity = std::exchange(halted_, false) ? x86::Activity::kHalted : x86::Activity::kRunning;
   }
+  // Else KVM would say anew that the vCPU is preempted, whenever its thread is while KVM is asked for something.
+  if (apic_ && (interpreter_.state.kvm_steal_time & x86::kParavirtualEnabled)) (void)set_msr(fd_.get(), VcpuState::kStealTime, 0);
   interpreter_.state_changed();
   mapping_epoch_ = interpreter_.mapping_epoch();
 }

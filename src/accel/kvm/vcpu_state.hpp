@@ -25,6 +25,7 @@ class VcpuState {
     uint8_t cr8 = 0;
     bool nmi_waits = false;
   };
+  static constexpr uint32_t kStealTime = 0x4b564d03;  // MSR_KVM_STEAL_TIME
   struct MsrField {
     uint32_t index;
     uint64_t x86::CpuState::*member;

@@ -23,7 +23,7 @@ constexpr uint64_t kIdentityMap = 0xfffbc000, kTss = 0xfffbd000;
 struct MsrRange {
   uint32_t first, count;
   bool reads;  // and writes
-  bool of_apic = false;  // of the local APIC's, which may be the kernel's
+  bool of_apic = false;  // of the local APIC's, or of who sends its messages: the kernel's where that has it
 };
 constexpr std::array kFiltered = {
     MsrRange{0x10, 1, false},         // IA32_TIME_STAMP_COUNTER
@@ -31,7 +31,9 @@ constexpr std::array kFiltered = {
     MsrRange{0x1b, 1, true, true},    // IA32_APIC_BASE
     MsrRange{0x3b, 1, true},          // IA32_TSC_ADJUST
     MsrRange{0x6e0, 1, true, true},   // IA32_TSC_DEADLINE
-    MsrRange{0x4b564d00, 8, true},    // KVM's paravirtual MSRs
+    MsrRange{0x4b564d00, 3, true},    // KVM's paravirtual MSRs: the clock and page faults
+    MsrRange{0x4b564d03, 2, true, true},  // steal time, end of interrupt
+    MsrRange{0x4b564d05, 3, true},    // polling and page faults
 };
 
 }  // namespace

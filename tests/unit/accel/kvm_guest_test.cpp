@@ -40,6 +40,7 @@ class Board final : public x86::Environment {
     return x86::MsrResult::kDone;
   }
   x86::MsrResult write_msr(uint32_t, uint64_t) override { return x86::MsrResult::kUnknown; }
+  bool send_ipi(uint32_t, uint32_t) override { return false; }
   uint64_t tsc() override { return 0; }
   TscRate tsc_rate() override { return {}; }
   void tsc_offset_changed(uint64_t) override {}
@@ -99,7 +100,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
     if (GetParam() && !system->check(KVM_CAP_SPLIT_IRQCHIP)) GTEST_SKIP() << "this kernel has no local APICs alone";
     prepare_interrupts();
     ASSERT_TRUE(memory_.add_ram(0, kDevice, "ram"));
-    ASSERT_TRUE(cut(model_, system->supported_cpuid()));
+    ASSERT_TRUE(cut(model_, system->supported_cpuid(), GetParam()));
     auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40, GetParam());
     ASSERT_TRUE(vm) << vm.error().message();
     vm_ = std::move(*vm);
@@ -217,6 +218,25 @@ TEST_P(KvmGuest, AnNmiIsDelivered) {
 
 INSTANTIATE_TEST_SUITE_P(Apics, KvmGuest, testing::Bool(),
                          [](const auto& one) { return std::string(one.param ? "OfTheKernel" : "OfSkerry"); });
+
+// While the interpreter has the state it has the structure too; the guest goes on with what it wrote.
+TEST_P(KvmGuest, ParavirtualMsrsTravelWithTheState) {
+  constexpr uint32_t kArea = 0x3000, kStealTime = 0x4b564d03, kPvEoi = 0x4b564d04;
+  if (GetParam()) power_on();
+  const std::byte preempted{1};
+  when_ready = [&] { put(kArea + 16, std::span(&preempted, 1)); };
+  Code code;
+  code.start().wrmsr(kStealTime, kArea | 1).wrmsr(kPvEoi, 0x3100 | 1).out(kReady);
+  code.put({0x66, 0xb9}).put32(kStealTime).put({0x0f, 0x32, 0x66, 0xa3, 0x00, 0x31});  // rdmsr, to 3100
+  run(code.end());
+  runner_->take();
+  EXPECT_EQ(runner_->interpreter().state.kvm_steal_time, kArea | 1);
+  EXPECT_EQ(runner_->interpreter().state.kvm_pv_eoi, 0x3100u | 1);
+  EXPECT_EQ(memory_.load<uint8_t>(kArea + 16), 0);
+  const uint32_t version = memory_.load<uint32_t>(kArea + 8).value_or(1);
+  EXPECT_TRUE(version % 2 == 0 && version != 0) << version;
+  EXPECT_EQ(memory_.load<uint32_t>(0x3100), kArea | 1);
+}
 
 class KernelApicsTest : public KvmGuest {
  protected:

@@ -12,6 +12,7 @@
 #include "accel/kvm/vcpu_calls.hpp"
 #include "accel/kvm/vcpu_state.hpp"
 #include "accel/kvm/vm.hpp"
+#include "x86/cpu_features.hpp"
 
 namespace skerry::accel::kvm {
 namespace {
@@ -35,7 +36,7 @@ TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
   leaf1.edx = 1u << 25;  // SSE alone
   leaf7.function = 7;
   auto cut_model = model();
-  ASSERT_TRUE(cut(cut_model, {leaf1, leaf7}));
+  ASSERT_TRUE(cut(cut_model, {leaf1, leaf7}, false));
   const auto entries = cpuid_of(cut_model, 0);
   EXPECT_EQ(entry_of(entries, 1).edx & (1u << 25 | 1u << 26), 1u << 25);
   EXPECT_EQ(entry_of(entries, 7).ebx, 1u << 1);  // TSC_ADJUST is Skerry's
@@ -45,7 +46,7 @@ TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
 
 TEST(KvmCpuid, AModelsNameIsAPromise) {
   auto v1 = x86::CpuModel::create("x86-64-v1", 1, 2'000'000'000).value();
-  const auto good = cut(v1, {});
+  const auto good = cut(v1, {}, false);
   ASSERT_FALSE(good);
   EXPECT_THAT(good.error().message(), testing::HasSubstr("sse2"));
 }
@@ -53,10 +54,37 @@ TEST(KvmCpuid, AModelsNameIsAPromise) {
 TEST(KvmCpuid, OffersWhatSkerrysOwnDevicesDo) {
   constexpr uint32_t kX2apic = 1u << 21, kDeadline = 1u << 24, kHypervisor = 1u << 31, kApic = 1u << 9;
   auto cut_model = model();
-  ASSERT_TRUE(cut(cut_model, {}));
+  ASSERT_TRUE(cut(cut_model, {}, false));
   const auto entries = cpuid_of(cut_model, 1);
   EXPECT_EQ(entry_of(entries, 1).ecx, kX2apic | kDeadline | kHypervisor);
   EXPECT_TRUE(entry_of(entries, 1).edx & kApic);
+}
+
+std::vector<std::string_view> offered(uint32_t eax) {
+  kvm_cpuid_entry2 leaf{};
+  leaf.function = 0x40000001;
+  leaf.eax = eax;
+  std::vector<std::string_view> names;
+  for (const x86::Feature* feature : paravirtual_features({leaf})) names.push_back(feature->name);
+  return names;
+}
+
+TEST(KvmCpuid, ANewGuestIsOfferedWhatTheKernelHas) {
+  using testing::ElementsAre;
+  EXPECT_TRUE(paravirtual_features({}).empty());
+  EXPECT_THAT(offered(~0u), ElementsAre("kvm_steal_time", "kvm_pv_eoi", "kvm_pv_tlb_flush", "kvm_pv_send_ipi"));
+  EXPECT_THAT(offered(1u << 9 | 1u << 11), ElementsAre("kvm_pv_send_ipi")) << "no flush without steal time";
+  EXPECT_FALSE(model().has_named("kvm_pv_eoi"));
+}
+
+TEST(KvmCpuid, ASavedGuestKeepsWhatSkerryDoesInTheKernelsPlace) {
+  auto saved = model();
+  for (const auto* name : {"kvm_steal_time", "kvm_pv_eoi", "kvm_pv_tlb_flush"}) saved.add(*x86::find_feature(name));
+  ASSERT_TRUE(cut(saved, {}, false));
+  EXPECT_TRUE(saved.has_named("kvm_pv_tlb_flush"));
+  EXPECT_EQ(entry_of(cpuid_of(saved, 0), 0x40000001).eax & 0xae0, 1u << 5 | 1u << 6 | 1u << 9);
+  ASSERT_TRUE(cut(saved, {}, true)) << "a kernel that has it not";
+  EXPECT_FALSE(saved.has_named("kvm_pv_tlb_flush"));
 }
 
 TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
@@ -122,7 +150,7 @@ class RealKvm : public testing::Test {
     auto fd = vm_->create_vcpu(0);
     ASSERT_TRUE(fd) << fd.error().message();
     fd_ = std::move(*fd);
-    ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid()));
+    ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid(), false));
     ASSERT_TRUE(set_cpuid(fd_.get(), cpuid_of(model_, 0)));
   }
 

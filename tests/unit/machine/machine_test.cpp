@@ -275,6 +275,21 @@ TEST(Machine, RefusesADebugExitWhereADeviceIs) {
               testing::HasSubstr("isa_debug_exit: choose another port: port range 0x3fc+0x4"));
 }
 
+TEST(Machine, GoesOnWithTheParavirtualFeaturesThatItHad) {
+  EXPECT_FALSE(Vm(KERNEL(guest_exit)).machine->cpu_model().has_named("kvm_pv_send_ipi"));
+  VmClock clock;
+  auto loop = EventLoop::create(clock).value();
+  Recorder console;
+  auto io = IoThread::create(clock, "io").value();
+  Backends backends;
+  config::VmConfig config = config_of(1);
+  config.cpu_features = {"sse2", "kvm_pv_send_ipi"};
+  auto saved = Machine::create(config, boot_files(flat()), {*loop, *io, console, backends}, {});
+  ASSERT_TRUE(saved) << saved.error().message();
+  EXPECT_TRUE((*saved)->cpu_model().has_named("kvm_pv_send_ipi"));
+  EXPECT_FALSE((*saved)->cpu_model().has_named("kvm_pv_eoi") || (*saved)->cpu_model().has_named("smap"));
+}
+
 TEST(Machine, HasDevicesWithDifferentNames) {
   Vm vm(KERNEL(guest_exit), 3);
   std::set<std::string_view> names;

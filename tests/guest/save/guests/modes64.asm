@@ -7,6 +7,9 @@
 %include "irq.inc"
 %include "meet.inc"
 
+MSR_STEAL_TIME equ 0x4b564d03           ; KVM's
+MSR_PV_EOI  equ 0x4b564d04
+
         section .text
         bits 64
 %macro FILL 0                           ; registers that no case needs otherwise
@@ -272,6 +275,21 @@ main:
         OUT     "between", rax
         mov     ecx, 2
         call    await
+        DONE
+        CASE    "paravirtual"           ;= steal=400001 eoi=400101 preempted=0 odd=0
+        WRMSR_  MSR_STEAL_TIME, 0, PAGE_AREA | 1
+        WRMSR_  MSR_PV_EOI, 0, (PAGE_AREA + 0x100) | 1
+        mov     byte [PAGE_AREA + 16], 1
+        MEET
+        SHOW_MSR "steal", MSR_STEAL_TIME
+        SHOW_MSR "eoi", MSR_PV_EOI
+        movzx   eax, byte [PAGE_AREA + 16]
+        OUT     "preempted", rax        ; it runs
+        mov     eax, [PAGE_AREA + 8]
+        and     eax, 1
+        OUT     "odd", rax
+        WRMSR_  MSR_STEAL_TIME, 0, 0
+        WRMSR_  MSR_PV_EOI, 0, 0
         DONE
         CASE    "ring-3"                ;= #1 vec=d cs=2b / same=1
         FILL
