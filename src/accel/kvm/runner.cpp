@@ -347,6 +347,9 @@ std::optional<Exit> Runner::answer() {
       take();
       interpreter_.state.activity = x86::Activity::kShutdown;
       return Exit::kTripleFault;
+    case KVM_EXIT_DIRTY_RING_FULL:
+      if (auto good = vm_.collect_dirty(); !good) return fail(good.error().message());
+      return std::nullopt;
     case KVM_EXIT_INTERNAL_ERROR: return answer_internal_error();
     case KVM_EXIT_FAIL_ENTRY:
       return fail(fmt::format("the processor refuses to enter the guest, for reason {:#x}", uint64_t{run_->fail_entry.hardware_entry_failure_reason}));

@@ -67,6 +67,7 @@ Result<void> Vm::set_up() {
     enable.args[0] = 1;
     (void)call(fd(), KVM_ENABLE_CAP, &enable);  // without it KVM queues a #UD, which is withdrawn
   }
+  has_rings_ = DirtyRing::enable(system_, fd());
   return filter_msrs();
 }
 
@@ -93,7 +94,15 @@ Result<void> Vm::filter_msrs() {
 
 Result<UniqueFd> Vm::create_vcpu(unsigned index) {
   const int made = call(fd(), KVM_CREATE_VCPU, static_cast<unsigned long>(index));
-  if (made >= 0) return UniqueFd(made);
+  if (made >= 0) {
+    UniqueFd vcpu(made);
+    if (!has_rings_) return vcpu;
+    auto ring = DirtyRing::map(vcpu.get());
+    if (!ring) return std::move(ring).error();
+    std::lock_guard guard(lock_);
+    rings_.push_back(std::move(*ring));
+    return vcpu;
+  }
   if (made == -EINVAL)
     return error("KVM makes at most {} vCPUs on this host; use --cpus", system_.check(KVM_CAP_MAX_VCPUS));
   return errno_error(-made, "KVM_CREATE_VCPU");
@@ -200,6 +209,24 @@ Result<void> Vm::log_dirty(bool on) {
 
 Result<void> Vm::collect_dirty() {
   std::lock_guard guard(lock_);
+  return has_rings_ ? collect_rings() : collect_bitmaps();
+}
+
+// An entry may be of a slot that is no longer there, or has become another.
+Result<void> Vm::collect_rings() {
+  std::map<uint32_t, MappedRegion> regions;
+  for (const auto& [base, slot] : slots_) regions.emplace(slot.number, slot.region);
+  for (DirtyRing& ring : rings_)
+    ring.harvest([&](uint32_t number, uint64_t page) {
+      const auto found = regions.find(number);
+      if (found == regions.end() || page >= found->second.size / kPageSize) return;
+      memory_.mark_dirty(found->second.base + page * kPageSize, kPageSize);
+    });
+  if (const int result = call(fd(), KVM_RESET_DIRTY_RINGS, 0); result < 0) return errno_error(-result, "KVM_RESET_DIRTY_RINGS");
+  return ok();
+}
+
+Result<void> Vm::collect_bitmaps() {
   std::vector<uint64_t> bitmap;
   for (const auto& [base, slot] : slots_) {
     if (!slot.region.writable) continue;

@@ -219,6 +219,46 @@ TEST_P(KvmGuest, AnNmiIsDelivered) {
 INSTANTIATE_TEST_SUITE_P(Apics, KvmGuest, testing::Bool(),
                          [](const auto& one) { return std::string(one.param ? "OfTheKernel" : "OfSkerry"); });
 
+// DS to each 4 KiB from 10000 on, up to 50000, and a byte there written.
+Code write_pages() {
+  Code code;
+  code.start().put({0xb8, 0x00, 0x10});                       // mov ax, 1000
+  code.put({0x8e, 0xd8, 0xc6, 0x06, 0x08, 0x00, 0x01});       // mov ds, ax; mov byte [8], 1
+  code.put({0x05, 0x00, 0x01, 0x3d, 0x00, 0x50, 0x75, 0xf1});  // add ax, 100; cmp ax, 5000; jne
+  code.end();
+  return code;
+}
+
+TEST_P(KvmGuest, WhatItWritesIsFoundInTheDirtyLog) {
+  if (GetParam()) power_on();
+  ASSERT_TRUE(vm_->log_dirty(true));
+  for (int turn = 0; turn < 2; ++turn) {
+    const Code code = write_pages();
+    put(kCode, code.bytes());
+    memory_.clear_dirty();
+    run(code);
+    runner_->take();
+    ASSERT_TRUE(vm_->collect_dirty());
+    for (uint64_t page = 0x10; page < 0x50; ++page) EXPECT_TRUE(memory_.dirty(page << 12)) << page;
+    for (uint64_t page = 0x50; page < kDevice >> 12; ++page) EXPECT_FALSE(memory_.dirty(page << 12)) << page;
+  }
+}
+
+// Each time that the log is switched on the pages are watched anew, and nobody harvests but the vCPU itself.
+TEST_P(KvmGuest, AFullDirtyRingIsHarvestedByItsVcpu) {
+  if (!vm_->system().check(KVM_CAP_DIRTY_LOG_RING)) GTEST_SKIP() << "this kernel has no dirty rings";
+  if (GetParam()) power_on();
+  memory_.clear_dirty();
+  unsigned turn = 0;
+  for (; turn < 2 * DirtyRing::kEntries / 0x40 && !memory_.dirty(0x20000); ++turn) {
+    ASSERT_TRUE(vm_->log_dirty(false));
+    ASSERT_TRUE(vm_->log_dirty(true));
+    run(write_pages());
+  }
+  EXPECT_TRUE(memory_.dirty(0x20000));
+  EXPECT_GT(turn, 10u) << "it was not full so soon";
+}
+
 // While the interpreter has the state it has the structure too; the guest goes on with what it wrote.
 TEST_P(KvmGuest, ParavirtualMsrsTravelWithTheState) {
   constexpr uint32_t kArea = 0x3000, kStealTime = 0x4b564d03, kPvEoi = 0x4b564d04;

@@ -2,11 +2,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <random>
 
 #include "accel/kvm/cpuid.hpp"
+#include "accel/kvm/dirty_ring.hpp"
 #include "accel/kvm/rescue.hpp"
 #include "accel/kvm/system.hpp"
 #include "accel/kvm/vcpu_calls.hpp"
@@ -128,6 +131,28 @@ TEST(Rescue, CountsByKind) {
   rescue.count(cpuid, x86::CodeSize::k64, 0x1002);
   rescue.count(fninit, x86::CodeSize::k64, 0x2000);
   EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid");
+}
+
+TEST(DirtyRing, GivesEachPageOnceAndTheEntriesBack) {
+  std::array<kvm_dirty_gfn, 4> entries{};
+  DirtyRing ring(entries);
+  std::vector<std::pair<uint32_t, uint64_t>> got;
+  const auto harvest = [&] {
+    got.clear();
+    ring.harvest([&](uint32_t slot, uint64_t page) { got.emplace_back(slot, page); });
+    return got;
+  };
+  using Pages = decltype(got);
+  EXPECT_TRUE(harvest().empty());
+  entries[0] = {KVM_DIRTY_GFN_F_DIRTY, 1, 7};
+  entries[1] = {KVM_DIRTY_GFN_F_DIRTY, 2, 8};
+  EXPECT_EQ(harvest(), (Pages{{1, 7}, {2, 8}}));
+  EXPECT_EQ(entries[1].flags, uint32_t{KVM_DIRTY_GFN_F_RESET});
+  EXPECT_TRUE(harvest().empty());
+  for (kvm_dirty_gfn& entry : entries) entry = {KVM_DIRTY_GFN_F_DIRTY, 3, 9};
+  EXPECT_EQ(harvest().size(), 4u) << "once around, from the third on";
+  entries[2] = {KVM_DIRTY_GFN_F_DIRTY, 4, 1};
+  EXPECT_EQ(harvest(), (Pages{{4, 1}}));
 }
 
 TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
@@ -258,6 +283,25 @@ TEST_F(RealKvm, LogsNothingThatNobodyHasWritten) {
   ASSERT_TRUE(vm_->collect_dirty());
   EXPECT_FALSE(memory_.dirty(0));
   ASSERT_TRUE(vm_->log_dirty(false));
+}
+
+// What the kernel shares is writable for who maps it.
+TEST_F(RealKvm, ABrokenEntryOfTheDirtyRingMarksNothing) {
+  if (!vm_->system().check(KVM_CAP_DIRTY_LOG_RING)) GTEST_SKIP() << "this kernel has no dirty rings";
+  const off_t offset = KVM_DIRTY_LOG_PAGE_OFFSET * ::sysconf(_SC_PAGESIZE);
+  void* const at = ::mmap(nullptr, DirtyRing::kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), offset);
+  ASSERT_NE(at, MAP_FAILED);
+  ASSERT_TRUE(vm_->log_dirty(true));
+  memory_.clear_dirty();
+  auto* const entries = static_cast<kvm_dirty_gfn*>(at);
+  entries[0] = {KVM_DIRTY_GFN_F_DIRTY, 999, 0};
+  entries[1] = {KVM_DIRTY_GFN_F_DIRTY, 1, 256};  // the slot has as many pages
+  entries[2] = {KVM_DIRTY_GFN_F_DIRTY, 1, ~uint64_t{0}};
+  entries[3] = {KVM_DIRTY_GFN_F_DIRTY, ~0u, 5};
+  entries[4] = {KVM_DIRTY_GFN_F_DIRTY, 1, 3};
+  EXPECT_TRUE(vm_->collect_dirty());
+  for (uint64_t page = 0; page < 256; ++page) EXPECT_EQ(memory_.dirty(page << 12), page == 3) << page;
+  ::munmap(at, DirtyRing::kSize);
 }
 
 }  // namespace
