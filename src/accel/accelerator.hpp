@@ -70,6 +70,9 @@ class Vcpu {
   virtual void request_nmi() = 0;
   // Forgets what the request_* members asked for; at rest, for a reset of the machine.
   virtual void clear_requests() = 0;
+  // At rest: whether an NMI waits until the guest takes it, as it does while another is handled. Not part of the state.
+  virtual bool nmi_waits() = 0;
+  virtual void set_nmi_waits(bool waits) = 0;
 
   // The whole architectural state. The reference is valid until the next run() or step(); after changing it through
   // the mutable one, call state_changed().

@@ -32,6 +32,8 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
   void request_interrupt(bool level) override { runner_->request_interrupt(level); }
   void request_nmi() override { runner_->request_nmi(); }
   void clear_requests() override { runner_->clear_requests(); }
+  bool nmi_waits() override { return runner_->nmi_waits(); }
+  void set_nmi_waits(bool waits) override { runner_->set_nmi_waits(waits); }
   irqchip::ForeignApic* local_apic() override { return runner_->has_apic() ? runner_.get() : nullptr; }
 
   const x86::CpuState& state() override {

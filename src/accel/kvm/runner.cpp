@@ -104,7 +104,23 @@ void Runner::request_nmi() {
 
 void Runner::clear_requests() {
   pins_.store(0);
+  beside_.nmi_waits = false;
   interpreter_.clear_request(request::kInterrupt | request::kNmi);
+}
+
+// With the kernel's local APIC one waits in the kernel, or at the pin that has not been told to it yet.
+bool Runner::nmi_waits() {
+  take();
+  if (!apic_) return interpreter_.requests() & request::kNmi;
+  return beside_.nmi_waits || ((pins_.load() & request::kNmi) && apic_->lint1_is_nmi());
+}
+
+void Runner::set_nmi_waits(bool waits) {
+  take();
+  pins_.fetch_and(~request::kNmi);
+  interpreter_.clear_request(request::kNmi);
+  if (apic_) beside_.nmi_waits = waits;
+  else if (waits) interpreter_.set_request(request::kNmi);
 }
 
 Exit Runner::fail(std::string_view what) {

@@ -44,6 +44,8 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   void request_nmi();
   // At rest.
   void clear_requests();
+  bool nmi_waits();
+  void set_nmi_waits(bool waits);
 
   // irqchip::ForeignApic, where the kernel has the local APIC: at rest.
   bool has_apic() const { return apic_.has_value(); }

@@ -139,6 +139,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
     for (int n = 0; n < 1000 && !done_; ++n) {
       const Exit exit = runner_->run();
       ASSERT_EQ(exit, Exit::kKicked);
+      if (const auto rest = std::exchange(at_rest, nullptr)) rest();
     }
     ASSERT_TRUE(done_);
   }
@@ -163,7 +164,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
   Board board_;
   std::unique_ptr<Vm> vm_;
   std::unique_ptr<Runner> runner_;
-  std::function<void()> when_ready;
+  std::function<void()> when_ready, at_rest;  // at_rest: after the next kick
   bool done_ = false;
 };
 
@@ -214,6 +215,34 @@ TEST_P(KvmGuest, AnNmiIsDelivered) {
   else code.start();
   run(code.out(kReady).wait().end());
   EXPECT_EQ(count(), 1u);
+}
+
+// As a VM that was saved while its guest handled one.
+TEST_P(KvmGuest, AnNmiThatWaitsIsKeptAndDelivered) {
+  if (GetParam()) power_on();
+  EXPECT_FALSE(runner_->nmi_waits());
+  runner_->set_nmi_waits(true);
+  EXPECT_TRUE(runner_->nmi_waits());
+  run(Code().start().wait().end());
+  EXPECT_EQ(count(), 1u);
+  EXPECT_FALSE(runner_->nmi_waits());
+  runner_->set_nmi_waits(true);
+  runner_->clear_requests();
+  EXPECT_FALSE(runner_->nmi_waits());
+}
+
+TEST_P(KvmGuest, AnNmiThatComesWhileOneIsHandledWaits) {
+  if (GetParam()) power_on();
+  runner_->set_nmi_waits(true);
+  Code handler;  // another comes in it, and the state is asked for
+  handler.put({0xfe, 0x06, kCount & 0xff, kCount >> 8, 0x80, 0x3e, kCount & 0xff, kCount >> 8, 0x01, 0x75, 0x02}).out(kReady).put({0xcf});
+  put(kHandler, handler.bytes());
+  when_ready = [this] {
+    at_rest = [this] { runner_->set_nmi_waits(true); };
+    runner_->interpreter().set_request(x86::request::kKick);
+  };
+  run(Code().start().put({0x80, 0x3e, kCount & 0xff, kCount >> 8, 0x02, 0x75, 0xf9}).end());
+  EXPECT_EQ(count(), 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Apics, KvmGuest, testing::Bool(),

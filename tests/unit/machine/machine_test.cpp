@@ -261,6 +261,21 @@ TEST(Machine, GoesOnInAnotherOneFromItsSavedState) {
   EXPECT_EQ(second.run(), "exit 42");
 }
 
+TEST(Machine, AnNmiThatWaitsIsSavedAndOneThatDoesNotIsNoPartOfTheState) {
+  Vm first(KERNEL(guest_exit), 1), second(KERNEL(guest_exit), 1);
+  state::Saver without, with, again;
+  first.machine->describe(without);
+  first.machine->vcpu(0).nmi();
+  first.machine->describe(with);
+  EXPECT_GT(with.data().size(), without.data().size());
+  for (const state::Saver* saved : {&with, &without}) {
+    state::Loader loader(saved->data());
+    second.machine->describe(loader);
+    ASSERT_TRUE(loader.finish());
+    EXPECT_EQ(second.machine->vcpu(0).vcpu().nmi_waits(), saved == &with);
+  }
+}
+
 TEST(Machine, RefusesADebugExitWhereADeviceIs) {
   VmClock clock;
   auto loop = EventLoop::create(clock).value();

@@ -69,6 +69,19 @@ nmi_hook:                               ; in the first: another comes, and waits
         ret
 .fault: stc
         ret
+nmi_waits_hook:                         ; likewise, and it waits already where the first is saved
+        cmp     dword [rbp + fr.vec], NMI
+        jne     .fault
+        cmp     dword [n_events], 1
+        jne     .done
+        call    self_nmi
+        MEET
+        mov     eax, [n_events]
+        mov     [scratch], rax
+.done:  clc
+        ret
+.fault: stc
+        ret
 ; The timer's interrupt meets in place of a program, which may not use ports.
 tick:   push    rax
         push    rdx
@@ -275,6 +288,15 @@ main:
         OUT     "between", rax
         mov     ecx, 2
         call    await
+        DONE
+        CASE    "nmi-waits"             ;= #1 vec=2 / #2 vec=2 / between=1
+        PUT32   LAPIC_SVR, 0x1ff
+        mov     dword [case_hook], nmi_waits_hook
+        call    self_nmi
+        mov     ecx, 2
+        call    await
+        mov     eax, [scratch]
+        OUT     "between", rax
         DONE
         CASE    "paravirtual"           ;= steal=400001 eoi=400101 preempted=0 odd=0
         WRMSR_  MSR_STEAL_TIME, 0, PAGE_AREA | 1
