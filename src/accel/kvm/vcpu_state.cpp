@@ -394,12 +394,13 @@ Result<void> VcpuState::get_events(CpuState& state, Beside& beside) {
   state.mov_ss_shadow = events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS;
   state.nmi_blocked = events.nmi.masked;
   beside.nmi_waits = events.nmi.pending;
+  beside.nmi_is_new = false;
   return ok();
 }
 
 Result<void> VcpuState::set_events(const CpuState& state, const Beside& beside) {
   kvm_vcpu_events events{};
-  events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+  events.flags = KVM_VCPUEVENT_VALID_SHADOW | (beside.nmi_is_new || !has_apic_ ? KVM_VCPUEVENT_VALID_NMI_PENDING : 0);
   const x86::PendingEvent& pending = state.pending;
   switch (pending.kind) {
     case EventKind::kNone: break;

@@ -17,6 +17,8 @@ namespace {
 // Three pages for a task state segment and one for page tables, which Intel processors need for real mode where they do
 // not virtualize it. Below the firmware.
 constexpr uint64_t kIdentityMap = 0xfffbc000, kTss = 0xfffbd000;
+// Before them, where a guest needs it: see Vm::store_code().
+constexpr uint64_t kStoreCode = 0xfffbb000;
 
 // MSRs of Skerry's own devices, and those that move the time-stamp counter. x2APIC's cannot be filtered: KVM, which has no
 // APIC for the guest, refuses them, and that comes here too.
@@ -175,6 +177,18 @@ void Vm::drop_shadow() {
   (void)set(slot, kPageSize);
   (void)set(slot, 0);
   dropped_.store(until, std::memory_order_release);
+}
+
+Result<Gpa> Vm::store_code() {
+  // mov [edi], eax; out kStorePort, al
+  alignas(kPageSize) static std::array<uint8_t, kPageSize> page{0x89, 0x07, 0xe6, kStorePort};
+  std::lock_guard guard(lock_);
+  if (has_store_code_) return kStoreCode;
+  const Slot slot{next_number_, {kStoreCode, kPageSize, reinterpret_cast<std::byte*>(page.data()), false}};
+  if (const int result = set(slot, kPageSize); result < 0) return errno_error(-result, "KVM takes no code for stores to the local APIC");
+  ++next_number_;
+  has_store_code_ = true;
+  return kStoreCode;
 }
 
 bool Vm::ring(const bus::Doorbell& bell, uint32_t flags) {

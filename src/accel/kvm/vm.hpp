@@ -29,6 +29,10 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   int fd() const { return fd_.get(); }
   memory::GuestMemory& memory() { return memory_; }
   Result<UniqueFd> create_vcpu(unsigned index);  // before the VM runs
+  // Where every guest finds, and cannot change, what stores EAX at EDI without paging and then writes to port kStorePort.
+  Result<memory::Gpa> store_code();
+  static constexpr uint8_t kStorePort = 0x80;
+  static constexpr unsigned kStoreCodeSize = 4;
   KernelApics* local_apics() { return apics_.get(); }  // null: Skerry has them
 
   // bus::DoorbellListener: one caller at a time. Those that KVM does not take come out of the guest as they did.
@@ -85,6 +89,7 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   std::mutex lock_;  // what follows; a leaf
   std::map<memory::Gpa, Slot> slots_;
   uint32_t next_number_ = 1;  // 0 is drop_shadow()'s
+  bool has_store_code_ = false;
   std::vector<uint32_t> free_numbers_;
   bool log_dirty_ = false;
   bool has_rings_ = false;        // there is no bitmap then
