@@ -319,10 +319,12 @@ bool Runner::store_to_apic(uint32_t offset, uint32_t value) {
 void Runner::prepare_store(x86::CpuState& state, memory::Gpa code) {
   state.cr0 = x86::cr0::kPe | x86::cr0::kEt | x86::cr0::kNe;
   state.cr3 = state.cr4 = state.efer = 0;
+  constexpr uint8_t kData = 3, kCode = 11;  // types: accessed, and may be written (read)
   for (x86::Segment& segment : state.seg)
-    segment = {.selector = 0x10, .limit = 0xffffffff, .type = 3, .code_or_data = true, .present = true, .big = true, .granular = true, .unusable = false};
+    segment = {.selector = 0x10, .limit = 0xffffffff, .type = kData, .code_or_data = true, .present = true,
+               .big = true, .granular = true, .unusable = false};
   state.seg[x86::kCs].selector = 0x08;
-  state.seg[x86::kCs].type = 11;
+  state.seg[x86::kCs].type = kCode;
   state.dr7 = 0x400;
   state.rip = code;
   state.rflags = x86::flags::kFixed1;
