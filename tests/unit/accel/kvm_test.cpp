@@ -10,6 +10,7 @@
 
 #include "accel/kvm/cpuid.hpp"
 #include "accel/kvm/dirty_ring.hpp"
+#include "accel/kvm/kvm_accelerator.hpp"
 #include "accel/kvm/rescue.hpp"
 #include "accel/kvm/system.hpp"
 #include "accel/kvm/vcpu_calls.hpp"
@@ -162,6 +163,23 @@ TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
 }
 
 // With a real KVM -----------------------------------------------------------------------------------------------------------
+
+// Of a VM that was saved: KVM would answer the hypercall, and find no local APIC.
+TEST(KvmAccelerator, RefusesAGuestWhoseMessagesItWouldLose) {
+  if (const auto system = System::open(); !system) GTEST_SKIP() << system.error().message();
+  using LocalApics = KvmOptions::LocalApics;
+  auto saved = model();
+  saved.add(*x86::find_feature("kvm_pv_send_ipi"));
+  const auto make = [&](LocalApics apics) {
+    memory::GuestMemory memory;
+    KvmOptions options;
+    options.local_apics = apics;
+    auto made = make_kvm_accelerator({memory, saved, {.short_rescues = true}}, std::move(options));
+    return made ? std::string() : std::string(made.error().message());
+  };
+  EXPECT_THAT(make(LocalApics::kSkerrys), testing::HasSubstr("use irqchip=split, or --accel bt"));
+  EXPECT_THAT(make(LocalApics::kKernels), testing::Not(testing::HasSubstr("messages")));
+}
 
 class RealKvm : public testing::Test {
  protected:
