@@ -23,6 +23,7 @@ class GuestMemory;
 }
 namespace skerry::x86 {
 class CpuModel;
+struct Feature;
 }
 
 namespace skerry::accel {
@@ -69,6 +70,9 @@ class Vcpu {
   virtual void request_nmi() = 0;
   // Forgets what the request_* members asked for; at rest, for a reset of the machine.
   virtual void clear_requests() = 0;
+  // At rest: whether an NMI waits until the guest takes it, as it does while another is handled. Not part of the state.
+  virtual bool nmi_waits() = 0;
+  virtual void set_nmi_waits(bool waits) = 0;
 
   // The whole architectural state. The reference is valid until the next run() or step(); after changing it through
   // the mutable one, call state_changed().
@@ -101,6 +105,9 @@ class Accelerator {
 
   // Whether guests' time-stamp counters go on from where Skerry says. Else they are the host's.
   virtual bool sets_tsc() const { return true; }
+
+  // What the model of a new VM is to have beside what it has by its name. One that was saved keeps what it had.
+  virtual std::vector<const x86::Feature*> paravirtual_features() const { return {}; }
 
   // What an accelerator may have beside processors. Null: it does not, and the machine's own devices do it.
   virtual irqchip::ForeignApics* local_apics() { return nullptr; }

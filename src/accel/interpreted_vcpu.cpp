@@ -39,6 +39,13 @@ void InterpretedVcpu::request_interrupt(bool level) {
     interpreter_.clear_request(x86::request::kInterrupt);
 }
 
+void InterpretedVcpu::set_nmi_waits(bool waits) {
+  if (waits)
+    interpreter_.set_request(x86::request::kNmi);
+  else
+    interpreter_.clear_request(x86::request::kNmi);
+}
+
 std::optional<uint64_t> InterpretedVcpu::translate(uint64_t linear) {
   uint64_t gpa = 0;
   if (!x86::probe(interpreter_.memory, interpreter_.state, linear, gpa)) return std::nullopt;

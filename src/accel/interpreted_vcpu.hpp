@@ -20,6 +20,9 @@ class InterpretedVcpu : public Vcpu {
   void request_nmi() override { interpreter_.set_request(x86::request::kNmi); }
   void clear_requests() override { interpreter_.clear_request(x86::request::kInterrupt | x86::request::kNmi); }
 
+  bool nmi_waits() override { return interpreter_.requests() & x86::request::kNmi; }
+  void set_nmi_waits(bool waits) override;
+
   const x86::CpuState& state() override { return interpreter_.state; }
   x86::CpuState& mutable_state() override { return interpreter_.state; }
   void state_changed() override { interpreter_.state_changed(); }

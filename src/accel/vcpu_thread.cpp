@@ -112,6 +112,10 @@ void VcpuThread::describe(state::Fields& fields) {
   fields.field("init_pending", init_pending_);
   fields.field("sipi_pending", sipi_pending_);
   fields.field("sipi_vector", sipi_vector_);
+  const bool before = vcpu_->nmi_waits();
+  bool nmi = before;
+  if (!fields.later("nmi", before, [&] { fields.field("waits", nmi); })) nmi = false;
+  if (nmi != before) vcpu_->set_nmi_waits(nmi);
 }
 
 // INIT and start-up IPI. Intel SDM vol. 3, 9.4.

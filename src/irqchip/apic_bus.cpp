@@ -96,6 +96,15 @@ bool ApicBus::deliver(const ApicMessage& message) {
   return accepted;
 }
 
+bool ApicBus::deliver_to(uint32_t id, ApicMessage message) {
+  Lapic* const lapic = find(id);
+  if (!lapic || !foreign_) return lapic && lapic->accept(message);
+  message.destination = id;
+  message.logical = false;
+  message.wide = true;
+  return foreign_->deliver(message);
+}
+
 bool ApicBus::deliver_to_all(const ApicMessage& message, const Lapic* except) {
   bool accepted = false;
   for (Lapic* lapic : lapics_)

@@ -29,6 +29,8 @@ class ApicBus final : public bus::MsiSink {
 
   // False when no LAPIC took it.
   bool deliver(const ApicMessage& message);
+  // To the LAPIC with that ID, whatever the message's destination: no ID is a broadcast.
+  bool deliver_to(uint32_t id, ApicMessage message);
   // The shorthands of the ICR: every LAPIC but `except` (which may be null).
   bool deliver_to_all(const ApicMessage& message, const Lapic* except);
   // Intel SDM vol. 3, 11.11. Writes outside 0xfeexxxxx are no interrupts and are dropped.

@@ -11,6 +11,13 @@ using namespace apic;
 namespace {
 uint32_t lvt_mode(uint32_t entry) { return (entry & kLvtDeliveryMode) >> kLvtModeShift; }
 bool is_mode(uint32_t entry, DeliveryMode mode) { return lvt_mode(entry) == static_cast<uint32_t>(mode); }
+
+bool is_message(uint64_t icr) {
+  const auto mode = static_cast<DeliveryMode>(icr >> kIcrModeShift & 7);
+  // INIT level de-assert only synchronised the arbitration IDs of processors before the Pentium 4.
+  if (mode == DeliveryMode::kInit && (icr & kIcrLevel) && !(icr & kIcrAssert)) return false;
+  return mode != DeliveryMode::kReserved && mode != DeliveryMode::kExtInt && mode != DeliveryMode::kSmi;
+}
 }  // namespace
 
 Lapic::Lapic(uint32_t id, bool bootstrap, ApicBus& bus, bus::VcpuInterrupts& interrupts, EventLoop& loop,
@@ -208,9 +215,15 @@ bool Lapic::sendable(uint64_t icr) {
     raise_error(kEsrSendIllegalVector);
     return false;
   }
-  // INIT level de-assert only synchronised the arbitration IDs of processors before the Pentium 4.
-  if (mode == DeliveryMode::kInit && (icr & kIcrLevel) && !(icr & kIcrAssert)) return false;
-  return mode != DeliveryMode::kReserved && mode != DeliveryMode::kExtInt && mode != DeliveryMode::kSmi;
+  return is_message(icr);
+}
+
+bool Lapic::send_to(uint32_t id, uint32_t icr) {
+  if (!is_message(icr)) return false;
+  ApicMessage message;
+  message.mode = static_cast<DeliveryMode>(icr >> kIcrModeShift & 7);
+  message.vector = static_cast<uint8_t>(icr);
+  return bus_.deliver_to(id, message);
 }
 
 void Lapic::send_ipi(uint64_t icr) {

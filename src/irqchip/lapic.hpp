@@ -68,6 +68,10 @@ class Lapic final : public bus::Device {
   // Whether there is something to acknowledge: the level last given to VcpuInterrupts.
   bool interrupt_pending() const { return output_.load(std::memory_order_acquire); }
 
+  // A message as by the ICR, of whose low half delivery mode and vector count, to the LAPIC with that ID and no other. False when
+  // it does not take it.
+  bool send_to(uint32_t id, uint32_t icr);
+
   // A message that names this LAPIC. False when it does not take it.
   bool accept(const ApicMessage& message);
   void set_lint0(bool level);

@@ -67,12 +67,13 @@ Result<void> Machine::build() {
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
-  if (const auto& only = config_.cpu_features; !only.empty())
-    (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(only, feature.name) != only.end(); });
+  if (!config_.cpu_features.empty()) have_only(config_.cpu_features);
   if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
   auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), local_apics(config_)});
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
+  if (config_.cpu_features.empty())
+    for (const x86::Feature* feature : accelerator_->paravirtual_features()) model_->add(*feature);
   if (!accelerator_->sets_tsc()) tsc_.be_hosts();
   if (irqchip::ForeignApics* apics = accelerator_->local_apics()) board_->apic_bus().use(*apics);
   mmio_.set_doorbell_listener(accelerator_->doorbell_listener());
@@ -93,6 +94,14 @@ Result<void> Machine::build() {
   for (unsigned i = 0; i < config_.vcpus; ++i)
     if (auto good = add_processor(i); !good) return std::move(good).error().in(fmt::format("vCPU {}", i));
   return ok();
+}
+
+// A VM that was saved goes on with what it had, under whatever accelerator.
+void Machine::have_only(const std::vector<std::string>& features) {
+  for (const std::string& name : features)
+    if (const x86::Feature* feature = x86::find_feature(name); feature && feature->provided == x86::Provided::kByKernel)
+      model_->add(*feature);
+  (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(features, feature.name) != features.end(); });
 }
 
 Result<void> Machine::build_board() {

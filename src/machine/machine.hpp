@@ -93,6 +93,7 @@ class Machine {
   };
   Machine(const config::VmConfig& config, std::optional<BootFiles> files, Surroundings around, MachineEvents events);
   Result<void> build();
+  void have_only(const std::vector<std::string>& features);
   Result<void> build_board();
   Result<void> add_processor(unsigned index);
   void kick_all();

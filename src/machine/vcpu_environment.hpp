@@ -38,6 +38,7 @@ class VcpuEnvironment final : public x86::Environment {
   void write_tpr(uint8_t priority) override { lapic_->write_tpr(priority); }
   x86::MsrResult read_msr(uint32_t index, uint64_t& value) override;
   x86::MsrResult write_msr(uint32_t index, uint64_t value) override;
+  bool send_ipi(uint32_t apic_id, uint32_t icr) override { return lapic_->send_to(apic_id, icr); }
   uint64_t tsc() override { return shared_.tsc.now(); }
   TscRate tsc_rate() override { return {shared_.tsc.offset(), shared_.tsc.hz(), shared_.tsc.as_hosts()}; }
   void tsc_offset_changed(uint64_t offset) override { lapic_->set_tsc_offset(static_cast<int64_t>(offset)); }

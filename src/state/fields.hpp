@@ -60,6 +60,9 @@ class Fields {
   virtual void blob(std::string_view name, std::vector<uint8_t>& value, size_t max_size) = 0;
   // Fields that belong together.
   virtual void group(std::string_view name, const std::function<void()>& describe) = 0;
+  // A group that came after the first files were written. It is written only where it is `needed`, so that readers of before
+  // take what does without. False: it is not in what is read, and what it describes has to become what it was before.
+  [[nodiscard]] virtual bool later(std::string_view name, bool needed, const std::function<void()>& describe) = 0;
   // A fixed number of like elements.
   void list(std::string_view name, size_t count, const std::function<void(size_t)>& describe) {
     group(name, [&] {

@@ -33,6 +33,11 @@ void Saver::group(std::string_view name, const std::function<void()>& describe) 
   header('e', name);
 }
 
+bool Saver::later(std::string_view name, bool needed, const std::function<void()>& describe) {
+  if (needed) group(name, describe);
+  return needed;
+}
+
 void Loader::fail(std::string_view name, std::string_view why) {
   if (failure_.empty()) failure_ = fmt::format("state field '{}{}': {}", path_, name, why);
 }
@@ -104,6 +109,18 @@ void Loader::group(std::string_view name, const std::function<void()>& describe)
   if (failure_.empty()) header('e', name);
 }
 
+bool Loader::is_next(char tag, std::string_view name) const {
+  const std::span<const uint8_t> rest = data_.subspan(at_);
+  return rest.size() >= 2 + name.size() && rest[0] == static_cast<uint8_t>(tag) && rest[1] == name.size() &&
+         std::equal(name.begin(), name.end(), rest.begin() + 2);
+}
+
+bool Loader::later(std::string_view name, bool, const std::function<void()>& describe) {
+  if (!failure_.empty() || !is_next('g', name)) return false;
+  group(name, describe);
+  return true;
+}
+
 Result<void> Loader::finish() {
   if (failure_.empty() && at_ != data_.size()) fail("", "more state follows than is known here");
   if (!failure_.empty()) return Error(failure_);
@@ -170,5 +187,10 @@ void Randomizer::blob(std::string_view, std::vector<uint8_t>& value, size_t max_
 }
 
 void Randomizer::group(std::string_view, const std::function<void()>& describe) { describe(); }
+
+bool Randomizer::later(std::string_view, bool, const std::function<void()>& describe) {
+  describe();
+  return true;
+}
 
 }  // namespace skerry::state

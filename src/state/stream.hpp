@@ -17,6 +17,7 @@ class Saver final : public Fields {
   void bytes(std::string_view name, std::span<uint8_t> value) override;
   void blob(std::string_view name, std::vector<uint8_t>& value, size_t max_size) override;
   void group(std::string_view name, const std::function<void()>& describe) override;
+  bool later(std::string_view name, bool needed, const std::function<void()>& describe) override;
   const std::vector<uint8_t>& data() const { return data_; }
 
  private:
@@ -33,11 +34,13 @@ class Loader final : public Fields {
   void bytes(std::string_view name, std::span<uint8_t> value) override;
   void blob(std::string_view name, std::vector<uint8_t>& value, size_t max_size) override;
   void group(std::string_view name, const std::function<void()>& describe) override;
+  bool later(std::string_view name, bool needed, const std::function<void()>& describe) override;
   Result<void> finish();
 
  private:
   void scalar(std::string_view name, unsigned size, uint64_t& value, Legal legal) override;
   bool header(char tag, std::string_view name);
+  bool is_next(char tag, std::string_view name) const;
   bool take(size_t size, const uint8_t*& from);
   void fail(std::string_view name, std::string_view why);
 
@@ -57,6 +60,7 @@ class Randomizer final : public Fields {
   void bytes(std::string_view name, std::span<uint8_t> value) override;
   void blob(std::string_view name, std::vector<uint8_t>& value, size_t max_size) override;
   void group(std::string_view name, const std::function<void()>& describe) override;
+  bool later(std::string_view name, bool needed, const std::function<void()>& describe) override;
 
  private:
   void scalar(std::string_view name, unsigned size, uint64_t& value, Legal legal) override;

@@ -15,6 +15,8 @@ constexpr CpuidBit eaxd(uint8_t bit) { return {0xd, 1, CpuidRegister::kEax, bit}
 constexpr CpuidBit ecx8(uint8_t bit) { return {0x80000001, 0, CpuidRegister::kEcx, bit}; }
 constexpr CpuidBit edx8(uint8_t bit) { return {0x80000001, 0, CpuidRegister::kEdx, bit}; }
 
+constexpr CpuidBit eax_kvm(uint8_t bit) { return {0x40000001, 0, CpuidRegister::kEax, bit}; }
+
 constexpr Provided kAlways = Provided::kAlways, kByHost = Provided::kByHost, kByHostAvx = Provided::kByHostAvx;
 constexpr uint8_t kHostOnly = 9;
 
@@ -98,6 +100,11 @@ constexpr std::array kFeatures = {
     Feature{"clwb", ebx7(24), kHostOnly, kAlways},
     Feature{"sha_ni", ebx7(29), kHostOnly, kAlways},
     Feature{"rdpid", ecx7(22), kHostOnly, kAlways},
+    // Linux, Documentation/virt/kvm/x86/cpuid.rst: KVM_FEATURE_STEAL_TIME and so on.
+    Feature{"kvm_steal_time", eax_kvm(5), kHostOnly, Provided::kByKernel},
+    Feature{"kvm_pv_eoi", eax_kvm(6), kHostOnly, Provided::kByKernel},
+    Feature{"kvm_pv_tlb_flush", eax_kvm(9), kHostOnly, Provided::kByKernel},
+    Feature{"kvm_pv_send_ipi", eax_kvm(11), kHostOnly, Provided::kByKernel},
 };
 
 }  // namespace

@@ -21,10 +21,11 @@ enum class Provided : uint8_t {
   kByHost,     // by the host's own instruction: only where the host has it
   kByHostAvx,  // likewise, and the host's operating system must have enabled AVX
   kByProcessor,  // AVX-512: only where the processor itself executes the guest (KVM)
+  kByKernel,     // paravirtual: by itself, but it pays only with the kernel's KVM, so no model has it: see CpuModel::add()
 };
 
 struct Feature {
-  std::string_view name;  // as Linux spells it in /proc/cpuinfo
+  std::string_view name;  // as Linux spells it in /proc/cpuinfo; of KVM's own, as in its documentation
   CpuidBit where;
   uint8_t level;  // the x86-64 level (psABI) that brings it; 1 for what every model has; 9: `host` only
   Provided provided;

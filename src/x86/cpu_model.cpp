@@ -98,23 +98,26 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
   for (const Feature& feature : known_features()) {
     if (feature.level > level->level) continue;
     if (feature.provided == Provided::kByProcessor && level->level != kForProcessors) continue;
+    if (feature.provided == Provided::kByKernel) continue;
     if (feature.provided != Provided::kAlways && !host_has(feature)) {
       if (!as_host) missing.push_back(feature.name);
       continue;
     }
-    const auto leaf = std::find_if(model.leaves_.begin(), model.leaves_.end(), [&](const Leaf& l) {
-      return l.leaf == feature.where.leaf && l.subleaf == feature.where.subleaf;
-    });
-    Leaf& to = leaf != model.leaves_.end()
-                   ? *leaf
-                   : model.leaves_.emplace_back(Leaf{feature.where.leaf, feature.where.subleaf, {}});
-    register_of(to.value, feature.where.reg) |= 1u << feature.where.bit;
+    model.add(feature);
   }
   if (!missing.empty())
     return skerry::error("CPU model '{}' needs {}, which this processor lacks; use --cpu host", name,
                          fmt::join(missing, ", "));
   as_host ? model.identify_as_host() : model.identify();
   return model;
+}
+
+void CpuModel::add(const Feature& feature) {
+  const auto leaf = std::find_if(leaves_.begin(), leaves_.end(), [&](const Leaf& l) {
+    return l.leaf == feature.where.leaf && l.subleaf == feature.where.subleaf;
+  });
+  Leaf& to = leaf != leaves_.end() ? *leaf : leaves_.emplace_back(Leaf{feature.where.leaf, feature.where.subleaf, {}});
+  register_of(to.value, feature.where.reg) |= 1u << feature.where.bit;
 }
 
 void CpuModel::identify() {
@@ -229,7 +232,7 @@ CpuidResult CpuModel::hypervisor(uint32_t leaf) const {
       r.eax = kTimingLeaf;
       put_text(r, "KVMKVMKVM", {kEbx, kEcx, kEdx, kEax}, 3);
       break;
-    case kKvmBase + 1: r.eax = kClockSource | kNopIoDelay | kClockSource2 | kClockStable; break;
+    case kKvmBase + 1: r.eax = kClockSource | kNopIoDelay | kClockSource2 | kClockStable | features(leaf, 0).eax; break;
     case kTimingLeaf:
       r.eax = static_cast<uint32_t>(tsc_hz_ / 1000);
       r.ebx = static_cast<uint32_t>(kApicTimerHz / 1000);

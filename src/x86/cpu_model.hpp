@@ -54,6 +54,8 @@ class CpuModel {
 
   // Whether it has what Skerry executes nowhere: it is for accelerators with which the processor executes the guest.
   bool for_processors() const;
+  // Gives it a feature that no model has by its name: Provided::kByKernel.
+  void add(const Feature& feature);
   // Takes away the features that are not wanted, and gives the names of those that the model's name promises (x86-64-vN).
   std::vector<std::string_view> keep(const std::function<bool(const Feature&)>& wanted);
 

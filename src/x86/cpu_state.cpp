@@ -170,6 +170,11 @@ void CpuState::describe(state::Fields& fields) {
     fields.field("has_error_code", pending.has_error_code);
     fields.field("error_code", pending.error_code);
   });
+  const bool paravirtual = fields.later("paravirtual", kvm_steal_time != 0 || kvm_pv_eoi != 0, [&] {
+    fields.field("steal_time", kvm_steal_time, state::in_mask(kStealTimeWritable));
+    fields.field("pv_eoi", kvm_pv_eoi, state::in_mask(kPvEoiWritable));
+  });
+  if (!paravirtual) kvm_steal_time = kvm_pv_eoi = 0;
   // Bits that no processor ever has clear.
   rflags |= flags::kFixed1;
   xcr0 |= 1;

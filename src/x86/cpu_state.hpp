@@ -75,6 +75,9 @@ struct alignas(64) VectorRegister {
   std::array<uint8_t, 64> bytes{};
 };
 
+// What of KVM's paravirtual MSRs may be set: an address of 64 (of 4) bytes' alignment, and bit 0, which enables.
+constexpr uint64_t kParavirtualEnabled = 1, kStealTimeWritable = ~uint64_t{0x3e}, kPvEoiWritable = ~uint64_t{2};
+
 enum class Activity : uint8_t { kRunning, kHalted, kWaitForSipi, kShutdown };
 
 // What is to be delivered before the next instruction.
@@ -116,6 +119,8 @@ struct CpuState {
   uint64_t debugctl = 0, spec_ctrl = 0, xss = 0, feature_control = 0;
   uint64_t mcg_status = 0, mcg_ctl = 0;
   Mtrr mtrr;
+  // KVM's paravirtual ones (Linux, Documentation/virt/kvm/x86/msr.rst): MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN.
+  uint64_t kvm_steal_time = 0, kvm_pv_eoi = 0;
 
   // Guest TSC = host TSC * scale + offset. The scale is one per VM (x86::Tsc); each vCPU has its offset because guests
   // may write the TSC.

@@ -31,6 +31,9 @@ class Environment {
   virtual MsrResult read_msr(uint32_t index, uint64_t& value) = 0;
   virtual MsrResult write_msr(uint32_t index, uint64_t value) = 0;
 
+  // A message to the local APIC with that ID, of the delivery mode and vector that `icr` has in its place; false if none took it.
+  virtual bool send_ipi(uint32_t apic_id, uint32_t icr) = 0;
+
   // The VM's time-stamp counter before the vCPU's own offset.
   virtual uint64_t tsc() = 0;
   // What it reads above the host's, as long as the vCPU runs, and its rate: for processors that count by themselves.

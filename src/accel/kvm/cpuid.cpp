@@ -11,6 +11,8 @@ namespace {
 
 // Features that are Skerry's to offer whatever KVM says: they are its devices', or no feature of KVM's.
 constexpr std::array<std::string_view, 5> kOwn = {"apic", "x2apic", "tsc_deadline_timer", "tsc_adjust", "hypervisor"};
+// Where the kernel has no local APICs their MSRs come to Skerry, and who never says that a vCPU is preempted is sent each flush.
+constexpr std::array<std::string_view, 3> kOwnParavirtual = {"kvm_steal_time", "kvm_pv_eoi", "kvm_pv_tlb_flush"};
 constexpr uint32_t kXstateLeaf = 0xd;
 
 struct Range {
@@ -34,21 +36,36 @@ const kvm_cpuid_entry2* find(const std::vector<kvm_cpuid_entry2>& entries, uint3
   return nullptr;
 }
 
+bool has(const std::vector<kvm_cpuid_entry2>& supported, const x86::Feature& feature) {
+  const kvm_cpuid_entry2* entry = find(supported, feature.where.leaf, feature.where.subleaf);
+  if (!entry) return false;
+  uint32_t value = entry->edx;
+  if (feature.where.reg == x86::CpuidRegister::kEax) value = entry->eax;
+  if (feature.where.reg == x86::CpuidRegister::kEbx) value = entry->ebx;
+  if (feature.where.reg == x86::CpuidRegister::kEcx) value = entry->ecx;
+  return (value >> feature.where.bit & 1) != 0;
+}
+
 }  // namespace
 
-Result<void> cut(x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported) {
+Result<void> cut(x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported, bool kernel_apics) {
   const auto missing = model.keep([&](const x86::Feature& feature) {
     if (std::ranges::find(kOwn, feature.name) != kOwn.end()) return true;
-    const kvm_cpuid_entry2* entry = find(supported, feature.where.leaf, feature.where.subleaf);
-    if (!entry) return false;
-    uint32_t value = entry->edx;
-    if (feature.where.reg == x86::CpuidRegister::kEax) value = entry->eax;
-    if (feature.where.reg == x86::CpuidRegister::kEbx) value = entry->ebx;
-    if (feature.where.reg == x86::CpuidRegister::kEcx) value = entry->ecx;
-    return (value >> feature.where.bit & 1) != 0;
+    if (!kernel_apics && std::ranges::find(kOwnParavirtual, feature.name) != kOwnParavirtual.end()) return true;
+    return has(supported, feature);
   });
   if (missing.empty()) return ok();
   return error("CPU model '{}' needs {}, which this host's KVM does not offer; use --cpu host", model.name(), fmt::join(missing, ", "));
+}
+
+// A flush is left to KVM by what the structure with the steal time says, and is offered with that only.
+std::vector<const x86::Feature*> paravirtual_features(const std::vector<kvm_cpuid_entry2>& supported) {
+  std::vector<const x86::Feature*> offered;
+  for (const x86::Feature& feature : x86::known_features())
+    if (feature.provided == x86::Provided::kByKernel && has(supported, feature)) offered.push_back(&feature);
+  const auto named = [&](std::string_view name) { return [name](const x86::Feature* feature) { return feature->name == name; }; };
+  if (std::ranges::none_of(offered, named("kvm_steal_time"))) std::erase_if(offered, named("kvm_pv_tlb_flush"));
+  return offered;
 }
 
 std::vector<kvm_cpuid_entry2> cpuid_of(const x86::CpuModel& model, unsigned index) {

@@ -75,9 +75,12 @@ uint64_t KernelApic::mmio_read(uint64_t gpa, unsigned size) {
   return size >= 4 ? value : value & ((uint64_t{1} << (8 * size)) - 1);
 }
 
+// As KVM has it: registers are written by aligned stores of 32 bits, and others do nothing.
 void KernelApic::mmio_write(uint64_t gpa, unsigned size, uint64_t value) {
-  if (in_page(gpa)) out_of_reach_ = true;
-  else around_.mmio_write(gpa, size, value);
+  if (!in_page(gpa)) return around_.mmio_write(gpa, size, value);
+  const auto offset = static_cast<uint32_t>(gpa - Lapic::kBaseAddress);
+  if (size != sizeof(uint32_t) || offset % kStride != 0 || store_failed_) return;
+  store_failed_ = !store_(offset, static_cast<uint32_t>(value));
 }
 
 x86::MsrResult KernelApic::read_msr(uint32_t index, uint64_t& value) {

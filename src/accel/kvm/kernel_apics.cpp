@@ -87,6 +87,7 @@ KernelApics::Msi KernelApics::msi_of(const ApicMessage& message) {
 }
 
 bool KernelApics::deliver(const ApicMessage& message) {
+  if (!wide_ids_ && message.destination > 0xff) return false;
   const Msi at = msi_of(message);
   kvm_msi msi{};
   msi.address_lo = static_cast<uint32_t>(at.address);

@@ -32,6 +32,8 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
   void request_interrupt(bool level) override { runner_->request_interrupt(level); }
   void request_nmi() override { runner_->request_nmi(); }
   void clear_requests() override { runner_->clear_requests(); }
+  bool nmi_waits() override { return runner_->nmi_waits(); }
+  void set_nmi_waits(bool waits) override { runner_->set_nmi_waits(waits); }
   irqchip::ForeignApic* local_apic() override { return runner_->has_apic() ? runner_.get() : nullptr; }
 
   const x86::CpuState& state() override {
@@ -56,13 +58,15 @@ class KvmVcpu final : private WithRunner, public InterpretedVcpu {
 
 class KvmAccelerator final : public Accelerator {
  public:
-  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm) : parts_(parts), vm_(std::move(vm)) {}
+  KvmAccelerator(AcceleratorParts parts, std::unique_ptr<kvm::Vm> vm, std::vector<const x86::Feature*> features)
+      : parts_(parts), vm_(std::move(vm)), features_(std::move(features)) {}
   std::string_view name() const override { return "kvm"; }
   Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, x86::Environment& environment) override {
     auto runner = kvm::Runner::create(index, environment, *vm_, parts_.model, parts_.options);
     if (!runner) return std::move(runner).error();
     return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(*runner)));
   }
+  std::vector<const x86::Feature*> paravirtual_features() const override { return features_; }
   bool sets_tsc() const override { return vm_->trial().sets_tsc; }
   irqchip::ForeignApics* local_apics() override { return vm_->local_apics(); }
   bus::DoorbellListener* doorbell_listener() override { return vm_.get(); }
@@ -70,6 +74,7 @@ class KvmAccelerator final : public Accelerator {
  private:
   AcceleratorParts parts_;
   std::unique_ptr<kvm::Vm> vm_;
+  const std::vector<const x86::Feature*> features_;
 };
 
 bool kernel_has_apics(const kvm::System& system, KvmOptions::LocalApics wanted) {
@@ -87,6 +92,13 @@ Result<void> check_without_programs(const AcceleratorParts& parts, bool kernel_a
   return ok();
 }
 
+// Of a VM that was saved. KVM answers that hypercall by itself, and finds no local APIC if it has none.
+Result<void> check_messages(const AcceleratorParts& parts, bool kvm_executes, bool kernel_apics) {
+  if (kernel_apics || !kvm_executes || !parts.model.has_named("kvm_pv_send_ipi")) return ok();
+  return error("the guest has its messages between processors sent by KVM, which needs the kernel's local APICs for that; "
+               "use irqchip=split, or --accel bt");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts, KvmOptions options) {
@@ -99,14 +111,19 @@ Result<std::unique_ptr<Accelerator>> make_kvm_accelerator(AcceleratorParts parts
   const bool kernel_apics = kernel_has_apics(*system, options.local_apics);
   auto vm = kvm::Vm::create(std::move(*system), parts.memory, first_free, kernel_apics);
   if (!vm) return std::move(vm).error().in("accelerator kvm");
-  if ((*vm)->trial().runs_programs) {
+  const bool runs_programs = (*vm)->trial().runs_programs;
+  if (auto good = check_messages(parts, runs_programs || parts.options.short_rescues, kernel_apics); !good)
+    return std::move(good).error().in("accelerator kvm");
+  std::vector<const x86::Feature*> features;
+  if (runs_programs) {
+    if (kernel_apics) features = kvm::paravirtual_features(supported);
     // Last: if there is no such accelerator, another one is given the model as it was.
-    if (auto whole = kvm::cut(parts.model, supported); !whole) return std::move(whole).error().in("accelerator kvm");
+    if (auto whole = kvm::cut(parts.model, supported, kernel_apics); !whole) return std::move(whole).error().in("accelerator kvm");
   } else if (auto good = check_without_programs(parts, kernel_apics); !good) {
     return std::move(good).error().in("accelerator kvm");
   }
   kvm::prepare_interrupts();
-  return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm)));
+  return std::unique_ptr<Accelerator>(std::make_unique<KvmAccelerator>(parts, std::move(*vm), std::move(features)));
 }
 
 }  // namespace skerry::accel

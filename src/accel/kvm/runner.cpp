@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
+#include "irqchip/lapic.hpp"
 
 namespace skerry::accel::kvm {
 
@@ -64,7 +65,8 @@ Runner::Runner(unsigned index, x86::Environment& environment, Vm& vm, const x86:
     : vm_(vm),
       fd_(std::move(fd)),
       run_(std::move(run)),
-      apic_(vm.local_apics() ? std::optional<KernelApic>(std::in_place, environment, fd_.get(), vm.local_apics()->wide_ids(), beside_)
+      apic_(vm.local_apics() ? std::optional<KernelApic>(std::in_place, environment, fd_.get(), vm.local_apics()->wide_ids(), beside_,
+                                                         [this](uint32_t offset, uint32_t value) { return store_to_apic(offset, value); })
                              : std::nullopt),
       environment_(apic_ ? static_cast<x86::Environment&>(*apic_) : environment),
       interpreter_(index, vm.memory(), environment_, model),
@@ -104,7 +106,25 @@ void Runner::request_nmi() {
 
 void Runner::clear_requests() {
   pins_.store(0);
+  beside_.nmi_waits = false;
+  beside_.nmi_is_new = true;
   interpreter_.clear_request(request::kInterrupt | request::kNmi);
+}
+
+// With the kernel's local APIC one waits in the kernel, or at the pin that has not been told to it yet.
+bool Runner::nmi_waits() {
+  take();
+  if (!apic_) return interpreter_.requests() & request::kNmi;
+  return beside_.nmi_waits || ((pins_.load() & request::kNmi) && apic_->lint1_is_nmi());
+}
+
+void Runner::set_nmi_waits(bool waits) {
+  take();
+  pins_.fetch_and(~request::kNmi);
+  interpreter_.clear_request(request::kNmi);
+  beside_.nmi_waits = apic_ && waits;
+  beside_.nmi_is_new = true;
+  if (!apic_ && waits) interpreter_.set_request(request::kNmi);
 }
 
 Exit Runner::fail(std::string_view what) {
@@ -133,6 +153,8 @@ void Runner::take() {
     if (std::exchange(beside_.nmi_waits, false)) interpreter_.set_request(request::kNmi);
     interpreter_.state.activity = std::exchange(halted_, false) ? x86::Activity::kHalted : x86::Activity::kRunning;
   }
+  // Else KVM would say anew that the vCPU is preempted, whenever its thread is while KVM is asked for something.
+  if (apic_ && (interpreter_.state.kvm_steal_time & x86::kParavirtualEnabled)) (void)set_msr(fd_.get(), VcpuState::kStealTime, 0);
   interpreter_.state_changed();
   mapping_epoch_ = interpreter_.mapping_epoch();
 }
@@ -263,14 +285,84 @@ std::optional<Exit> Runner::interpret() {
   } else {
     interpreter_.execute();
   }
-  if (apic_ && apic_->out_of_reach())
-    return fail("an instruction that KVM cannot execute stores to the local APIC, which is the kernel's; use --accel kvm,irqchip=user");
+  if (apic_ && apic_->store_failed()) return Exit::kFailed;
   // Before the next instruction: with it another vCPU may learn that the page table was changed.
   if (shadow_is_stale_ && !alone_) {
     vm_.shadow_is_stale();
     shadow_is_stale_ = false;
   }
   return std::nullopt;
+}
+
+// By KVM, which knows a MOV: it has no other way to set a register of its local APIC that does all that a store does, or that
+// loses no interrupt which comes meanwhile. The vCPU's state in KVM is of no use to anybody until it gets the interpreter's. What
+// comes to it waits: interrupts are off, and it is as in the handler of an NMI.
+bool Runner::store_to_apic(uint32_t offset, uint32_t value) {
+  constexpr std::string_view kWhat = "what an instruction that KVM does not know stores to the local APIC";
+  const auto failed = [&](std::string_view why) {
+    (void)fail(fmt::format("{} cannot be carried out: {}; use --accel kvm,irqchip=user", kWhat, why));
+    return false;
+  };
+  const auto code = vm_.store_code();
+  if (!code) return failed(code.error().message());
+  x86::CpuState state = interpreter_.state;
+  prepare_store(state, *code);
+  state.gpr[x86::kRax] = value;
+  state.gpr[x86::kRdi] = irqchip::Lapic::kBaseAddress + offset;
+  if (auto set = registers_.set(state, beside_); !set) return failed(set.error().message());
+  const bool executed = execute_store();
+  if (auto got = registers_.get(state, beside_); !got) return failed(got.error().message());
+  return (executed && state.rip == *code + Vm::kStoreCodeSize) || failed("the vCPU was sent an INIT, or KVM does not execute a MOV");
+}
+
+// At the beginning of `code`: flat 32-bit mode, without paging and with nothing that waits.
+void Runner::prepare_store(x86::CpuState& state, memory::Gpa code) {
+  state.cr0 = x86::cr0::kPe | x86::cr0::kEt | x86::cr0::kNe;
+  state.cr3 = state.cr4 = state.efer = 0;
+  constexpr uint8_t kData = 3, kCode = 11;  // types: accessed, and may be written (read)
+  for (x86::Segment& segment : state.seg)
+    segment = {.selector = 0x10, .limit = 0xffffffff, .type = kData, .code_or_data = true, .present = true,
+               .big = true, .granular = true, .unusable = false};
+  state.seg[x86::kCs].selector = 0x08;
+  state.seg[x86::kCs].type = kCode;
+  state.dr7 = 0x400;
+  state.rip = code;
+  state.rflags = x86::flags::kFixed1;
+  state.kvm_steal_time = state.kvm_pv_eoi = 0;
+  state.sti_shadow = state.mov_ss_shadow = false;
+  state.nmi_blocked = true;
+  state.pending = {};
+  state.activity = x86::Activity::kRunning;
+}
+
+// Until it writes to the port, whatever it comes out for before. Who is sent an INIT then waits in the kernel for a start-up
+// message: a kick brings it out of there.
+bool Runner::execute_store() {
+  constexpr unsigned kMostTurns = 1000;
+  for (unsigned turn = 0; turn < kMostTurns; ++turn) {
+    kvm_mp_state activity{};
+    if (call(fd_.get(), KVM_GET_MP_STATE, &activity) < 0 || activity.mp_state != KVM_MP_STATE_RUNNABLE) return false;
+    inside_.store(true, std::memory_order_seq_cst);
+    __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
+    run_->request_interrupt_window = 0;
+    vm_.entering();
+    const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
+    const int number = errno;
+    vm_.left();
+    inside_.store(false);
+    if (result < 0 && number != EINTR && number != EAGAIN) return false;
+    if (result < 0) continue;
+    switch (run_->exit_reason) {
+      case KVM_EXIT_IO: return run_->io.port == Vm::kStorePort && complete() == -EINTR;
+      case KVM_EXIT_INTR: break;
+      case KVM_EXIT_IOAPIC_EOI:
+      case KVM_EXIT_DIRTY_RING_FULL:
+        if (answer()) return false;
+        break;
+      default: return false;
+    }
+  }
+  return false;
 }
 
 bool Runner::inject() {
@@ -345,6 +437,9 @@ std::optional<Exit> Runner::answer() {
       take();
       interpreter_.state.activity = x86::Activity::kShutdown;
       return Exit::kTripleFault;
+    case KVM_EXIT_DIRTY_RING_FULL:
+      if (auto good = vm_.collect_dirty(); !good) return fail(good.error().message());
+      return std::nullopt;
     case KVM_EXIT_INTERNAL_ERROR: return answer_internal_error();
     case KVM_EXIT_FAIL_ENTRY:
       return fail(fmt::format("the processor refuses to enter the guest, for reason {:#x}", uint64_t{run_->fail_entry.hardware_entry_failure_reason}));

@@ -44,6 +44,8 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   void request_nmi();
   // At rest.
   void clear_requests();
+  bool nmi_waits();
+  void set_nmi_waits(bool waits);
 
   // irqchip::ForeignApic, where the kernel has the local APIC: at rest.
   bool has_apic() const { return apic_.has_value(); }
@@ -72,6 +74,9 @@ class Runner final : public irqchip::ForeignApic, private x86::StoreListener {
   void answer_msr(bool write);
   std::optional<Exit> answer_internal_error();
   std::optional<Exit> interpret();
+  bool store_to_apic(uint32_t offset, uint32_t value);
+  static void prepare_store(x86::CpuState& state, memory::Gpa code);
+  bool execute_store();
   void begin_rescue();
   void before_store(std::byte* host, unsigned size) override;
   uint32_t requests() const { return interpreter_.requests() | pins_.load(std::memory_order_seq_cst); }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "accel/kvm/vcpu_calls.hpp"
 #include "x86/exception.hpp"
 
 namespace skerry::accel::kvm {
@@ -31,6 +32,10 @@ constexpr std::array kFields = {
     Field{0xc0000084, &CpuState::fmask},    Field{0xc0000102, &CpuState::kernel_gs_base},
     Field{0x277, &CpuState::pat},           Field{0xc0000103, &CpuState::tsc_aux}, Field{0x1a0, &CpuState::misc_enable},
 };
+
+// The kernel's only with its local APICs, and not on every kernel.
+constexpr std::array kParavirtual = {Field{VcpuState::kStealTime, &CpuState::kvm_steal_time},
+                                     Field{0x4b564d04, &CpuState::kvm_pv_eoi}};
 
 void get_segment(const kvm_segment& from, x86::Segment& to) {
   to.selector = from.selector;
@@ -138,6 +143,8 @@ void VcpuState::list_msrs(const System& system) {
   // Not every kernel lists all that it has; those that each one has had from the beginning are not asked for.
   for (const Field& field : kFields)
     if (field.index != 0xc0000103 || is_known(field.index)) fields_.push_back(field);
+  for (const Field& field : kParavirtual)
+    if (has_apic_ && set_msr(vcpu_, field.index, 0)) fields_.push_back(field);
   size_t count = 0;
   each_msr([&](uint32_t, auto&&) { ++count; });
   msrs_.resize(sizeof(kvm_msrs) + count * sizeof(kvm_msr_entry));
@@ -387,12 +394,13 @@ Result<void> VcpuState::get_events(CpuState& state, Beside& beside) {
   state.mov_ss_shadow = events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS;
   state.nmi_blocked = events.nmi.masked;
   beside.nmi_waits = events.nmi.pending;
+  beside.nmi_is_new = false;
   return ok();
 }
 
 Result<void> VcpuState::set_events(const CpuState& state, const Beside& beside) {
   kvm_vcpu_events events{};
-  events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+  events.flags = KVM_VCPUEVENT_VALID_SHADOW | (beside.nmi_is_new || !has_apic_ ? KVM_VCPUEVENT_VALID_NMI_PENDING : 0);
   const x86::PendingEvent& pending = state.pending;
   switch (pending.kind) {
     case EventKind::kNone: break;

@@ -19,12 +19,15 @@ class VcpuState {
   // before it was started as well, so that CpuState::activity is got and set too.
   VcpuState(int vcpu, const System& system, const x86::CpuModel& model, bool has_apic);
 
-  // What is not part of CpuState: IA32_APIC_BASE, CR8, and whether an NMI waits.
+  // What is not part of CpuState: IA32_APIC_BASE, CR8, and whether an NMI waits. With a local APIC of its own KVM keeps those that
+  // wait, as more may come at any moment, and is told of one (or of none) only if that is `nmi_is_new`, which get() clears.
   struct Beside {
     uint64_t apic_base = 0;
     uint8_t cr8 = 0;
     bool nmi_waits = false;
+    bool nmi_is_new = true;
   };
+  static constexpr uint32_t kStealTime = 0x4b564d03;  // MSR_KVM_STEAL_TIME
   struct MsrField {
     uint32_t index;
     uint64_t x86::CpuState::*member;

@@ -17,13 +17,15 @@ namespace {
 // Three pages for a task state segment and one for page tables, which Intel processors need for real mode where they do
 // not virtualize it. Below the firmware.
 constexpr uint64_t kIdentityMap = 0xfffbc000, kTss = 0xfffbd000;
+// Before them, where a guest needs it: see Vm::store_code().
+constexpr uint64_t kStoreCode = 0xfffbb000;
 
 // MSRs of Skerry's own devices, and those that move the time-stamp counter. x2APIC's cannot be filtered: KVM, which has no
 // APIC for the guest, refuses them, and that comes here too.
 struct MsrRange {
   uint32_t first, count;
   bool reads;  // and writes
-  bool of_apic = false;  // of the local APIC's, which may be the kernel's
+  bool of_apic = false;  // of the local APIC's, or of who sends its messages: the kernel's where that has it
 };
 constexpr std::array kFiltered = {
     MsrRange{0x10, 1, false},         // IA32_TIME_STAMP_COUNTER
@@ -31,7 +33,9 @@ constexpr std::array kFiltered = {
     MsrRange{0x1b, 1, true, true},    // IA32_APIC_BASE
     MsrRange{0x3b, 1, true},          // IA32_TSC_ADJUST
     MsrRange{0x6e0, 1, true, true},   // IA32_TSC_DEADLINE
-    MsrRange{0x4b564d00, 8, true},    // KVM's paravirtual MSRs
+    MsrRange{0x4b564d00, 3, true},    // KVM's paravirtual MSRs: the clock and page faults
+    MsrRange{0x4b564d03, 2, true, true},  // steal time, end of interrupt
+    MsrRange{0x4b564d05, 3, true},    // polling and page faults
 };
 
 }  // namespace
@@ -65,6 +69,7 @@ Result<void> Vm::set_up() {
     enable.args[0] = 1;
     (void)call(fd(), KVM_ENABLE_CAP, &enable);  // without it KVM queues a #UD, which is withdrawn
   }
+  has_rings_ = DirtyRing::enable(system_, fd());
   return filter_msrs();
 }
 
@@ -91,7 +96,15 @@ Result<void> Vm::filter_msrs() {
 
 Result<UniqueFd> Vm::create_vcpu(unsigned index) {
   const int made = call(fd(), KVM_CREATE_VCPU, static_cast<unsigned long>(index));
-  if (made >= 0) return UniqueFd(made);
+  if (made >= 0) {
+    UniqueFd vcpu(made);
+    if (!has_rings_) return vcpu;
+    auto ring = DirtyRing::map(vcpu.get());
+    if (!ring) return std::move(ring).error();
+    std::lock_guard guard(lock_);
+    rings_.push_back(std::move(*ring));
+    return vcpu;
+  }
   if (made == -EINVAL)
     return error("KVM makes at most {} vCPUs on this host; use --cpus", system_.check(KVM_CAP_MAX_VCPUS));
   return errno_error(-made, "KVM_CREATE_VCPU");
@@ -166,6 +179,18 @@ void Vm::drop_shadow() {
   dropped_.store(until, std::memory_order_release);
 }
 
+Result<Gpa> Vm::store_code() {
+  // mov [edi], eax; out kStorePort, al
+  alignas(kPageSize) static std::array<uint8_t, kPageSize> page{0x89, 0x07, 0xe6, kStorePort};
+  std::lock_guard guard(lock_);
+  if (has_store_code_) return kStoreCode;
+  const Slot slot{next_number_, {kStoreCode, kPageSize, reinterpret_cast<std::byte*>(page.data()), false}};
+  if (const int result = set(slot, kPageSize); result < 0) return errno_error(-result, "KVM takes no code for stores to the local APIC");
+  ++next_number_;
+  has_store_code_ = true;
+  return kStoreCode;
+}
+
 bool Vm::ring(const bus::Doorbell& bell, uint32_t flags) {
   kvm_ioeventfd event{};
   event.addr = bell.offset;
@@ -198,6 +223,24 @@ Result<void> Vm::log_dirty(bool on) {
 
 Result<void> Vm::collect_dirty() {
   std::lock_guard guard(lock_);
+  return has_rings_ ? collect_rings() : collect_bitmaps();
+}
+
+// An entry may be of a slot that is no longer there, or has become another.
+Result<void> Vm::collect_rings() {
+  std::map<uint32_t, MappedRegion> regions;
+  for (const auto& [base, slot] : slots_) regions.emplace(slot.number, slot.region);
+  for (DirtyRing& ring : rings_)
+    ring.harvest([&](uint32_t number, uint64_t page) {
+      const auto found = regions.find(number);
+      if (found == regions.end() || page >= found->second.size / kPageSize) return;
+      memory_.mark_dirty(found->second.base + page * kPageSize, kPageSize);
+    });
+  if (const int result = call(fd(), KVM_RESET_DIRTY_RINGS, 0); result < 0) return errno_error(-result, "KVM_RESET_DIRTY_RINGS");
+  return ok();
+}
+
+Result<void> Vm::collect_bitmaps() {
   std::vector<uint64_t> bitmap;
   for (const auto& [base, slot] : slots_) {
     if (!slot.region.writable) continue;

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "accel/kvm/dirty_ring.hpp"
 #include "accel/kvm/kernel_apics.hpp"
 #include "accel/kvm/system.hpp"
 #include "accel/kvm/trial.hpp"
@@ -27,7 +28,11 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   const Trial& trial() const { return trial_; }
   int fd() const { return fd_.get(); }
   memory::GuestMemory& memory() { return memory_; }
-  Result<UniqueFd> create_vcpu(unsigned index);
+  Result<UniqueFd> create_vcpu(unsigned index);  // before the VM runs
+  // Where every guest finds, and cannot change, what stores EAX at EDI without paging and then writes to port kStorePort.
+  Result<memory::Gpa> store_code();
+  static constexpr uint8_t kStorePort = 0x80;
+  static constexpr unsigned kStoreCodeSize = 4;
   KernelApics* local_apics() { return apics_.get(); }  // null: Skerry has them
 
   // bus::DoorbellListener: one caller at a time. Those that KVM does not take come out of the guest as they did.
@@ -51,7 +56,8 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   void removed(memory::Gpa base) override;
 
   // Dirty log. While it is on, collect_dirty() marks in GuestMemory what guests have written since the last call; the
-  // pages are watched anew from then on. Any thread, one at a time.
+  // pages are watched anew from then on. Where vCPUs have rings, of a vCPU that is in the guest all that it wrote until it last
+  // came out, and perhaps more. Any thread.
   Result<void> log_dirty(bool on);
   Result<void> collect_dirty();
 
@@ -65,6 +71,8 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   Result<void> filter_msrs();
   int set(const Slot& slot, uint64_t size);
   void drop_shadow();
+  Result<void> collect_rings();    // with the lock held
+  Result<void> collect_bitmaps();  // likewise
   bool ring(const bus::Doorbell& bell, uint32_t flags);
 
   const System system_;
@@ -81,8 +89,11 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   std::mutex lock_;  // what follows; a leaf
   std::map<memory::Gpa, Slot> slots_;
   uint32_t next_number_ = 1;  // 0 is drop_shadow()'s
+  bool has_store_code_ = false;
   std::vector<uint32_t> free_numbers_;
   bool log_dirty_ = false;
+  bool has_rings_ = false;        // there is no bitmap then
+  std::vector<DirtyRing> rings_;  // of the vCPUs
 };
 
 }  // namespace skerry::accel::kvm

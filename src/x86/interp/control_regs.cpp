@@ -336,13 +336,6 @@ Flow random_number(Interpreter& in, const Insn& insn) {
   return Flow::kNext;
 }
 
-// KVM hypercalls: none is offered.
-Flow vmcall(Interpreter& in, const Insn&) {
-  constexpr int64_t kKvmEnosys = -1000, kKvmEperm = -1;
-  in.set_gpr_sized(kRax, in.code64() ? 8 : 4, static_cast<uint64_t>(in.cpl() == 0 ? kKvmEnosys : kKvmEperm));
-  return Flow::kNext;
-}
-
 Handler select_mov(const Lowering& lowering) {
   for (unsigned n = 0; n < 2; ++n) {
     if (!is_register(lowering, n)) continue;
@@ -407,8 +400,6 @@ Handler select_control(Lowering& lowering) {
     case ZYDIS_MNEMONIC_CPUID: return cpuid;
     case ZYDIS_MNEMONIC_RDRAND: return random_number<false>;
     case ZYDIS_MNEMONIC_RDSEED: return random_number<true>;
-    case ZYDIS_MNEMONIC_VMCALL:
-    case ZYDIS_MNEMONIC_VMMCALL: return vmcall;
     default: return nullptr;
   }
 }

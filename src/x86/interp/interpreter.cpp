@@ -75,6 +75,7 @@ void Interpreter::use_huge_pages() {
 }
 
 void Interpreter::state_changed() {
+  tell_that_it_runs();
   flush_tlb();
   pending_debug_ = 0;
   mode_changed();

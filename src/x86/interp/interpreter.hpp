@@ -345,6 +345,9 @@ class Interpreter {
  private:
   friend class InterpreterTest;
 
+  bool write_steal_time(uint64_t value);  // MSR_KVM_STEAL_TIME (paravirt.cpp)
+  void tell_that_it_runs();               // likewise: before TLBs are flushed
+
   void run_fast();
   void finish(Flow flow);
   void deliver_exception(Exception exception);

@@ -18,6 +18,7 @@ enum Msr : uint32_t {
   kMtrrPhysBase0 = 0x200, kMtrrFix64k00000 = 0x250, kMtrrFix16k80000 = 0x258, kMtrrFix16kA0000 = 0x259,
   kMtrrFix4kC0000 = 0x268, kPat = 0x277, kMtrrDefType = 0x2ff, kMc0Ctl = 0x400,
   kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082, kCstar = 0xc0000083, kFmask = 0xc0000084,
+  kKvmStealTime = 0x4b564d03, kKvmPvEoi = 0x4b564d04,
   kFsBase = 0xc0000100, kGsBase = 0xc0000101, kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103,
 };
 
@@ -80,6 +81,7 @@ constexpr std::array kFields = {
     Field{kMcgStatus, &CpuState::mcg_status, 7, false},
     Field{kMcgCtl, &CpuState::mcg_ctl, ~uint64_t{0}, false},
     Field{kMiscEnable, &CpuState::misc_enable, ~uint64_t{0}, false},
+    Field{kKvmPvEoi, &CpuState::kvm_pv_eoi, kPvEoiWritable, false},  // an offer to the local APIC, which need not take it
     Field{kDebugctl, &CpuState::debugctl, 3, false},  // LBR and BTF: kept, without effect
 };
 
@@ -175,6 +177,7 @@ bool Interpreter::read_msr(uint32_t msr, uint64_t& value) {
     case kTscAdjust: value = s.tsc_adjust; return true;
     case kEfer: value = s.efer; return true;
     case kPat: value = s.pat; return true;
+    case kKvmStealTime: value = s.kvm_steal_time; return true;
     case kFsBase: value = s.seg[kFs].base; return true;
     case kGsBase: value = s.seg[kGs].base; return true;
     case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
@@ -215,6 +218,7 @@ bool Interpreter::write_msr(uint32_t msr, uint64_t value) {
       env.tsc_offset_changed(s.tsc_offset);
       return true;
     case kEfer: return write_efer(*this, value);
+    case kKvmStealTime: return write_steal_time(value);
     case kPat:
       if (!each_byte_valid(value, true)) return false;
       s.pat = value;

@@ -49,6 +49,7 @@ class NoMachine final : public Environment {
   void write_tpr(uint8_t) override {}
   MsrResult read_msr(uint32_t, uint64_t&) override { return MsrResult::kUnknown; }
   MsrResult write_msr(uint32_t, uint64_t) override { return MsrResult::kUnknown; }
+  bool send_ipi(uint32_t, uint32_t) override { return false; }
   uint64_t tsc() override { return 0; }
   TscRate tsc_rate() override { return {}; }
   void tsc_offset_changed(uint64_t) override {}

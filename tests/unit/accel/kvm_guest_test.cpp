@@ -40,6 +40,7 @@ class Board final : public x86::Environment {
     return x86::MsrResult::kDone;
   }
   x86::MsrResult write_msr(uint32_t, uint64_t) override { return x86::MsrResult::kUnknown; }
+  bool send_ipi(uint32_t, uint32_t) override { return false; }
   uint64_t tsc() override { return 0; }
   TscRate tsc_rate() override { return {}; }
   void tsc_offset_changed(uint64_t) override {}
@@ -99,7 +100,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
     if (GetParam() && !system->check(KVM_CAP_SPLIT_IRQCHIP)) GTEST_SKIP() << "this kernel has no local APICs alone";
     prepare_interrupts();
     ASSERT_TRUE(memory_.add_ram(0, kDevice, "ram"));
-    ASSERT_TRUE(cut(model_, system->supported_cpuid()));
+    ASSERT_TRUE(cut(model_, system->supported_cpuid(), GetParam()));
     auto vm = Vm::create(std::move(*system), memory_, uint64_t{1} << 40, GetParam());
     ASSERT_TRUE(vm) << vm.error().message();
     vm_ = std::move(*vm);
@@ -138,6 +139,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
     for (int n = 0; n < 1000 && !done_; ++n) {
       const Exit exit = runner_->run();
       ASSERT_EQ(exit, Exit::kKicked);
+      if (const auto rest = std::exchange(at_rest, nullptr)) rest();
     }
     ASSERT_TRUE(done_);
   }
@@ -162,7 +164,7 @@ class KvmGuest : public testing::TestWithParam<bool> {
   Board board_;
   std::unique_ptr<Vm> vm_;
   std::unique_ptr<Runner> runner_;
-  std::function<void()> when_ready;
+  std::function<void()> when_ready, at_rest;  // at_rest: after the next kick
   bool done_ = false;
 };
 
@@ -215,8 +217,95 @@ TEST_P(KvmGuest, AnNmiIsDelivered) {
   EXPECT_EQ(count(), 1u);
 }
 
+// As a VM that was saved while its guest handled one.
+TEST_P(KvmGuest, AnNmiThatWaitsIsKeptAndDelivered) {
+  if (GetParam()) power_on();
+  EXPECT_FALSE(runner_->nmi_waits());
+  runner_->set_nmi_waits(true);
+  EXPECT_TRUE(runner_->nmi_waits());
+  run(Code().start().wait().end());
+  EXPECT_EQ(count(), 1u);
+  EXPECT_FALSE(runner_->nmi_waits());
+  runner_->set_nmi_waits(true);
+  runner_->clear_requests();
+  EXPECT_FALSE(runner_->nmi_waits());
+}
+
+TEST_P(KvmGuest, AnNmiThatComesWhileOneIsHandledWaits) {
+  if (GetParam()) power_on();
+  runner_->set_nmi_waits(true);
+  Code handler;  // another comes in it, and the state is asked for
+  handler.put({0xfe, 0x06, kCount & 0xff, kCount >> 8, 0x80, 0x3e, kCount & 0xff, kCount >> 8, 0x01, 0x75, 0x02}).out(kReady).put({0xcf});
+  put(kHandler, handler.bytes());
+  when_ready = [this] {
+    at_rest = [this] { runner_->set_nmi_waits(true); };
+    runner_->interpreter().set_request(x86::request::kKick);
+  };
+  run(Code().start().put({0x80, 0x3e, kCount & 0xff, kCount >> 8, 0x02, 0x75, 0xf9}).end());
+  EXPECT_EQ(count(), 2u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Apics, KvmGuest, testing::Bool(),
                          [](const auto& one) { return std::string(one.param ? "OfTheKernel" : "OfSkerry"); });
+
+// DS to each 4 KiB from 10000 on, up to 50000, and a byte there written.
+Code write_pages() {
+  Code code;
+  code.start().put({0xb8, 0x00, 0x10});                       // mov ax, 1000
+  code.put({0x8e, 0xd8, 0xc6, 0x06, 0x08, 0x00, 0x01});       // mov ds, ax; mov byte [8], 1
+  code.put({0x05, 0x00, 0x01, 0x3d, 0x00, 0x50, 0x75, 0xf1});  // add ax, 100; cmp ax, 5000; jne
+  code.end();
+  return code;
+}
+
+TEST_P(KvmGuest, WhatItWritesIsFoundInTheDirtyLog) {
+  if (GetParam()) power_on();
+  ASSERT_TRUE(vm_->log_dirty(true));
+  for (int turn = 0; turn < 2; ++turn) {
+    const Code code = write_pages();
+    put(kCode, code.bytes());
+    memory_.clear_dirty();
+    run(code);
+    runner_->take();
+    ASSERT_TRUE(vm_->collect_dirty());
+    for (uint64_t page = 0x10; page < 0x50; ++page) EXPECT_TRUE(memory_.dirty(page << 12)) << page;
+    for (uint64_t page = 0x50; page < kDevice >> 12; ++page) EXPECT_FALSE(memory_.dirty(page << 12)) << page;
+  }
+}
+
+// Each time that the log is switched on the pages are watched anew, and nobody harvests but the vCPU itself.
+TEST_P(KvmGuest, AFullDirtyRingIsHarvestedByItsVcpu) {
+  if (!vm_->system().check(KVM_CAP_DIRTY_LOG_RING)) GTEST_SKIP() << "this kernel has no dirty rings";
+  if (GetParam()) power_on();
+  memory_.clear_dirty();
+  unsigned turn = 0;
+  for (; turn < 2 * DirtyRing::kEntries / 0x40 && !memory_.dirty(0x20000); ++turn) {
+    ASSERT_TRUE(vm_->log_dirty(false));
+    ASSERT_TRUE(vm_->log_dirty(true));
+    run(write_pages());
+  }
+  EXPECT_TRUE(memory_.dirty(0x20000));
+  EXPECT_GT(turn, 10u) << "it was not full so soon";
+}
+
+// While the interpreter has the state it has the structure too; the guest goes on with what it wrote.
+TEST_P(KvmGuest, ParavirtualMsrsTravelWithTheState) {
+  constexpr uint32_t kArea = 0x3000, kStealTime = 0x4b564d03, kPvEoi = 0x4b564d04;
+  if (GetParam()) power_on();
+  const std::byte preempted{1};
+  when_ready = [&] { put(kArea + 16, std::span(&preempted, 1)); };
+  Code code;
+  code.start().wrmsr(kStealTime, kArea | 1).wrmsr(kPvEoi, 0x3100 | 1).out(kReady);
+  code.put({0x66, 0xb9}).put32(kStealTime).put({0x0f, 0x32, 0x66, 0xa3, 0x00, 0x31});  // rdmsr, to 3100
+  run(code.end());
+  runner_->take();
+  EXPECT_EQ(runner_->interpreter().state.kvm_steal_time, kArea | 1);
+  EXPECT_EQ(runner_->interpreter().state.kvm_pv_eoi, 0x3100u | 1);
+  EXPECT_EQ(memory_.load<uint8_t>(kArea + 16), 0);
+  const uint32_t version = memory_.load<uint32_t>(kArea + 8).value_or(1);
+  EXPECT_TRUE(version % 2 == 0 && version != 0) << version;
+  EXPECT_EQ(memory_.load<uint32_t>(0x3100), kArea | 1);
+}
 
 class KernelApicsTest : public KvmGuest {
  protected:

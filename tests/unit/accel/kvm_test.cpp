@@ -2,16 +2,21 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <random>
 
 #include "accel/kvm/cpuid.hpp"
+#include "accel/kvm/dirty_ring.hpp"
+#include "accel/kvm/kvm_accelerator.hpp"
 #include "accel/kvm/rescue.hpp"
 #include "accel/kvm/system.hpp"
 #include "accel/kvm/vcpu_calls.hpp"
 #include "accel/kvm/vcpu_state.hpp"
 #include "accel/kvm/vm.hpp"
+#include "x86/cpu_features.hpp"
 
 namespace skerry::accel::kvm {
 namespace {
@@ -35,7 +40,7 @@ TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
   leaf1.edx = 1u << 25;  // SSE alone
   leaf7.function = 7;
   auto cut_model = model();
-  ASSERT_TRUE(cut(cut_model, {leaf1, leaf7}));
+  ASSERT_TRUE(cut(cut_model, {leaf1, leaf7}, false));
   const auto entries = cpuid_of(cut_model, 0);
   EXPECT_EQ(entry_of(entries, 1).edx & (1u << 25 | 1u << 26), 1u << 25);
   EXPECT_EQ(entry_of(entries, 7).ebx, 1u << 1);  // TSC_ADJUST is Skerry's
@@ -45,7 +50,7 @@ TEST(KvmCpuid, OffersNoFeatureThatKvmDoesNot) {
 
 TEST(KvmCpuid, AModelsNameIsAPromise) {
   auto v1 = x86::CpuModel::create("x86-64-v1", 1, 2'000'000'000).value();
-  const auto good = cut(v1, {});
+  const auto good = cut(v1, {}, false);
   ASSERT_FALSE(good);
   EXPECT_THAT(good.error().message(), testing::HasSubstr("sse2"));
 }
@@ -53,10 +58,37 @@ TEST(KvmCpuid, AModelsNameIsAPromise) {
 TEST(KvmCpuid, OffersWhatSkerrysOwnDevicesDo) {
   constexpr uint32_t kX2apic = 1u << 21, kDeadline = 1u << 24, kHypervisor = 1u << 31, kApic = 1u << 9;
   auto cut_model = model();
-  ASSERT_TRUE(cut(cut_model, {}));
+  ASSERT_TRUE(cut(cut_model, {}, false));
   const auto entries = cpuid_of(cut_model, 1);
   EXPECT_EQ(entry_of(entries, 1).ecx, kX2apic | kDeadline | kHypervisor);
   EXPECT_TRUE(entry_of(entries, 1).edx & kApic);
+}
+
+std::vector<std::string_view> offered(uint32_t eax) {
+  kvm_cpuid_entry2 leaf{};
+  leaf.function = 0x40000001;
+  leaf.eax = eax;
+  std::vector<std::string_view> names;
+  for (const x86::Feature* feature : paravirtual_features({leaf})) names.push_back(feature->name);
+  return names;
+}
+
+TEST(KvmCpuid, ANewGuestIsOfferedWhatTheKernelHas) {
+  using testing::ElementsAre;
+  EXPECT_TRUE(paravirtual_features({}).empty());
+  EXPECT_THAT(offered(~0u), ElementsAre("kvm_steal_time", "kvm_pv_eoi", "kvm_pv_tlb_flush", "kvm_pv_send_ipi"));
+  EXPECT_THAT(offered(1u << 9 | 1u << 11), ElementsAre("kvm_pv_send_ipi")) << "no flush without steal time";
+  EXPECT_FALSE(model().has_named("kvm_pv_eoi"));
+}
+
+TEST(KvmCpuid, ASavedGuestKeepsWhatSkerryDoesInTheKernelsPlace) {
+  auto saved = model();
+  for (const auto* name : {"kvm_steal_time", "kvm_pv_eoi", "kvm_pv_tlb_flush"}) saved.add(*x86::find_feature(name));
+  ASSERT_TRUE(cut(saved, {}, false));
+  EXPECT_TRUE(saved.has_named("kvm_pv_tlb_flush"));
+  EXPECT_EQ(entry_of(cpuid_of(saved, 0), 0x40000001).eax & 0xae0, 1u << 5 | 1u << 6 | 1u << 9);
+  ASSERT_TRUE(cut(saved, {}, true)) << "a kernel that has it not";
+  EXPECT_FALSE(saved.has_named("kvm_pv_tlb_flush"));
 }
 
 TEST(KvmCpuid, HasTheVcpusNumberWhereGuestsLookForIt) {
@@ -102,6 +134,28 @@ TEST(Rescue, CountsByKind) {
   EXPECT_EQ(rescue.summary(), "3 rescues: 2 fninit, 1 cpuid");
 }
 
+TEST(DirtyRing, GivesEachPageOnceAndTheEntriesBack) {
+  std::array<kvm_dirty_gfn, 4> entries{};
+  DirtyRing ring(entries);
+  std::vector<std::pair<uint32_t, uint64_t>> got;
+  const auto harvest = [&] {
+    got.clear();
+    ring.harvest([&](uint32_t slot, uint64_t page) { got.emplace_back(slot, page); });
+    return got;
+  };
+  using Pages = decltype(got);
+  EXPECT_TRUE(harvest().empty());
+  entries[0] = {KVM_DIRTY_GFN_F_DIRTY, 1, 7};
+  entries[1] = {KVM_DIRTY_GFN_F_DIRTY, 2, 8};
+  EXPECT_EQ(harvest(), (Pages{{1, 7}, {2, 8}}));
+  EXPECT_EQ(entries[1].flags, uint32_t{KVM_DIRTY_GFN_F_RESET});
+  EXPECT_TRUE(harvest().empty());
+  for (kvm_dirty_gfn& entry : entries) entry = {KVM_DIRTY_GFN_F_DIRTY, 3, 9};
+  EXPECT_EQ(harvest().size(), 4u) << "once around, from the third on";
+  entries[2] = {KVM_DIRTY_GFN_F_DIRTY, 4, 1};
+  EXPECT_EQ(harvest(), (Pages{{4, 1}}));
+}
+
 TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
   const auto system = System::open(UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)));
   ASSERT_FALSE(system);
@@ -109,6 +163,23 @@ TEST(KvmSystem, SaysWhatIsWrongWithADescriptorThatIsNoKvm) {
 }
 
 // With a real KVM -----------------------------------------------------------------------------------------------------------
+
+// Of a VM that was saved: KVM would answer the hypercall, and find no local APIC.
+TEST(KvmAccelerator, RefusesAGuestWhoseMessagesItWouldLose) {
+  if (const auto system = System::open(); !system) GTEST_SKIP() << system.error().message();
+  using LocalApics = KvmOptions::LocalApics;
+  auto saved = model();
+  saved.add(*x86::find_feature("kvm_pv_send_ipi"));
+  const auto make = [&](LocalApics apics) {
+    memory::GuestMemory memory;
+    KvmOptions options;
+    options.local_apics = apics;
+    auto made = make_kvm_accelerator({memory, saved, {.short_rescues = true}}, std::move(options));
+    return made ? std::string() : std::string(made.error().message());
+  };
+  EXPECT_THAT(make(LocalApics::kSkerrys), testing::HasSubstr("use irqchip=split, or --accel bt"));
+  EXPECT_THAT(make(LocalApics::kKernels), testing::Not(testing::HasSubstr("messages")));
+}
 
 class RealKvm : public testing::Test {
  protected:
@@ -122,7 +193,7 @@ class RealKvm : public testing::Test {
     auto fd = vm_->create_vcpu(0);
     ASSERT_TRUE(fd) << fd.error().message();
     fd_ = std::move(*fd);
-    ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid()));
+    ASSERT_TRUE(cut(model_, vm_->system().supported_cpuid(), false));
     ASSERT_TRUE(set_cpuid(fd_.get(), cpuid_of(model_, 0)));
   }
 
@@ -230,6 +301,25 @@ TEST_F(RealKvm, LogsNothingThatNobodyHasWritten) {
   ASSERT_TRUE(vm_->collect_dirty());
   EXPECT_FALSE(memory_.dirty(0));
   ASSERT_TRUE(vm_->log_dirty(false));
+}
+
+// What the kernel shares is writable for who maps it.
+TEST_F(RealKvm, ABrokenEntryOfTheDirtyRingMarksNothing) {
+  if (!vm_->system().check(KVM_CAP_DIRTY_LOG_RING)) GTEST_SKIP() << "this kernel has no dirty rings";
+  const off_t offset = KVM_DIRTY_LOG_PAGE_OFFSET * ::sysconf(_SC_PAGESIZE);
+  void* const at = ::mmap(nullptr, DirtyRing::kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), offset);
+  ASSERT_NE(at, MAP_FAILED);
+  ASSERT_TRUE(vm_->log_dirty(true));
+  memory_.clear_dirty();
+  auto* const entries = static_cast<kvm_dirty_gfn*>(at);
+  entries[0] = {KVM_DIRTY_GFN_F_DIRTY, 999, 0};
+  entries[1] = {KVM_DIRTY_GFN_F_DIRTY, 1, 256};  // the slot has as many pages
+  entries[2] = {KVM_DIRTY_GFN_F_DIRTY, 1, ~uint64_t{0}};
+  entries[3] = {KVM_DIRTY_GFN_F_DIRTY, ~0u, 5};
+  entries[4] = {KVM_DIRTY_GFN_F_DIRTY, 1, 3};
+  EXPECT_TRUE(vm_->collect_dirty());
+  for (uint64_t page = 0; page < 256; ++page) EXPECT_EQ(memory_.dirty(page << 12), page == 3) << page;
+  ::munmap(at, DirtyRing::kSize);
 }
 
 }  // namespace

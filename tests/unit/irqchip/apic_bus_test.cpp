@@ -50,6 +50,19 @@ TEST_F(ApicBusTest, PhysicalIpisReachOneOrAll) {
   EXPECT_EQ(got(), only({0, 1, 2, 3, 4, 5, 6}, 0x51));
 }
 
+TEST_F(ApicBusTest, AMessageByIdReachesThatOneAlone) {
+  EXPECT_TRUE(lapics[0].send_to(17, 0x50));
+  EXPECT_FALSE(lapics[0].send_to(16, 0x50));
+  EXPECT_FALSE(lapics[0].send_to(0xff, 0x50)) << "no broadcast";
+  EXPECT_FALSE(lapics[0].send_to(0xffffffff, 0x50));
+  EXPECT_EQ(got(), only({4}, 0x50));
+  EXPECT_FALSE(lapics[0].send_to(17, 0x750)) << "ExtINT is no message between processors";
+  EXPECT_FALSE(lapics[0].send_to(17, 0x8500)) << "INIT level de-assert";
+  EXPECT_EQ(got(), only({}, 0));
+  EXPECT_TRUE(lapics[0].send_to(17, 0x400));
+  EXPECT_EQ(pins[4].nmis, 1u);
+}
+
 TEST_F(ApicBusTest, ShorthandsIgnoreTheDestination) {
   send_ipi(1, 3, 0x40050);
   EXPECT_EQ(got(), only({1}, 0x50));

@@ -261,6 +261,21 @@ TEST(Machine, GoesOnInAnotherOneFromItsSavedState) {
   EXPECT_EQ(second.run(), "exit 42");
 }
 
+TEST(Machine, AnNmiThatWaitsIsSavedAndOneThatDoesNotIsNoPartOfTheState) {
+  Vm first(KERNEL(guest_exit), 1), second(KERNEL(guest_exit), 1);
+  state::Saver without, with, again;
+  first.machine->describe(without);
+  first.machine->vcpu(0).nmi();
+  first.machine->describe(with);
+  EXPECT_GT(with.data().size(), without.data().size());
+  for (const state::Saver* saved : {&with, &without}) {
+    state::Loader loader(saved->data());
+    second.machine->describe(loader);
+    ASSERT_TRUE(loader.finish());
+    EXPECT_EQ(second.machine->vcpu(0).vcpu().nmi_waits(), saved == &with);
+  }
+}
+
 TEST(Machine, RefusesADebugExitWhereADeviceIs) {
   VmClock clock;
   auto loop = EventLoop::create(clock).value();
@@ -273,6 +288,21 @@ TEST(Machine, RefusesADebugExitWhereADeviceIs) {
   ASSERT_FALSE(machine);
   EXPECT_THAT(machine.error().message(),
               testing::HasSubstr("isa_debug_exit: choose another port: port range 0x3fc+0x4"));
+}
+
+TEST(Machine, GoesOnWithTheParavirtualFeaturesThatItHad) {
+  EXPECT_FALSE(Vm(KERNEL(guest_exit)).machine->cpu_model().has_named("kvm_pv_send_ipi"));
+  VmClock clock;
+  auto loop = EventLoop::create(clock).value();
+  Recorder console;
+  auto io = IoThread::create(clock, "io").value();
+  Backends backends;
+  config::VmConfig config = config_of(1);
+  config.cpu_features = {"sse2", "kvm_pv_send_ipi"};
+  auto saved = Machine::create(config, boot_files(flat()), {*loop, *io, console, backends}, {});
+  ASSERT_TRUE(saved) << saved.error().message();
+  EXPECT_TRUE((*saved)->cpu_model().has_named("kvm_pv_send_ipi"));
+  EXPECT_FALSE((*saved)->cpu_model().has_named("kvm_pv_eoi") || (*saved)->cpu_model().has_named("smap"));
 }
 
 TEST(Machine, HasDevicesWithDifferentNames) {

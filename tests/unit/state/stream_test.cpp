@@ -47,6 +47,58 @@ TEST(Stream, WhatIsSavedIsLoaded) {
   }
 }
 
+// As before and after a group came.
+struct Grown {
+  uint8_t first = 1, added = 0, last = 3;
+  bool there = true;  // of what was loaded
+  void describe(Fields& fields) {
+    fields.field("first", first);
+    there = fields.later("added", added != 0, [&] { fields.field("value", added, up_to(10)); });
+    if (!there) added = 0;
+    fields.field("last", last);
+  }
+};
+struct Old {
+  uint8_t first = 7, last = 8;
+  void describe(Fields& fields) {
+    fields.field("first", first);
+    fields.field("last", last);
+  }
+};
+
+TEST(Stream, AGroupThatCameLaterIsReadWhereItIs) {
+  Grown grown, copy;
+  grown.added = 9;
+  Saver with;
+  grown.describe(with);
+  Loader reader(with.data());
+  copy.describe(reader);
+  ASSERT_TRUE(reader.finish());
+  EXPECT_TRUE(copy.there);
+  EXPECT_EQ(copy.added, 9);
+
+  Old old;
+  Loader older(with.data());
+  old.describe(older);
+  EXPECT_FALSE(older.finish()) << "who does not know it must not pass over it";
+}
+
+TEST(Stream, WithoutAGroupThatCameLaterAStateIsAsItWas) {
+  Grown grown, copy;
+  Saver without, before;
+  grown.describe(without);
+  Old old{.first = 1, .last = 3};
+  old.describe(before);
+  EXPECT_EQ(without.data(), before.data());
+  copy.added = 5;
+  Loader reader(before.data());
+  copy.describe(reader);
+  ASSERT_TRUE(reader.finish());
+  EXPECT_FALSE(copy.there);
+  EXPECT_EQ(copy.added, 0);
+  EXPECT_EQ(copy.last, 3);
+}
+
 TEST(Stream, RandomValuesAreLegal) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     Sample sample;

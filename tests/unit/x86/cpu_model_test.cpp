@@ -68,6 +68,18 @@ TEST(CpuModelTest, FeaturesCanBeTakenAway) {
   EXPECT_TRUE(host.keep([](const Feature& feature) { return feature.name != "sse2"; }).empty()) << "it promises nothing";
 }
 
+TEST(CpuModelTest, KvmsFeaturesAreAddedToAModel) {
+  constexpr uint32_t kLeaf = 0x40000001, kSendIpi = 1u << 11;
+  CpuModel host = model("host");
+  const uint32_t before = host.cpuid(kLeaf, 0, {}).eax;
+  EXPECT_EQ(before & (1u << 5 | 1u << 6 | 1u << 9 | kSendIpi), 0u);
+  host.add(*find_feature("kvm_pv_send_ipi"));
+  EXPECT_EQ(host.cpuid(kLeaf, 0, {}).eax, before | kSendIpi);
+  EXPECT_TRUE(host.has_named("kvm_pv_send_ipi"));
+  EXPECT_TRUE(host.keep([](const Feature& feature) { return feature.provided != Provided::kByKernel; }).empty());
+  EXPECT_EQ(host.cpuid(kLeaf, 0, {}).eax, before);
+}
+
 TEST(CpuModelTest, EveryModelHasWhatKernelsNeed) {
   const CpuModel v1 = model("x86-64-v1");
   for (const auto* name : {"apic",       "x2apic",   "tsc_deadline_timer",

@@ -39,6 +39,10 @@ class FakeEnvironment final : public Environment {
   void write_tpr(uint8_t priority) override { tpr = priority; }
   MsrResult read_msr(uint32_t, uint64_t&) override { return MsrResult::kUnknown; }
   MsrResult write_msr(uint32_t, uint64_t) override { return MsrResult::kUnknown; }
+  bool send_ipi(uint32_t apic_id, uint32_t icr) override {
+    ipis.push_back({apic_id, icr});
+    return apic_id < 2;  // there are two
+  }
   uint64_t tsc() override { return now; }
   TscRate tsc_rate() override { return {}; }
   void tsc_offset_changed(uint64_t) override {}
@@ -47,6 +51,7 @@ class FakeEnvironment final : public Environment {
   void spin_hint() override { ++pauses; }
 
   std::map<uint16_t, uint64_t> ports;
+  std::vector<std::pair<uint32_t, uint32_t>> ipis;
   int interrupt = -1;
   uint8_t tpr = 0;
   uint64_t now = 1'000'000;

@@ -7,6 +7,9 @@
 %include "irq.inc"
 %include "meet.inc"
 
+MSR_STEAL_TIME equ 0x4b564d03           ; KVM's
+MSR_PV_EOI  equ 0x4b564d04
+
         section .text
         bits 64
 %macro FILL 0                           ; registers that no case needs otherwise
@@ -60,6 +63,19 @@ nmi_hook:                               ; in the first: another comes, and waits
         mov     ecx, 100000
 .while: pause
         loop    .while
+        mov     eax, [n_events]
+        mov     [scratch], rax
+.done:  clc
+        ret
+.fault: stc
+        ret
+nmi_waits_hook:                         ; likewise, and it waits already where the first is saved
+        cmp     dword [rbp + fr.vec], NMI
+        jne     .fault
+        cmp     dword [n_events], 1
+        jne     .done
+        call    self_nmi
+        MEET
         mov     eax, [n_events]
         mov     [scratch], rax
 .done:  clc
@@ -272,6 +288,30 @@ main:
         OUT     "between", rax
         mov     ecx, 2
         call    await
+        DONE
+        CASE    "nmi-waits"             ;= #1 vec=2 / #2 vec=2 / between=1
+        PUT32   LAPIC_SVR, 0x1ff
+        mov     dword [case_hook], nmi_waits_hook
+        call    self_nmi
+        mov     ecx, 2
+        call    await
+        mov     eax, [scratch]
+        OUT     "between", rax
+        DONE
+        CASE    "paravirtual"           ;= steal=400001 eoi=400101 preempted=0 odd=0
+        WRMSR_  MSR_STEAL_TIME, 0, PAGE_AREA | 1
+        WRMSR_  MSR_PV_EOI, 0, (PAGE_AREA + 0x100) | 1
+        mov     byte [PAGE_AREA + 16], 1
+        MEET
+        SHOW_MSR "steal", MSR_STEAL_TIME
+        SHOW_MSR "eoi", MSR_PV_EOI
+        movzx   eax, byte [PAGE_AREA + 16]
+        OUT     "preempted", rax        ; it runs
+        mov     eax, [PAGE_AREA + 8]
+        and     eax, 1
+        OUT     "odd", rax
+        WRMSR_  MSR_STEAL_TIME, 0, 0
+        WRMSR_  MSR_PV_EOI, 0, 0
         DONE
         CASE    "ring-3"                ;= #1 vec=d cs=2b / same=1
         FILL
