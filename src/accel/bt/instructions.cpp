@@ -253,10 +253,13 @@ void Translator::push_flags() {
   move_stack(-static_cast<int>(size));
 }
 
-void Translator::read_segment() {
+bool Translator::read_segment() {
   const ZydisDecodedOperand& target = decoded_->operands[0];
+  const unsigned segment = id_of(decoded_->operands[1].reg.value);
+  // They may still be those of another privilege: see cross().
+  if (block_->mode.code64() && (segment == kCs || segment == kSs)) return interpret();
   const unsigned guest = id_of(target.reg.value);
-  in_context().movzx(r14d, word[RegExp(static_cast<size_t>(at_.selector[id_of(decoded_->operands[1].reg.value)]))]);
+  in_context().movzx(r14d, word[RegExp(static_cast<size_t>(at_.selector[segment]))]);
   if (target.size == 16) {
     if (is_homed(guest)) in_context().mov(word[RegExp(static_cast<size_t>(at_.gpr) + 8 * guest)], r14w);
     else mov(Xbyak::Reg16(static_cast<int>(host_register(guest))), r14w);
@@ -264,6 +267,7 @@ void Translator::read_segment() {
     if (is_homed(guest)) in_context().mov(field(at_.gpr + static_cast<int>(8 * guest)), first_);
     else mov(Reg64(static_cast<int>(host_register(guest))), first_);
   }
+  return true;
 }
 
 void Translator::clear_interrupts() {

@@ -100,7 +100,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
     case Kind::kPushFlags:
       if (options_.lockstep) return interpret();  // undefined flags would show
       return push_flags(), true;
-    case Kind::kReadSegment: return read_segment(), true;
+    case Kind::kReadSegment: return read_segment();
     case Kind::kClearInterrupts:
     case Kind::kSetInterrupts:
       if (block_->mode.user() || options_.lockstep) return interpret();

@@ -89,7 +89,7 @@ class Translator : public Emitter {
   void pop_();
   void leave_frame();
   void push_flags();
-  void read_segment();
+  bool read_segment();
   void clear_interrupts();
   void set_interrupts();
   void divide(const HostPlace& place);
