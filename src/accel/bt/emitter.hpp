@@ -43,7 +43,7 @@ class Emitter : public Xbyak::CodeGenerator {
   size_t used() const { return getSize() + rare_ - rare_start(); }
 
  protected:
-  static constexpr size_t kReserve = 256 << 10;  // more than any block needs
+  static constexpr size_t kReserve = 64 << 10;  // more than any block needs, in each half
   static constexpr size_t kReturnSpace = 32 << 10;  // of the host's stack
   const Xbyak::Reg64 first_ = r14, second_ = r15, stack_ = r13;
 

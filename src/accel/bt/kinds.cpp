@@ -1,5 +1,6 @@
 #include "accel/bt/kinds.hpp"
 
+#include "accel/bt/operands.hpp"
 #include "x86/cpu_state.hpp"
 
 namespace skerry::accel::bt {
@@ -17,7 +18,7 @@ bool is_gpr(ZydisRegisterClass kind) {
          kind == ZYDIS_REGCLASS_GPR64;
 }
 bool is_segment(const ZydisDecodedOperand& operand) {
-  return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+  return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && class_of(operand.reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 bool is_vector_register(ZydisRegisterClass kind) { return kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM; }
 
@@ -32,9 +33,9 @@ bool has_plain_operands(const x86::Decoded& decoded) {
         if (operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM || operand.mem.type != ZYDIS_MEMOP_TYPE_MEM) return false;
         break;
       case ZYDIS_OPERAND_TYPE_REGISTER: {
-        const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
+        const ZydisRegisterClass kind = class_of(operand.reg.value);
         if (is_gpr(kind)) {
-          if (hidden && ZydisRegisterGetId(operand.reg.value) == x86::kRsp && operand.size > 8) return false;
+          if (hidden && id_of(operand.reg.value) == x86::kRsp && operand.size > 8) return false;
         } else if (!is_vector_register(kind) && kind != ZYDIS_REGCLASS_FLAGS && operand.reg.value != ZYDIS_REGISTER_MXCSR) {
           return false;
         }
@@ -100,7 +101,7 @@ Kind kind_of_stack(const x86::Decoded& decoded) {
   if (insn.mnemonic == ZYDIS_MNEMONIC_LEAVE) return Kind::kLeave;
   const ZydisDecodedOperand& operand = decoded.operands[0];
   const bool simple = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
-                      (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr(ZydisRegisterGetClass(operand.reg.value)));
+                      (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr(class_of(operand.reg.value)));
   if (insn.mnemonic == ZYDIS_MNEMONIC_PUSH && operand.type == ZYDIS_OPERAND_TYPE_MEMORY) return Kind::kPush;
   if (!simple) return Kind::kInterpret;
   if (insn.mnemonic == ZYDIS_MNEMONIC_PUSH) return Kind::kPush;
@@ -219,7 +220,7 @@ bool is_vector(const x86::Decoded& decoded) {
   for (unsigned n = 0; n < decoded.instruction.operand_count; ++n) {
     const ZydisDecodedOperand& operand = decoded.operands[n];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-    if (is_vector_register(ZydisRegisterGetClass(operand.reg.value)) || operand.reg.value == ZYDIS_REGISTER_MXCSR) return true;
+    if (is_vector_register(class_of(operand.reg.value)) || operand.reg.value == ZYDIS_REGISTER_MXCSR) return true;
   }
   return false;
 }

@@ -20,8 +20,8 @@ bool Translator::can_address(const ZydisDecodedOperand& memory) const {
   const unsigned segment = id_of(memory.mem.segment);
   if (!block_->mode.flat(segment) || decoded_->instruction.address_width == 16) return false;
   if (is_rip(memory)) return decoded_->instruction.address_width == 64;
-  return memory.mem.index == ZYDIS_REGISTER_NONE || ZydisRegisterGetClass(memory.mem.index) == ZYDIS_REGCLASS_GPR64 ||
-         ZydisRegisterGetClass(memory.mem.index) == ZYDIS_REGCLASS_GPR32;
+  return memory.mem.index == ZYDIS_REGISTER_NONE || class_of(memory.mem.index) == ZYDIS_REGCLASS_GPR64 ||
+         class_of(memory.mem.index) == ZYDIS_REGCLASS_GPR32;
 }
 
 // The linear address of an operand, in the first scratch register; the second one is used too.
@@ -106,7 +106,7 @@ RegExp Translator::at(const HostPlace& place) const {
 // The register that a window can be made for.
 std::optional<unsigned> Translator::window_base(const ZydisDecodedOperand& memory) const {
   if (!block_->mode.code64() || is_rip(memory) || memory.mem.base == ZYDIS_REGISTER_NONE || memory.mem.index != ZYDIS_REGISTER_NONE ||
-      ZydisRegisterGetClass(memory.mem.base) != ZYDIS_REGCLASS_GPR64 || !block_->mode.from_zero(id_of(memory.mem.segment)))
+      class_of(memory.mem.base) != ZYDIS_REGCLASS_GPR64 || !block_->mode.from_zero(id_of(memory.mem.segment)))
     return std::nullopt;
   const unsigned base = id_of(memory.mem.base);
   return is_homed(base) ? std::nullopt : std::optional(base);

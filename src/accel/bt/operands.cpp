@@ -2,8 +2,16 @@
 
 namespace skerry::accel::bt {
 
+RegisterTable::RegisterTable() {
+  for (size_t n = 0; n < kind.size(); ++n) {
+    kind[n] = static_cast<uint8_t>(ZydisRegisterGetClass(static_cast<ZydisRegister>(n)));
+    id[n] = static_cast<uint8_t>(ZydisRegisterGetId(static_cast<ZydisRegister>(n)));
+  }
+}
+const RegisterTable kRegisters;
+
 std::optional<unsigned> general_register(ZydisRegister reg) {
-  switch (ZydisRegisterGetClass(reg)) {
+  switch (class_of(reg)) {
     case ZYDIS_REGCLASS_GPR8:
       if (reg <= ZYDIS_REGISTER_BL) return static_cast<unsigned>(reg - ZYDIS_REGISTER_AL);
       if (reg <= ZYDIS_REGISTER_BH) return static_cast<unsigned>(reg - ZYDIS_REGISTER_AH);

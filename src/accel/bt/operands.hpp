@@ -1,6 +1,7 @@
 // What the translator asks of a decoded instruction's operands.
 #pragma once
 
+#include <array>
 #include <optional>
 
 #include "accel/bt/emitter.hpp"
@@ -11,7 +12,14 @@ namespace skerry::accel::bt {
 inline bool is_rip(const ZydisDecodedOperand& memory) {
   return memory.mem.base == ZYDIS_REGISTER_RIP || memory.mem.base == ZYDIS_REGISTER_EIP;
 }
-inline unsigned id_of(ZydisRegister reg) { return static_cast<unsigned>(ZydisRegisterGetId(reg)); }
+// What the decoder's library tells of registers by calls of which a translation would need a hundred.
+struct RegisterTable {
+  RegisterTable();
+  std::array<uint8_t, ZYDIS_REGISTER_MAX_VALUE + 1> kind, id;
+};
+extern const RegisterTable kRegisters;
+inline ZydisRegisterClass class_of(ZydisRegister reg) { return static_cast<ZydisRegisterClass>(kRegisters.kind[static_cast<size_t>(reg)]); }
+inline unsigned id_of(ZydisRegister reg) { return kRegisters.id[static_cast<size_t>(reg)]; }
 inline bool writes(const ZydisDecodedOperand& operand) { return operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE; }
 
 // The number of a general register, if it is one: AH to BH are parts of RAX to RBX.

@@ -3,6 +3,8 @@
 
 #include <cassert>
 
+#include "accel/bt/operands.hpp"
+
 namespace skerry::accel::bt {
 
 namespace {
@@ -11,7 +13,7 @@ constexpr uint8_t kRexW = 8, kRexR = 4, kRexX = 2, kRexB = 1;
 
 bool is_gpr(const ZydisDecodedOperand& operand) {
   if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
-  switch (ZydisRegisterGetClass(operand.reg.value)) {
+  switch (class_of(operand.reg.value)) {
     case ZYDIS_REGCLASS_GPR8: case ZYDIS_REGCLASS_GPR16: case ZYDIS_REGCLASS_GPR32: case ZYDIS_REGCLASS_GPR64: return true;
     default: return false;
   }
@@ -40,7 +42,7 @@ class Rewriter {
 
   // The host's number of a register operand.
   unsigned number(const ZydisDecodedOperand& operand) {
-    const unsigned id = static_cast<unsigned>(ZydisRegisterGetId(operand.reg.value));
+    const unsigned id = id_of(operand.reg.value);
     if (!is_gpr(operand)) return id;
     if (operand.reg.value >= ZYDIS_REGISTER_AH && operand.reg.value <= ZYDIS_REGISTER_BH) {
       high_byte_ = true;
