@@ -28,9 +28,10 @@ Result<std::unique_ptr<CodeCache>> CodeCache::create(size_t size) {
       new CodeCache(static_cast<uint8_t*>(writable), static_cast<uint8_t*>(executable), size));
 }
 
-void CodeCache::give_back(size_t used) {
-  const size_t from = align_up(used, memory::kPageSize);
-  if (from < size_) ::madvise(writable_ + from, size_ - from, MADV_REMOVE);  // of both mappings
+void CodeCache::give_back(size_t from, size_t to) {
+  from = align_up(from, memory::kPageSize);
+  to &= ~memory::kPageMask;
+  if (from < to) ::madvise(writable_ + from, to - from, MADV_REMOVE);  // of both mappings
 }
 
 CodeCache::~CodeCache() {

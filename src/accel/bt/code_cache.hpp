@@ -18,8 +18,8 @@ class CodeCache {
 
   uint8_t* writable() const { return writable_; }
   size_t size() const { return size_; }
-  // The memory from `used` bytes on goes back to the host, until it is written again.
-  void give_back(size_t used);
+  // The memory of [from, to), in bytes from the beginning, goes back to the host, until it is written again.
+  void give_back(size_t from, size_t to);
   // Where what is written at `place` is executed.
   const uint8_t* executable(const uint8_t* place) const { return executable_ + (place - writable_); }
   bool contains(const void* executable) const {

@@ -40,6 +40,11 @@ class Emitter : public Xbyak::CodeGenerator {
     rare_ = rare_start();
   }
   bool nearly_full() const { return rare_start() - getSize() < kReserve || cache_.size() - rare_ < kReserve; }
+  // Memory that is not in use goes back to the host.
+  void give_back() const {
+    cache_.give_back(getSize(), rare_start());
+    cache_.give_back(rare_, cache_.size());
+  }
   size_t used() const { return getSize() + rare_ - rare_start(); }
 
  protected:

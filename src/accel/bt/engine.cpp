@@ -176,7 +176,7 @@ void Engine::trim(Context& context, uint64_t generation) {
   discard_all(context, generation);
   {
     std::lock_guard guard(lock_);
-    cache_->give_back(translator_->getSize());
+    translator_->give_back();
   }
   ::malloc_trim(0);  // of the blocks
 }

@@ -110,7 +110,8 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
       if (options_.lockstep) return interpret();  // it does not stand still
       return read_tsc(), true;
     case Kind::kSwapGs:
-      if (block_->mode.user() || !block_->mode.code64()) return interpret();
+      // Lockstep would do it twice: it takes back general registers and memory only.
+      if (block_->mode.user() || !block_->mode.code64() || options_.lockstep) return interpret();
       return swap_gs(), true;
     case Kind::kSyscall: return syscall_();
     case Kind::kSysret: return sysret_();

@@ -276,6 +276,7 @@ bool Runner::run_translated(Mode mode) {
 bool Runner::run_in_lockstep(Mode mode) {
   Interpreter& in = context_->interpreter;
   mode_ = mode;
+  context_->mode = mode.bits();
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(state_.rip)) return false;
   if (!in.fetch_page(state_.rip, page) || !page) return false;

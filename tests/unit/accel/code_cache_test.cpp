@@ -27,18 +27,20 @@ TEST(CodeCache, IsSeenAtBothOfItsPlaces) {
   EXPECT_FALSE(cache->contains(cache->writable()));
 }
 
-TEST(CodeCache, GivesBackTheMemoryBehindWhatIsUsed) {
+TEST(CodeCache, GivesBackWholePagesOfARange) {
   const auto cache = *CodeCache::create(kPages * kPage);
   std::memset(cache->writable(), 0xcc, kPages * kPage);
   EXPECT_EQ(resident(*cache), kPages);
-  cache->give_back(3 * kPage + 1);
+  cache->give_back(3 * kPage + 1, kPages * kPage);
   EXPECT_EQ(resident(*cache), 4u);
   EXPECT_EQ(*cache->executable(cache->writable() + 4 * kPage - 1), 0xcc);
   EXPECT_EQ(*cache->executable(cache->writable() + 4 * kPage), 0);
   cache->writable()[9 * kPage] = 0x90;  // it can be used again
   EXPECT_EQ(*cache->executable(cache->writable() + 9 * kPage), 0x90);
-  cache->give_back(kPages * kPage);
-  EXPECT_EQ(*cache->executable(cache->writable() + 9 * kPage), 0x90);
+  cache->give_back(kPages * kPage, kPages * kPage);
+  cache->give_back(9 * kPage + 1, 11 * kPage);
+  cache->give_back(8 * kPage, 10 * kPage - 1);
+  EXPECT_EQ(*cache->executable(cache->writable() + 9 * kPage), 0x90) << "part of a page is in use";
 }
 
 }  // namespace
