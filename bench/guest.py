@@ -90,7 +90,7 @@ def compile_rows():
     program = engines.SCRATCH / "rows"
     program.parent.mkdir(parents=True, exist_ok=True)
     sources = sorted((engines.ROOT / "bench/rows").glob("*.c"))
-    engines.output_of([*COMPILE, "-o", program, *sources])
+    engines.output_of([*COMPILE, "-o", program, *sources, "-lm"])
     return program
 
 
@@ -103,7 +103,8 @@ def guest_command(seconds):
     clock = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
     tables = "/sys/devices/system/cpu/vulnerabilities/meltdown"
     about = f'echo "bench-about clock $(cat {clock}), meltdown: $(cat {tables})"'
-    command = f"exec </dev/console; stty -echo; {about}; exec /{IN_GUEST} serve {seconds:g}"
+    memory = "mkdir /dev/shm; mount -t tmpfs tmpfs /dev/shm"
+    command = f"exec </dev/console; stty -echo; {memory}; {about}; exec /{IN_GUEST} serve {seconds:g}"
     return base64.b64encode(command.encode()).decode()
 
 

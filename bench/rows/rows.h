@@ -11,7 +11,7 @@ struct row {
   unsigned units;    // in one repetition
   void (*run)(uint64_t repetitions);
   void (*setup)(void);         // not measured; may be NULL
-  const char* (*lacks)(void);  // the feature that this processor has not, or NULL; may be NULL
+  const char* (*lacks)(void);  // the feature that this machine has not, or NULL; may be NULL
 };
 
 extern const struct row integer_rows[];
