@@ -12,11 +12,14 @@ struct row {
   void (*run)(uint64_t repetitions);
   void (*setup)(void);         // not measured; may be NULL
   const char* (*lacks)(void);  // the feature that this machine has not, or NULL; may be NULL
+  uint64_t (*check)(void);     // a value that is the same wherever the work is done right; may be NULL
+  unsigned limit_seconds;      // for a sample or a check; 0 is the usual limit
 };
 
 extern const struct row integer_rows[];
 extern const struct row vector_rows[];
 extern const struct row system_rows[];
+extern const struct row program_rows[];
 // Each ends with a row without a name.
 
 // Ends the process of the row with this as its reason.
