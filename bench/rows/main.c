@@ -42,7 +42,7 @@ uint32_t next_random(void) {
 static int reason_pipe[2];
 
 void row_fails(const char* what) {
-  dprintf(reason_pipe[1], "%s: %s", what, strerror(errno));
+  dprintf(reason_pipe[1], "%s%s%s", what, errno ? ": " : "", errno ? strerror(errno) : "");
   _exit(FAILED);
 }
 

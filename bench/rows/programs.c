@@ -25,12 +25,16 @@ static void mount_at(const char* what, const char* where, const char* type, unsi
   if (mount(what, path, type, flags, NULL) != 0) row_fails(path);
 }
 
-// The row's process gets mounts of its own, which go with it: a file system in memory for what is written, and /proc.
+// The row's process gets mounts of its own, which go with it: nothing but /tmp, in memory, can be written to, as on a
+// guest's disk.
 static void enter_root(void) {
+  const char* root = getenv("BENCH_PROGRAMS");
   if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) row_fails("own mounts");
+  mount_at(root, "", NULL, MS_BIND);
+  mount_at(root, "", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY);
   mount_at("bench", "tmp", "tmpfs", 0);
   mount_at("/proc", "proc", NULL, MS_BIND | MS_REC);
-  if (chroot(getenv("BENCH_PROGRAMS")) != 0 || chdir("/bench") != 0) row_fails("chroot");
+  if (chroot(root) != 0 || chdir("/bench") != 0) row_fails("chroot");
 }
 
 static pid_t start(char* command, int output) {
@@ -53,8 +57,8 @@ static pid_t start(char* command, int output) {
 static void expect_success(pid_t child) {
   int status = 0;
   if (waitpid(child, &status, 0) != child) row_fails("waitpid");
-  errno = ECHILD;
   if (status != 0) {
+    errno = 0;
     char what[64];
     snprintf(what, sizeof what, "the program ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));

@@ -22,7 +22,7 @@ extern const struct row system_rows[];
 extern const struct row program_rows[];
 // Each ends with a row without a name.
 
-// Ends the process of the row with this as its reason.
+// Ends the process of the row with this as its reason, and errno's if there is one.
 _Noreturn void row_fails(const char* what);
 
 // The same numbers everywhere, so that every engine has the same work.
