@@ -49,7 +49,8 @@ class Engine:
     disk_options: tuple  # {} is the image
 
     def command(self, guest):
-        disk = [option.format(guest.disk) for option in self.disk_options] if guest.disk else []
+        image = guest.disk.replace(",", ",,")  # as both want commas in names
+        disk = [option.format(image) for option in self.disk_options] if guest.disk else []
         files = ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", guest.append]
         return [*self.start, self.memory_option, guest.memory, self.cpus_option, str(guest.cpus), *disk, *files]
 

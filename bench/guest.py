@@ -91,13 +91,18 @@ def run(options):
     clocks_right = print_clocks(servers[1:])
     settings = {"kernel": engines.kernel_version(options.kernel), "append": guest.append}
     settings |= {"seconds": options.seconds, "rounds": options.rounds}
-    commands = {engine.name: {"version": engine.version, "command": engine.command(guest)} for engine in (skerry, tcg)}
-    for server in servers[1:]:
-        commands[server.name] |= {"about": server.about, "clock_speed": (server.clock_speed() or [None])[0]}
-    path = report.write_json("guest", {"settings": settings, "engines": commands, **results}, options.json)
+    path = report.write_json("guest", {"settings": settings, "engines": describe((skerry, tcg), guest, servers[1:]), **results}, options.json)
     print(f"written to {path}")
     any_failed = any(outcome.failed for row in rows for outcome in outcomes[row].values())
     return 1 if any_failed or not clocks_right else 0
+
+
+def describe(both, guest, servers):
+    """How each was called and what it said about itself."""
+    about = {engine.name: {"version": engine.version, "command": engine.command(guest)} for engine in both}
+    for server in servers:
+        about[server.name] |= {"about": server.about, "clock_speed": (server.clock_speed() or [None])[0]}
+    return about
 
 
 def compile_rows():
