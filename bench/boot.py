@@ -28,15 +28,7 @@ class Boot:
 
 def run(options):
     tcg, skerry = engines.tcg(options.qemu), engines.skerry(options.accel)
-    guest = engines.Guest(
-        kernel=engines.fetch_kernel(options.kernel),
-        initrd=stock_initramfs(options.kernel),
-        append=f"{options.append} {APPEND}".strip(),
-        cpus=options.cpus,
-    )
-    for path in (guest.kernel, guest.initrd):
-        with open(path, "rb") as file:  # into the page cache, so that the first boot does not pay for it
-            file.read()
+    guest = make_guest(options, options.cpus)
     print(f"Debian's {options.kernel} kernel, {guest.cpus} vCPU, {guest.memory}, from exec to exit; rounds: {options.rounds}", flush=True)
     boots = {skerry.name: [], tcg.name: []}
     problems = {}
@@ -56,6 +48,19 @@ def run(options):
     path = report.write_json("boot", {"settings": settings, "engines": commands, **results}, options.json)
     print(f"written to {path}")
     return 1 if problems else 0
+
+
+def make_guest(options, cpus):
+    guest = engines.Guest(
+        kernel=engines.fetch_kernel(options.kernel),
+        initrd=stock_initramfs(options.kernel),
+        append=f"{options.append} {APPEND}".strip(),
+        cpus=cpus,
+    )
+    for path in (guest.kernel, guest.initrd):
+        with open(path, "rb") as file:  # into the page cache, so that the first boot does not pay for it
+            file.read()
+    return guest
 
 
 def stock_initramfs(kernel):

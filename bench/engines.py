@@ -36,6 +36,7 @@ class Guest:
     append: str
     memory: str = "512M"
     cpus: int = 1
+    disk: str = ""  # a raw image that is only read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +46,22 @@ class Engine:
     start: tuple  # the command but for what the guest says
     memory_option: str
     cpus_option: str
+    disk_options: tuple  # {} is the image
 
     def command(self, guest):
+        image = guest.disk.replace(",", ",,")  # as both want commas in names
+        disk = [option.format(image) for option in self.disk_options] if guest.disk else []
         files = ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", guest.append]
-        return [*self.start, self.memory_option, guest.memory, self.cpus_option, str(guest.cpus), *files]
+        return [*self.start, self.memory_option, guest.memory, self.cpus_option, str(guest.cpus), *disk, *files]
 
 
 def skerry(accel):
     if not os.access(SKERRY, os.X_OK):
         raise CannotMeasure(f"there is no program {SKERRY}", "Build it: cmake --preset release && cmake --build --preset release")
     version = f"{first_line([SKERRY, '--version'])}, {accel}"
-    return Engine("skerry", version, (str(SKERRY), "run", "--accel", accel, "--no-reboot"), "--memory", "--cpus")
+    # Without --net a guest with a disk gets a network card.
+    disk = ("--disk", "{},readonly=on", "--net", "none")
+    return Engine("skerry", version, (str(SKERRY), "run", "--accel", accel, "--no-reboot"), "--memory", "--cpus", disk)
 
 
 def tcg(machine):
@@ -63,7 +69,8 @@ def tcg(machine):
     # Without -nodefaults QEMU adds a display, a network card and a floppy drive, which the guest then looks for.
     fixed = "-accel tcg,thread=multi -nodefaults -no-user-config -nographic -serial stdio -monitor none -no-reboot"
     version = first_line([QEMU, "--version"]).replace("emulator version", "TCG").split(" (")[0]
-    return Engine("tcg", version, (QEMU, *shlex.split(machine), *fixed.split()), "-m", "-smp")
+    disk = ("-drive", "file={},if=none,id=disk,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=disk")
+    return Engine("tcg", version, (QEMU, *shlex.split(machine), *fixed.split()), "-m", "-smp", disk)
 
 
 def require(program, package):

@@ -2,6 +2,8 @@
 
 The three stay alive side by side, each with the same program of rows/ as a server on its standard input and output or
 serial console, and are asked in turn for one sample after the other. So what a busy host does to one it does to all.
+The group "programs" is Debian's own, out of the same files on the host and in the guests. The row "boot" has no server:
+its samples are boots of a VM of its own.
 """
 
 import base64
@@ -9,14 +11,19 @@ import dataclasses
 import fnmatch
 import time
 
+import boot
 import engines
 import report
 from server import Server
 
 NATIVE, SKERRY, TCG = "native", "skerry", "tcg"
 # No automatic vectors, and no recursion made into loops: a row is what its source says.
-COMPILE = "gcc -std=gnu11 -O2 -fno-tree-vectorize -fno-optimize-sibling-calls -Wall -Wextra -static".split()
+COMPILE = "gcc -std=gnu11 -O2 -fno-tree-vectorize -fno-optimize-sibling-calls -Wall -Wextra -Wno-missing-field-initializers -static".split()
 IN_GUEST = "bench/rows"
+# Where a guest has the file system with the programs, and what tells the rows so
+PROGRAMS, IN_ENVIRONMENT = "/programs", "BENCH_PROGRAMS"
+# For the programs and what they keep in memory, and the same whatever rows are asked for
+MEMORY = "1G"
 # By how much a guest's clock may go slower or faster than the host's
 CLOCK_TOLERANCE = 0.01
 
@@ -26,9 +33,19 @@ class Row:
     group: str
     name: str
     unit: str
+    limit: int  # seconds for a sample
+    checked: bool  # whether its result is compared with the native one
+    native: bool = True  # whether the host does it too
+
+    @property
+    def label(self):
+        return f"{self.group}/{self.name}"
 
     def matches(self, pattern):
-        return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, self.group, f"{self.group}/{self.name}"))
+        return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, self.group, self.label))
+
+
+BOOT = Row("system", "boot", "boot", limit=0, checked=False, native=False)
 
 
 class Outcome:
@@ -36,6 +53,7 @@ class Outcome:
 
     def __init__(self):
         self.samples = []
+        self.value = ""
         self.absent = ""
         self.failed = ""
 
@@ -55,34 +73,36 @@ def run(options):
         raise engines.CannotMeasure(f"no row matches {' or '.join(options.rows)}", "The rows are listed by: scripts/bench guest --list")
     if options.list:
         for row in rows:
-            print(f"{row.group}/{row.name:<14} ns per {row.unit}")
+            print(f"{row.label:<23} ns per {row.unit}")
         return 0
     tcg, skerry = engines.tcg(options.qemu), engines.skerry(options.accel)
-    guest = engines.Guest(
-        kernel=engines.fetch_kernel(options.kernel),
-        initrd=engines.make_initramfs(engines.SCRATCH / "initramfs.cpio.gz", "--add", f"{program}={IN_GUEST}"),
-        append=f"{options.append} console=ttyS0 panic=-1 skerry.run={guest_command(options.seconds)}".strip(),
-    )
-    servers = [Server(NATIVE, [str(program), "serve", str(options.seconds)])]
-    servers += [Server(engine.name, engine.command(guest)) for engine in (skerry, tcg)]
+    programs = prepare_programs(rows)
+    guest = make_guest(options, program, programs)
+    servers = make_servers(options, program, programs, [(engine.name, engine.command(guest)) for engine in (skerry, tcg)])
     print(f"{skerry.version} and {tcg.version}, samples of {options.seconds:g} s; rounds: {options.rounds}", flush=True)
     try:
         start_all(servers, options.timeout)
-        outcomes = measure(rows, servers, options.rounds)
+        outcomes = measure(rows, servers, Boots(options, skerry, tcg), options.rounds)
     finally:
         for server in servers:
             server.stop()
     results = summary(rows, outcomes)
     print_means(results["means"], rows, outcomes)
     clocks_right = print_clocks(servers[1:])
-    settings = {"kernel": engines.kernel_version(options.kernel), "append": guest.append, "seconds": options.seconds, "rounds": options.rounds}
-    commands = {engine.name: {"version": engine.version, "command": engine.command(guest)} for engine in (skerry, tcg)}
-    for server in servers[1:]:
-        commands[server.name] |= {"about": server.about, "clock_speed": (server.clock_speed() or [None])[0]}
-    path = report.write_json("guest", {"settings": settings, "engines": commands, **results}, options.json)
+    settings = {"kernel": engines.kernel_version(options.kernel), "append": guest.append}
+    settings |= {"seconds": options.seconds, "rounds": options.rounds}
+    path = report.write_json("guest", {"settings": settings, "engines": describe((skerry, tcg), guest, servers[1:]), **results}, options.json)
     print(f"written to {path}")
     any_failed = any(outcome.failed for row in rows for outcome in outcomes[row].values())
     return 1 if any_failed or not clocks_right else 0
+
+
+def describe(both, guest, servers):
+    """How each was called and what it said about itself."""
+    about = {engine.name: {"version": engine.version, "command": engine.command(guest)} for engine in both}
+    for server in servers:
+        about[server.name] |= {"about": server.about, "clock_speed": (server.clock_speed() or [None])[0]}
+    return about
 
 
 def compile_rows():
@@ -90,21 +110,77 @@ def compile_rows():
     program = engines.SCRATCH / "rows"
     program.parent.mkdir(parents=True, exist_ok=True)
     sources = sorted((engines.ROOT / "bench/rows").glob("*.c"))
-    engines.output_of([*COMPILE, "-o", program, *sources])
+    engines.output_of([*COMPILE, "-o", program, *sources, "-lm"])
     return program
 
 
 def all_rows(program):
-    return [Row(*line.split("\t")) for line in engines.output_of([program, "list"]).splitlines()]
+    rows = []
+    for line in engines.output_of([program, "list"]).splitlines():
+        group, name, unit, limit, checked = line.split("\t")
+        rows.append(Row(group, name, unit, int(limit), checked == "1"))
+    place = max(index for index, row in enumerate(rows) if row.group == BOOT.group) + 1
+    return [*rows[:place], BOOT, *rows[place:]]
 
 
-def guest_command(seconds):
+def prepare_programs(rows):
+    """The folder with the programs' file system, as a tree and as a disk. None if it is not wanted or cannot be made."""
+    if not any(row.group == "programs" for row in rows):
+        return None
+    folder = engines.BUILD / "cache/programs"
+    try:
+        engines.output_of([engines.ROOT / "bench/programs/make-root", folder])
+    except engines.CannotMeasure as problem:
+        print(f"The group 'programs' is left out: {problem}. {problem.todo}", flush=True)
+        return None
+    return folder
+
+
+def make_servers(options, program, programs, guests):
+    environment = {IN_ENVIRONMENT: str(programs / "tree")} if programs else {}
+    native = Server(NATIVE, [str(program), "serve", str(options.seconds)], environment)
+    return [native, *(Server(name, command) for name, command in guests)]
+
+
+def make_guest(options, program, programs):
+    additions = ["--add", f"{program}={IN_GUEST}"]
+    if programs:
+        additions += ["--kernel", options.kernel, "--module", "virtio_pci", "--module", "virtio_blk"]
+    return engines.Guest(
+        kernel=engines.fetch_kernel(options.kernel),
+        initrd=engines.make_initramfs(engines.SCRATCH / "initramfs.cpio.gz", *additions),
+        append=f"{options.append} console=ttyS0 panic=-1 skerry.run={guest_command(options.seconds, programs)}".strip(),
+        memory=MEMORY,
+        disk=str(programs / "disk.img") if programs else "",
+    )
+
+
+def guest_command(seconds, programs):
     """What the guest's init runs, as skerry.run= takes it. The console must not echo what it is asked."""
     clock = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
     tables = "/sys/devices/system/cpu/vulnerabilities/meltdown"
+    mounts = "mkdir /dev/shm; mount -t tmpfs tmpfs /dev/shm"
+    if programs:
+        mounts += f"; mkdir {PROGRAMS}; mount -t ext4 -o ro /dev/vda {PROGRAMS} && export {IN_ENVIRONMENT}={PROGRAMS}"
     about = f'echo "bench-about clock $(cat {clock}), meltdown: $(cat {tables})"'
-    command = f"exec </dev/console; stty -echo; {about}; exec /{IN_GUEST} serve {seconds:g}"
+    command = f"exec </dev/console; stty -echo; {mounts}; {about}; exec /{IN_GUEST} serve {seconds:g}"
     return base64.b64encode(command.encode()).decode()
+
+
+class Boots:  # pylint: disable=too-few-public-methods
+    """The row "boot": from exec of a VMM to its exit, with a guest that powers off as soon as it has a user space."""
+
+    def __init__(self, options, *both):
+        self.options = options
+        self.engines = {engine.name: engine for engine in both}
+        self.guest = None
+
+    def sample(self, server, _row, outcome):
+        try:
+            self.guest = self.guest or boot.make_guest(self.options, cpus=1)
+            outcome.samples.append(boot.boot(self.engines[server.name], self.guest, self.options.timeout).wall * 1e9)
+        except boot.Failed as problem:
+            outcome.failed = str(problem)
 
 
 def start_all(servers, seconds):
@@ -118,40 +194,58 @@ def start_all(servers, seconds):
             print(f"{server.name} ready after {took:.1f} s: {server.about}", flush=True)
 
 
-def measure(rows, servers, rounds):
+def measure(rows, servers, boots, rounds):
     """Returns row -> server's name -> Outcome, and prints each row as it comes."""
     print()
     table = report.Table(
-        ("row", -21), ("ns per", -14), ("native", 9), ("skerry", 10), ("tcg", 10), ("tcg/skerry", 10), ("skerry/native", 13), ("spread", 6)
+        ("row", -23), ("ns per", -16), ("native", 10), ("skerry", 10), ("tcg", 10), ("tcg/skerry", 10), ("skerry/native", 13), ("spread", 6)
     )
     outcomes = {}
     for row in rows:
         outcomes[row] = {server.name: Outcome() for server in servers}
+        if not row.native:
+            outcomes[row][NATIVE].absent = "not done on the host"
+        if row.checked:
+            in_turn(row, servers, outcomes[row], Server.check)
+            compare_values(outcomes[row])
         for _ in range(rounds):
-            for server in servers:
-                outcome = outcomes[row][server.name]
-                if not (outcome.failed or outcome.absent):
-                    server.sample(row, outcome)
-            if outcomes[row][NATIVE].absent:
-                break
+            in_turn(row, servers, outcomes[row], boots.sample if row is BOOT else Server.sample)
         print_row(table, row, outcomes[row])
     return outcomes
 
 
+def in_turn(row, servers, outcomes, ask):
+    """Asks each that has not failed. Guests are not asked for what the host has not."""
+    for server in servers:
+        outcome = outcomes[server.name]
+        if not (outcome.failed or outcome.absent):
+            ask(server, row, outcome)
+        if row.native and outcomes[NATIVE].absent:
+            return
+
+
+def compare_values(outcomes):
+    native = outcomes[NATIVE].value
+    for outcome in outcomes.values():
+        if native and outcome.value and outcome.value != native:
+            outcome.failed = "its result is not the native one"
+
+
 def print_row(table, row, outcomes):
-    if outcomes[NATIVE].absent:
+    if row.native and outcomes[NATIVE].absent:
         # What the host has not is nobody's failure.
         for outcome in outcomes.values():
             outcome.failed, outcome.absent = "", outcomes[NATIVE].absent
-        table.line(f"{row.group}/{row.name}", row.unit, "absent", "", "", "", "", "")
+        table.line(row.label, row.unit, "absent", "", "", "", "", "")
+        print(f"  the host has no {outcomes[NATIVE].absent}", flush=True)
         return
-    for outcome in outcomes.values():
-        if outcome.absent:
-            outcome.failed = f"the guest's processor has no {outcome.absent}"
-    shown = ["failed" if outcomes[name].failed else report.number(outcomes[name].ns) for name in (NATIVE, SKERRY, TCG)]
+    for name in (SKERRY, TCG):
+        if outcomes[name].absent:
+            outcomes[name].failed = f"the guest has no {outcomes[name].absent}"
+    shown = ["failed" if outcomes[name].failed else report.nanoseconds(outcomes[name].ns) for name in (NATIVE, SKERRY, TCG)]
     ratios = [report.number(ratio(outcomes, TCG, SKERRY)), report.number(ratio(outcomes, SKERRY, NATIVE))]
     spreads = [report.spread(outcome.samples) for outcome in outcomes.values() if outcome.ns]
-    table.line(f"{row.group}/{row.name}", row.unit, *shown, *ratios, f"{max(spreads):.0%}" if spreads else "")
+    table.line(row.label, row.unit, *shown, *ratios, f"{max(spreads):.0%}" if spreads else "")
     for name, outcome in outcomes.items():
         if outcome.failed:
             print(f"  {name} failed: {outcome.failed}", flush=True)
@@ -169,7 +263,7 @@ def summary(rows, outcomes):
     for row in rows:
         by_engine = {name: outcome.as_json() for name, outcome in outcomes[row].items()}
         ratios = {"tcg/skerry": ratio(outcomes[row], TCG, SKERRY), "skerry/native": ratio(outcomes[row], SKERRY, NATIVE)}
-        measured.append({**dataclasses.asdict(row), **by_engine, **ratios})
+        measured.append({"group": row.group, "name": row.name, "unit": row.unit, **by_engine, **ratios})
     means = {}
     for group in [*dict.fromkeys(row.group for row in rows), "all"]:
         members = [one for one in measured if group in (one["group"], "all")]
@@ -182,7 +276,7 @@ def summary(rows, outcomes):
 
 def print_means(means, rows, outcomes):
     print()
-    table = report.Table(("geometric mean", -21), ("tcg/skerry", 10), ("skerry/native", 13), ("rows", 8))
+    table = report.Table(("geometric mean", -23), ("tcg/skerry", 10), ("skerry/native", 13), ("rows", 8))
     for group, mean in means.items():
         counted = f"{mean['compared']} of {mean['rows']}"
         table.line(group, report.number(mean["tcg/skerry"]), report.number(mean["skerry/native"]), counted)

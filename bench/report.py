@@ -39,6 +39,11 @@ def number(value):
     return f"{value:,.{digits}f}"
 
 
+def nanoseconds(value):
+    """The same, but a millisecond and more as such."""
+    return number(value) if value is None or value < 1e6 else f"{number(value / 1e6)} ms"
+
+
 class Table:
     """Prints each line as soon as it is known. Columns are (heading, width); a negative width is flush left."""
 

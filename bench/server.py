@@ -9,9 +9,12 @@ import time
 
 import engines
 
-# Longer than a row may take by itself, so that only a guest that no longer answers is given up
-ANSWER_SECONDS = 60
+# What an answer may take longer than the row by itself, so that only a guest that no longer answers is given up
+MARGIN_SECONDS = 40
+CLOCK_SECONDS = 60
 STOP_SECONDS = 30
+# request -> the line that answers it, and what that line has
+ANSWERS = {"run": ("bench-result", r"(\d+) (\d+) (\d+)"), "check": ("bench-value", r"[0-9a-f]{16}")}
 
 
 class Lost(Exception):
@@ -21,9 +24,10 @@ class Lost(Exception):
 class Server:
     """The program of rows/ running somewhere, and its answers. `problem` is why it can no longer be asked."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, environment=None):
         self.name = name
         self.command = command
+        self.environment = environment or {}
         self.about = ""
         self.problem = ""
         self.process = None
@@ -38,7 +42,13 @@ class Server:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self.log = open(self.log_path, "wb")  # pylint: disable=consider-using-with
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True
+            self.command,
+            env=os.environ | self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
         )
         deadline = time.monotonic() + seconds
         try:
@@ -51,29 +61,43 @@ class Server:
 
     def sample(self, row, outcome):
         """Adds one sample to outcome, or the reason for which there will be none."""
+        result = self._ask("run", row, outcome)
+        if result:
+            repetitions, units, took = map(int, result.groups())
+            outcome.samples.append(took / (repetitions * units))
+
+    def check(self, row, outcome):
+        """Puts the value into outcome that tells whether the row's work is done right, or the reason for which there is none."""
+        value = self._ask("check", row, outcome)
+        if value:
+            outcome.value = value.group()
+
+    def _ask(self, request, row, outcome):
+        """Returns what the server answers as ANSWERS has it, or None, with the reason in outcome."""
         if self.problem:
             outcome.failed = self.problem
-            return
-        deadline = time.monotonic() + ANSWER_SECONDS
+            return None
+        deadline = time.monotonic() + row.limit + MARGIN_SECONDS
         answers = {}
         try:
-            self._send(f"run {row.name}")
+            self._send(f"{request} {row.name}")
             while "bench-done" not in answers:
                 word, _, rest = self._line(deadline).partition(f" {row.name} ")
                 answers[word] = rest
         except Lost as lost:
             self._give_up(str(lost))
             outcome.failed = self.problem
-            return
+            return None
+        wanted, pattern = ANSWERS[request]
+        answer = re.fullmatch(pattern, answers.get(wanted, ""))
         what, _, reason = answers["bench-done"].partition(" ")
-        result = re.fullmatch(r"(\d+) (\d+) (\d+)", answers.get("bench-result", ""))
-        if what == "ok" and result:
-            repetitions, units, took = map(int, result.groups())
-            outcome.samples.append(took / (repetitions * units))
-        elif what == "absent":
+        if what == "ok" and answer:
+            return answer
+        if what == "absent":
             outcome.absent = reason
         else:
             outcome.failed = reason or f"an answer that cannot be read: {answers}"
+        return None
 
     def stop(self):
         if self.process is None:
@@ -102,7 +126,7 @@ class Server:
         """The host's clock, the server's and how far apart they may have been read, in seconds."""
         asked = time.monotonic()
         self._send("clock")
-        while not (line := self._line(asked + ANSWER_SECONDS)).startswith("bench-clock "):
+        while not (line := self._line(asked + CLOCK_SECONDS)).startswith("bench-clock "):
             pass
         answered = time.monotonic()
         return (asked + answered) / 2, int(line.split()[1]) / 1e9, (answered - asked) / 2

@@ -41,6 +41,112 @@ static void run_crc(uint64_t repetitions) {
   }
 }
 
+// Branches that depend on data, in the way of a sort: each step takes the greater of two children
+enum { HEAP = 1024 };
+static uint32_t heap_values[HEAP];
+
+static void set_up_heap(void) {
+  for (size_t i = 0; i < HEAP; ++i) heap_values[i] = next_random();
+}
+
+static void sift_down(uint32_t* heap, size_t at, size_t count) {
+  const uint32_t value = heap[at];
+  for (size_t child; (child = 2 * at + 1) < count; at = child) {
+    if (child + 1 < count && heap[child] < heap[child + 1]) ++child;
+    if (value >= heap[child]) break;
+    heap[at] = heap[child];
+  }
+  heap[at] = value;
+}
+
+static void run_heapsort(uint64_t repetitions) {
+  static uint32_t heap[HEAP];
+  while (repetitions--) {
+    for (size_t i = 0; i < HEAP; ++i) heap[i] = heap_values[i];
+    for (size_t i = HEAP / 2; i-- > 0;) sift_down(heap, i, HEAP);
+    for (size_t count = HEAP; count-- > 1;) {
+      const uint32_t greatest = heap[0];
+      heap[0] = heap[count];
+      heap[count] = greatest;
+      sift_down(heap, 0, count);
+    }
+    KEEP(heap);
+  }
+}
+
+// A state machine with branches of its own for each state, in the way of a compiler's first pass
+enum { TEXT_BYTES = 4096 };
+static char text[TEXT_BYTES];
+
+static void set_up_text(void) {
+  static const char some[] = "abcdefgxyz0123456789    \n\"\"/*+-";
+  for (size_t i = 0; i < TEXT_BYTES; ++i) text[i] = some[next_random() % (sizeof some - 1)];
+}
+
+static inline int is_letter(char c) { return c >= 'a' && c <= 'z'; }
+static inline int is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static void run_tokens(uint64_t repetitions) {
+  while (repetitions--) {
+    enum { BETWEEN, NAME, NUMBER, STRING } state = BETWEEN;
+    unsigned names = 0, numbers = 0, strings = 0, others = 0;
+    for (size_t i = 0; i < TEXT_BYTES; ++i) {
+      const char c = text[i];
+      if (state == STRING) {
+        if (c == '"' || c == '\n') state = BETWEEN;
+      } else if (c == '"') {
+        ++strings;
+        state = STRING;
+      } else if (is_letter(c)) {
+        names += state != NAME;
+        state = NAME;
+      } else if (is_digit(c)) {
+        if (state == NAME) continue;
+        numbers += state != NUMBER;
+        state = NUMBER;
+      } else {
+        if (c != ' ' && c != '\n') ++others;
+        state = BETWEEN;
+      }
+    }
+    KEEP(names + 3 * numbers + 5 * strings + 7 * others);
+  }
+}
+
+// Loads from places that do not depend on what was loaded before, so that several are under way
+enum { LOOKUPS = 4096, TABLE_SMALL = 16 << 10, TABLE_LARGE = 256 << 10 };
+static uint32_t lookup_table[TABLE_LARGE / sizeof(uint32_t)];
+static uint16_t lookup_places[LOOKUPS];
+
+static void set_up_lookup(size_t bytes) {
+  for (size_t i = 0; i < bytes / sizeof *lookup_table; ++i) lookup_table[i] = next_random();
+  for (size_t i = 0; i < LOOKUPS; ++i) lookup_places[i] = (uint16_t)(next_random() % (bytes / sizeof *lookup_table));
+}
+static void set_up_lookup_small(void) { set_up_lookup(TABLE_SMALL); }
+static void set_up_lookup_large(void) { set_up_lookup(TABLE_LARGE); }
+
+static void run_lookup(uint64_t repetitions) {
+  uint32_t sum = 0;
+  while (repetitions--) {
+    for (size_t i = 0; i < LOOKUPS; ++i) sum += lookup_table[lookup_places[i]];
+    KEEP(sum);
+  }
+}
+
+enum { STORES = 4096 };
+
+static void run_stores(uint64_t repetitions) {
+  static uint8_t bytes[STORES];
+  uint8_t value = 1;
+  while (repetitions--) {
+    for (size_t i = 0; i < STORES; ++i) {
+      value = (uint8_t)(value * 5 + 1);
+      bytes[i] = value;
+    }
+    KEEP(bytes);
+  }
+}
+
 // One per cache line
 struct node {
   struct node* next;
@@ -101,6 +207,9 @@ static uint32_t (*const targets[TARGETS])(uint32_t) = {
 // Long enough that no branch predictor learns it by heart
 static uint8_t call_order[INDIRECT_CALLS];
 
+static void set_up_four_in_turn(void) {
+  for (size_t i = 0; i < INDIRECT_CALLS; ++i) call_order[i] = (uint8_t)(i % 4);
+}
 static void set_up_random_order(void) {
   for (size_t i = 0; i < INDIRECT_CALLS; ++i) call_order[i] = (uint8_t)(next_random() % TARGETS);
 }
@@ -150,10 +259,16 @@ static void run_fill_4k(uint64_t repetitions) {
 const struct row integer_rows[] = {
     {"integer", "sieve", "number", SIEVE, run_sieve, NULL, NULL},
     {"integer", "crc", "byte", CRC_BYTES, run_crc, set_up_crc, NULL},
+    {"integer", "heapsort", "number", HEAP, run_heapsort, set_up_heap, NULL},
+    {"integer", "tokens", "character", TEXT_BYTES, run_tokens, set_up_text, NULL},
+    {"integer", "lookup-16k", "load", LOOKUPS, run_lookup, set_up_lookup_small, NULL},
+    {"integer", "lookup-256k", "load", LOOKUPS, run_lookup, set_up_lookup_large, NULL},
+    {"integer", "stores", "byte", STORES, run_stores, NULL, NULL},
     {"integer", "chase-l1", "load", CHASE_LOADS, run_chase, set_up_chase_small, NULL},
     {"integer", "chase-8m", "load", CHASE_LOADS, run_chase, set_up_chase_large, NULL},
     {"integer", "fib", "call", FIB_CALLS, run_fib, NULL, NULL},
     {"integer", "call-one", "call", INDIRECT_CALLS, run_indirect, NULL, NULL},
+    {"integer", "call-four", "call", INDIRECT_CALLS, run_indirect, set_up_four_in_turn, NULL},
     {"integer", "call-random", "call", INDIRECT_CALLS, run_indirect, set_up_random_order, NULL},
     {"integer", "movsb-64", "copy of 64 B", COPIES, run_copy_64, NULL, NULL},
     {"integer", "movsb-4k", "copy of 4 KiB", COPIES, run_copy_4k, NULL, NULL},

@@ -1,9 +1,11 @@
 // Serves one measurement after the other over standard input and output, on the host and in a guest alike:
 //
-//   "run NAME"  ->  "bench-result NAME REPETITIONS UNITS NANOSECONDS"   unless it failed
-//                   "bench-done NAME ok|absent FEATURE|failed REASON"
-//   "clock"     ->  "bench-clock NANOSECONDS", so that who asks can compare it with his own
-//   "quit"      ->  the end
+//   "run NAME"   ->  "bench-result NAME REPETITIONS UNITS NANOSECONDS"   unless it failed
+//                    "bench-done NAME ok|absent FEATURE|failed REASON"
+//   "check NAME" -> "bench-value NAME VALUE"                            if the row has a check and did not fail
+//                    "bench-done ..." as above
+//   "clock"      ->  "bench-clock NANOSECONDS", so that who asks can compare it with his own
+//   "quit"       ->  the end
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +22,7 @@
 
 enum { ROW_LIMIT_SECONDS = 20, FAILED = 1 };
 
-static const struct row* const groups[] = {integer_rows, vector_rows, system_rows};
+static const struct row* const groups[] = {integer_rows, vector_rows, system_rows, program_rows};
 enum { GROUPS = sizeof groups / sizeof *groups };
 
 static uint64_t now(void) {
@@ -39,7 +42,7 @@ uint32_t next_random(void) {
 static int reason_pipe[2];
 
 void row_fails(const char* what) {
-  dprintf(reason_pipe[1], "%s: %s", what, strerror(errno));
+  dprintf(reason_pipe[1], "%s%s%s", what, errno ? ": " : "", errno ? strerror(errno) : "");
   _exit(FAILED);
 }
 
@@ -69,11 +72,20 @@ static void measure(const struct row* row, double seconds) {
   }
 }
 
+static unsigned limit_of(const struct row* row) { return row->limit_seconds ? row->limit_seconds : ROW_LIMIT_SECONDS; }
+
+// In a group of its own with all that it starts. Without seconds it is checked and not measured.
 static _Noreturn void row_process(const struct row* row, double seconds) {
-  alarm(ROW_LIMIT_SECONDS);
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  alarm(limit_of(row));
   stay_on_this_cpu();
   if (row->setup) row->setup();
-  measure(row, seconds);
+  if (seconds > 0) {
+    measure(row, seconds);
+  } else if (row->check) {
+    dprintf(STDOUT_FILENO, "bench-value %s %016llx\n", row->name, (unsigned long long)row->check());
+  }
   _exit(0);
 }
 
@@ -89,10 +101,12 @@ static void serve_row(const struct row* row, double seconds) {
     if (child == 0) row_process(row, seconds);
     close(reason_pipe[1]);
     int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) < 0) {
+    const int ended = child > 0 && waitpid(child, &status, 0) == child;
+    if (ended) kill(-child, SIGKILL);  // what it started and did not end
+    if (!ended) {
       snprintf(outcome, sizeof outcome, "failed fork: %s", strerror(errno));
     } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
-      snprintf(outcome, sizeof outcome, "failed took longer than %d s", ROW_LIMIT_SECONDS);
+      snprintf(outcome, sizeof outcome, "failed took longer than %u s", limit_of(row));
     } else if (WIFSIGNALED(status)) {
       snprintf(outcome, sizeof outcome, "failed %s", strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) != 0) {
@@ -121,12 +135,14 @@ static void serve(double seconds) {
     line[strcspn(line, "\r\n")] = 0;
     if (strcmp(line, "quit") == 0) return;
     if (strcmp(line, "clock") == 0) dprintf(STDOUT_FILENO, "bench-clock %llu\n", (unsigned long long)now());
-    if (strncmp(line, "run ", 4) != 0) continue;
-    const struct row* row = find(line + 4);
+    const int check = strncmp(line, "check ", 6) == 0;
+    if (!check && strncmp(line, "run ", 4) != 0) continue;
+    const char* name = strchr(line, ' ') + 1;
+    const struct row* row = find(name);
     if (row) {
-      serve_row(row, seconds);
+      serve_row(row, check ? 0 : seconds);
     } else {
-      dprintf(STDOUT_FILENO, "bench-done %s failed there is no such row\n", line + 4);
+      dprintf(STDOUT_FILENO, "bench-done %s failed there is no such row\n", name);
     }
   }
 }
@@ -134,7 +150,7 @@ static void serve(double seconds) {
 static void list(void) {
   for (int group = 0; group < GROUPS; ++group) {
     for (const struct row* row = groups[group]; row->name; ++row)
-      printf("%s\t%s\t%s\n", row->group, row->name, row->unit);
+      printf("%s\t%s\t%s\t%u\t%d\n", row->group, row->name, row->unit, limit_of(row), row->check != NULL);
   }
 }
 
@@ -143,6 +159,8 @@ int main(int count, char** arguments) {
     list();
   } else if (count == 3 && strcmp(arguments[1], "serve") == 0 && atof(arguments[2]) > 0) {
     serve(atof(arguments[2]));
+  } else if (count == 2 && strcmp(arguments[1], "nothing") == 0) {
+    return 0;  // what the row "exec" runs
   } else {
     fprintf(stderr, "usage: rows list | rows serve SECONDS\n");
     return 2;
