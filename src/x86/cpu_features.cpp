@@ -98,7 +98,7 @@ constexpr std::array kFeatures = {
     Feature{"adx", ebx7(19), kHostOnly, kAlways},
     Feature{"clflushopt", ebx7(23), kHostOnly, kAlways},
     Feature{"clwb", ebx7(24), kHostOnly, kAlways},
-    Feature{"sha_ni", ebx7(29), kHostOnly, kAlways},
+    Feature{"sha_ni", ebx7(29), kHostOnly, Provided::kSlowly},
     Feature{"rdpid", ecx7(22), kHostOnly, kAlways},
     // Linux, Documentation/virt/kvm/x86/cpuid.rst: KVM_FEATURE_STEAL_TIME and so on.
     Feature{"kvm_steal_time", eax_kvm(5), kHostOnly, Provided::kByKernel},

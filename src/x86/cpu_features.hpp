@@ -18,6 +18,7 @@ struct CpuidBit {
 // How the engine provides a feature.
 enum class Provided : uint8_t {
   kAlways,     // by itself, on any host
+  kSlowly,     // likewise, but more slowly than programs go without it: models have it where the host has
   kByHost,     // by the host's own instruction: only where the host has it
   kByHostAvx,  // likewise, and the host's operating system must have enabled AVX
   kByProcessor,  // AVX-512: only where the processor itself executes the guest (KVM)

@@ -54,7 +54,7 @@ class CpuModel {
 
   // Whether it has what Skerry executes nowhere: it is for accelerators with which the processor executes the guest.
   bool for_processors() const;
-  // Gives it a feature that no model has by its name: Provided::kByKernel.
+  // Gives it a feature that its name does not bring here: Provided::kByKernel, kSlowly.
   void add(const Feature& feature);
   // Takes away the features that are not wanted, and gives the names of those that the model's name promises (x86-64-vN).
   std::vector<std::string_view> keep(const std::function<bool(const Feature&)>& wanted);

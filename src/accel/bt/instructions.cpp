@@ -105,6 +105,31 @@ void Translator::divide(const HostPlace& place) {
   to_interpreter(kNotZero);
 }
 
+// MULX: three registers, of which all may be homed, beside memory. Its results go where nothing is wanted any more. It sets no flags.
+bool Translator::multiply() {
+  const ZydisDecodedOperand& source = decoded_->operands[2];
+  const unsigned high = id_of(decoded_->operands[0].reg.value), low = id_of(decoded_->operands[1].reg.value), size = source.size / 8u;
+  unsigned from = kSecond;
+  if (source.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+    if (!can_address(source)) return interpret();
+    const RegExp place = at(check(source, size, false, true));
+    if (size == 8) mov(second_, qword[place]);
+    else mov(r15d, dword[place]);
+  } else if (const unsigned guest = id_of(source.reg.value); is_homed(guest)) {
+    load_guest(second_, guest);
+  } else {
+    from = host_register(guest);
+  }
+  if (is_homed(high)) held_ = -1;
+  const Reg64 to_high = is_homed(high) ? first_ : Reg64(static_cast<int>(host_register(high)));
+  const Reg64 to_low = is_homed(low) ? second_ : Reg64(static_cast<int>(host_register(low)));
+  if (size == 8) mulx(to_high, to_low, Reg64(static_cast<int>(from)));
+  else mulx(to_high.cvt32(), to_low.cvt32(), Reg32(static_cast<int>(from)));
+  if (is_homed(low)) store_field(at_.gpr + static_cast<int>(8 * low), to_low);
+  if (is_homed(high)) store_field(at_.gpr + static_cast<int>(8 * high), to_high);
+  return true;
+}
+
 void Translator::load_guest(const Reg64& to, unsigned guest) {
   if (is_homed(guest)) load_field(to, at_.gpr + static_cast<int>(8 * guest));
   else mov(to, Reg64(static_cast<int>(host_register(guest))));

@@ -119,6 +119,7 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_PREFETCHT0: case ZYDIS_MNEMONIC_PREFETCHT1: case ZYDIS_MNEMONIC_PREFETCHT2:
     case ZYDIS_MNEMONIC_PREFETCHW: return Kind::kNothing;
     case ZYDIS_MNEMONIC_LFENCE: case ZYDIS_MNEMONIC_MFENCE: case ZYDIS_MNEMONIC_SFENCE: return Kind::kPlain;
+    case ZYDIS_MNEMONIC_MULX: return Kind::kMultiply;
     case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: return insn.operand_width >= 32 ? Kind::kDivide : Kind::kInterpret;
     case ZYDIS_MNEMONIC_PUSHFD: return insn.machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? Kind::kInterpret : Kind::kPushFlags;
     case ZYDIS_MNEMONIC_PUSHFQ: return Kind::kPushFlags;
@@ -176,7 +177,7 @@ bool wants_flags_stored(Kind kind) {
 bool keeps_scratch(Kind kind) {
   switch (kind) {
     case Kind::kPlain: case Kind::kNothing: case Kind::kLea: case Kind::kMoveOffset: case Kind::kPush: case Kind::kPop:
-    case Kind::kLeave: case Kind::kConditional: return true;
+    case Kind::kLeave: case Kind::kMultiply: case Kind::kConditional: return true;
     default: return false;
   }
 }

@@ -13,7 +13,7 @@ enum class Kind : uint8_t {
   kPush, kPop, kLeave, kPushFlags,
   kReadSegment,    // MOV from a segment register to a general one
   kClearInterrupts, kSetInterrupts,
-  kDivide,
+  kDivide, kMultiply,  // the latter: MULX
   kReadTsc,
   kSwapGs,
   kSyscall, kSysret, kSuspendSmap, kResumeSmap,  // change the mode, and may go on in translated code

@@ -121,6 +121,7 @@ bool Translator::accesses_off(unsigned base, const Item& item, std::array<Access
   constexpr int kSize = 8;
   switch (item.kind) {
     case Kind::kPlain:
+    case Kind::kMultiply:
     case Kind::kNothing:
     case Kind::kLea:
     case Kind::kMoveOffset:

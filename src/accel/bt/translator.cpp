@@ -106,6 +106,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
       if (block_->mode.user() || options_.lockstep) return interpret();
       return item.kind == Kind::kSetInterrupts ? set_interrupts() : clear_interrupts(), true;
     case Kind::kDivide: return plain(bytes);
+    case Kind::kMultiply: return multiply();
     case Kind::kReadTsc:
       if (options_.lockstep) return interpret();  // it does not stand still
       return read_tsc(), true;

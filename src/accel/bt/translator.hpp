@@ -93,6 +93,7 @@ class Translator : public Emitter {
   void clear_interrupts();
   void set_interrupts();
   void divide(const HostPlace& place);
+  bool multiply();
   void read_tsc();
   void swap_gs();
   bool syscall_();

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "unit/x86/system_rig.hpp"
+#include "x86/cpu_features.hpp"
 
 namespace skerry::x86 {
 namespace {
@@ -19,6 +20,7 @@ class ShaTest : public ::testing::Test {
   ShaTest() {
     rig.long_mode();
     rig.s.cr4 |= cr4::kOsfxsr;
+    rig.model.add(*find_feature("sha_ni"));  // as a VM has it that comes from a host which has
   }
   void set(unsigned number, Words words) { std::memcpy(rig.s.vector[number].bytes.data(), words.data(), 16); }
   // `opcode` xmm1, xmm2 with `xmm0` beside them: the new xmm1.
