@@ -58,6 +58,7 @@ Offsets::Offsets(const Context& context) {
   const int interpreter = from_start(&context.interpreter);
   requests = interpreter + static_cast<int>(layout.requests);
   interest = interpreter + static_cast<int>(layout.interest);
+  for (unsigned n = 0; n < 3; ++n) second_tlb[n] = from_start(&context.second_tlbs[n]);
   for (unsigned n = 0; n < 3; ++n) tlb[n] = interpreter + static_cast<int>(layout.tlbs + n * sizeof(x86::Tlb));
 }
 

@@ -71,6 +71,7 @@ struct Context {
   x86::Interpreter interpreter;
   void* owner = nullptr;        // the Runner
   bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
+  x86::SecondTlb second_tlbs[3];  // zeroes in the beginning
   alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
 };
 
@@ -94,7 +95,7 @@ struct Offsets {
   int fill, interpret, jumps;
   int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
   int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
-  int requests, interest, tlb[3];
+  int requests, interest, tlb[3], second_tlb[3];
 };
 
 // Status flags in the form of Context::flags, and in RFLAGS.

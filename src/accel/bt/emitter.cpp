@@ -18,7 +18,8 @@ void Emitter::make_fixed() {
   make_lookups();
   make_enter();
   make_call(fill_, at_.fill, Exit::kInterpret);
-  make_fills();
+  for (unsigned tlb = 0; tlb < 3; ++tlb)
+    for (const bool write : {false, true}) make_refill(tlb, write);
   make_call(interpret_, at_.interpret, Exit::kResume);
   align(16);
   load_vectors_ = getCurr();
@@ -261,16 +262,56 @@ void Emitter::make_lookups() {
   in_context().jmp(field(at_.return_lookup));
 }
 
-void Emitter::make_fills() {
-  for (unsigned tlb = 0; tlb < 3; ++tlb)
-    for (const bool write : {false, true}) {
-      align(16);
-      fill_at_[tlb][write] = getCurr();
-      const int tag = at_.tlb[tlb] + static_cast<int>(write ? offsetof(x86::TlbEntry, write_tag) : offsetof(x86::TlbEntry, read_tag));
-      in_context().xor_(first_, qword[second_ + tag]);
-      in_context().mov(field(at_.argument), first_);
-      jump_to(fill_);
-    }
+// From the second TLB, if the page is there. It counts as one that is not global from then on.
+void Emitter::make_refill(unsigned tlb, bool write) {
+  using x86::SecondTlb;
+  using x86::TlbEntry;
+  static_assert(sizeof(SecondTlb::Entry) == 32 && sizeof(TlbEntry) == 32);
+  const auto offset = [](size_t of) { return static_cast<int>(of); };
+  const int first = at_.tlb[tlb], second = at_.second_tlb[tlb], entries = second + offset(offsetof(SecondTlb, entries));
+  const int read_tag = first + offset(offsetof(TlbEntry, read_tag)), write_tag = first + offset(offsetof(TlbEntry, write_tag));
+  const int may_read = entries + offset(offsetof(SecondTlb::Entry, read)), may_write = entries + offset(offsetof(SecondTlb::Entry, write));
+  Xbyak::Label miss, there;
+  align(16);
+  refill_[tlb][write] = getCurr();
+  const int tag = write ? write_tag : read_tag;
+  in_context().xor_(first_, qword[second_ + tag]);  // the address again
+  in_context().mov(field(at_.argument), first_);
+  push(rax);
+  push(rcx);
+  mov(rcx, first_);
+  shr(rcx, 12);
+  mov(rax, rcx);
+  shl(rax, 12);
+  in_context().cmp(rax, qword[second_ + tag]);
+  je(there);
+  mov(eax, ecx);
+  and_(eax, SecondTlb::kSize - 1);
+  shl(eax, 5);
+  and_(first_, -4096);
+  mov(second_, first_);
+  in_context().or_(second_, field(second + offset(offsetof(SecondTlb, key))));
+  in_context().cmp(second_, qword[rax + (write ? may_write : may_read)]);
+  jne(miss);
+  and_(ecx, x86::Tlb::kSize - 1);
+  in_context().btr(dword[Xbyak::RegExp(static_cast<size_t>(first + offset(x86::Tlb::global_offset())))], ecx);
+  shl(ecx, 5);
+  in_context().cmp(second_, qword[rax + (write ? may_read : may_write)]);
+  mov(second_, x86::Tlb::kNoPage);
+  in_context().mov(qword[rcx + first + offset(offsetof(TlbEntry, fetch_tag))], second_);
+  cmove(second_, first_);
+  in_context().mov(qword[rcx + (write ? read_tag : write_tag)], second_);
+  in_context().mov(qword[rcx + (write ? write_tag : read_tag)], first_);
+  in_context().mov(second_, qword[rax + entries + offset(offsetof(SecondTlb::Entry, host_page))]);
+  in_context().mov(qword[rcx + first + offset(offsetof(TlbEntry, host_page))], second_);
+  xor_(eax, eax);
+  L(miss);
+  pop(rcx);
+  pop(rax);
+  ret();
+  L(there);  // and still it failed: the access is over the end of the page
+  test(rsp, rsp);
+  jmp(miss);
 }
 
 // A call of a C++ function that may change the guest's state, and says whether the block goes on.

@@ -90,7 +90,9 @@ class Emitter : public Xbyak::CodeGenerator {
   // In the writable view, for relative jumps and calls.
   const uint8_t* leave_[5] = {};  // by Exit
   const uint8_t* fill_ = nullptr;            // Context::argument is the address
-  const uint8_t* fill_at_[3][2] = {};        // the address is that of the failed look_up_page(), by TLB and by whether it is a write
+  // After a look_up_page() that failed, by TLB and by whether it was for a write. ZF: it is to be done again. Else Context::argument
+  // is the address.
+  const uint8_t* refill_[3][2] = {};
   const uint8_t* interpret_ = nullptr;
   const uint8_t* load_vectors_ = nullptr;
   const uint8_t* lookup_[kModeSlots] = {};  // look_up_jump()
@@ -100,7 +102,7 @@ class Emitter : public Xbyak::CodeGenerator {
   void make_enter();
   void make_leave();
   void make_lookups();
-  void make_fills();
+  void make_refill(unsigned tlb, bool write);
   void go_near(uint8_t opcode, const uint8_t* place) {
     uint8_t bytes[5] = {opcode};
     const auto distance = static_cast<int32_t>(place - (getCurr() + sizeof bytes));

@@ -36,7 +36,8 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   if (vector) ensure_vectors();
   HostPlace place{.base = kFirst};
   if (memory) {
-    if (reads_flags(decoded)) store_flags();  // making them takes the registers that the address is in
+    // Making them takes the registers that the address is in.
+    if (reads_flags(decoded)) covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_flags();
     const unsigned alignment = alignment_of(decoded, *memory);
     place = check(*memory, memory->size / 8u, writes(*memory), homed.count == 0 && !reads_flags(decoded) && !division && !alignment);
     if (alignment) check_alignment(place, alignment);

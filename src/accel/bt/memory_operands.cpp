@@ -202,13 +202,23 @@ Translator::Window Translator::plan(unsigned base) const {
   return window;
 }
 
+bool Translator::covers(unsigned base, int displacement, unsigned size, bool write) const {
+  const Window& window = windows_[base];
+  const int first = displacement + window.shift, last = first + static_cast<int>(size);
+  return window.valid && first >= window.lo && last <= window.hi && (window.write || !write);
+}
+
+bool Translator::covered(const ZydisDecodedOperand& memory, unsigned size, bool write) const {
+  const auto base = window_base(memory);
+  return base && covers(*base, static_cast<int>(memory.mem.disp.value), size, write);
+}
+
 // Where an access off `base` is, by way of what one check found for several; none: it is to be checked by itself.
 std::optional<HostPlace> Translator::window(unsigned base, int displacement, unsigned size, bool write) {
   Window& window = windows_[base];
-  const int first = displacement + window.shift, last = first + static_cast<int>(size);
   const HostPlace place{.base = host_register(base), .index = static_cast<int>(kFirst), .disp = displacement};
   const int delta = at_.window + static_cast<int>(8 * base);
-  if (window.valid && first >= window.lo && last <= window.hi && (window.write || !write)) {
+  if (covers(base, displacement, size, write)) {
     if (held_ != static_cast<int>(base)) load_field(first_, delta);
     held_ = static_cast<int>(base);
     return place;

@@ -176,7 +176,10 @@ void Translator::leave_with(Exit exit, uint32_t insn) {
 // Loops come back with the flags saved, because only such blocks look for requests.
 void Translator::edge(uint32_t target) {
   if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost) store_flags();
-  const Entry entry = flags_ == Flags::kHost ? Entry::kFlagsLive : Entry::kFlagsSaved;
+  jump_by_edge(target, flags_ == Flags::kHost ? Entry::kFlagsLive : Entry::kFlagsSaved);
+}
+
+void Translator::jump_by_edge(uint32_t target, Entry entry) {
   align_displacement(1);
   db(0xe9);
   uint8_t* displacement = const_cast<uint8_t*>(getCurr());
@@ -184,7 +187,7 @@ void Translator::edge(uint32_t target) {
   edges_->push_back({block_, block_->page, displacement, target, entry});
   patch(displacement, getCurr());
   // Until it is linked: out. The run loop wants the flags saved.
-  if (flags_ == Flags::kHost) save_flags();
+  if (entry == Entry::kFlagsLive) save_flags();
   mov(first_, reinterpret_cast<uint64_t>(&edges_->back()));
   store_field(at_.argument, first_);
   jump_to(leave_[static_cast<unsigned>(Exit::kLink)]);
@@ -371,6 +374,25 @@ void Translator::write_side_exits() {
   }
 }
 
+// Of a window's failed check: where its range is over the end of a page there is no use in filling the TLB.
+void Translator::write_apart(const Slow& slow) {
+  in_context().xor_(first_, qword[second_ + slow.tag]);
+  mov(r15d, r14d);
+  and_(r15d, kPageBytes - 1);
+  cmp(r15d, kPageBytes - access_size(slow.insn));
+  uint8_t* within = branch(kBelowEqual);
+  if (slow.recipe) {
+    make_flags(*slow.recipe);
+    save_flags();
+  }
+  jump_by_edge(jump_offset(slow.insn), Entry::kApart);
+  patch(within, getCurr());
+  mov(second_, first_);  // as it was behind the check
+  shr(second_, 12 - 5);
+  and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
+  in_context().xor_(first_, qword[second_ + slow.tag]);
+}
+
 void Translator::write_slow() {
   const auto store = [&](const Slow& slow) {
     if (!slow.recipe) return;
@@ -381,13 +403,12 @@ void Translator::write_slow() {
     patch(slow.jump, getCurr());
     switch (slow.what) {
       case Slow::What::kFill:
-        if (slow.recipe) {
-          in_context().xor_(first_, qword[second_ + slow.tag]);  // the linear address again
-          store_field(at_.argument, first_);
-          store(slow);
-        }
+        if (access_is_window(slow.insn) && !options_.lockstep) write_apart(slow);
+        call_routine(refill_[block_->mode.tlb()][access_writes(slow.insn)]);
+        patch(branch(kZero), slow.retry);
+        store(slow);
         store_field32(at_.insn, slow.insn);
-        call_routine(slow.recipe ? fill_ : fill_at_[block_->mode.tlb()][access_writes(slow.insn)]);
+        call_routine(fill_);
         jump_to(slow.retry);
         break;
       case Slow::What::kInterpret:

@@ -126,6 +126,8 @@ class Translator : public Emitter {
   bool accesses_off(unsigned base, const Item& item, std::array<Access, 2>& list, unsigned& count) const;
   std::optional<int> moves(unsigned reg, const Item& item) const;
   Window plan(unsigned base) const;
+  bool covers(unsigned base, int displacement, unsigned size, bool write) const;
+  bool covered(const ZydisDecodedOperand& memory, unsigned size, bool write) const;  // needs no check
   std::optional<HostPlace> window(unsigned base, int displacement, unsigned size, bool write);
   void move_windows(const Item& item);
   void forget_windows();
@@ -141,6 +143,7 @@ class Translator : public Emitter {
 
   // Ways out.
   void edge(uint32_t target);                 // to an offset of this page
+  void jump_by_edge(uint32_t target, Entry entry);
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
   void cross(int crossing);                   // to the address in the first scratch register, in another mode
   void look_up(int undo = 0);                 // to the address in the first scratch register
@@ -150,6 +153,7 @@ class Translator : public Emitter {
   void slow(Slow::What what, uint8_t* jump, const uint8_t* retry, uint32_t insn, int tag);
   void poll();
   void write_side_exits();
+  void write_apart(const Slow& slow);
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned
   void patch(uint8_t* displacement, const uint8_t* to);

@@ -44,6 +44,7 @@ Runner::Runner(unsigned index, Environment& environment, Engine& engine)
   context_->fill = [](Context* context) { return static_cast<Runner*>(context->owner)->fill(); };
   context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
   forget_jumps();
+  context_->interpreter.set_second_tlbs(context_->second_tlbs);
   context_->interpreter.set_mapping_listener(this);
   engine_.add(*context_);
 }

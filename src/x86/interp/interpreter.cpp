@@ -114,6 +114,7 @@ void Interpreter::mode_changed() {
 
 void Interpreter::flush_tlb() {
   for (Tlb& tlb : tlbs_) tlb.clear();
+  forget_second();
   for (Space& space : spaces_) space.kept = false;
   spaces_[space_].pcid = state.cr4 & cr4::kPcide ? state.cr3 & 0xfff : 0;
   ++mapping_epoch_;
@@ -124,6 +125,7 @@ void Interpreter::flush_tlb() {
 
 void Interpreter::flush_address_space() {
   for (Tlb& tlb : tlbs_) tlb.clear_address_space();
+  forget_second();
   fetch_page_ = kNoPage;
   ++mapping_epoch_;
   if (mapping_listener_) mapping_listener_->address_space_changed(space_, true);
@@ -163,6 +165,7 @@ void Interpreter::switch_address_space(bool keep) {
   spaces_[space_].pcid = pcid;
   spaces_[space_].kept = false;
   for (const unsigned n : {kSupervisorTlb, kSmapTlb}) tlbs_[n].clear_address_space();
+  forget_second();
   fetch_page_ = kNoPage;
   ++mapping_epoch_;
   if (mapping_listener_) mapping_listener_->address_space_changed(space_, fresh);
@@ -176,6 +179,8 @@ void Interpreter::flush_page(uint64_t linear) {
     large |= tlb.may_be_large(linear);
     tlb.drop_page(linear);
   }
+  if (large) forget_second();
+  for (unsigned n = 0; second_ && n < tlbs_.size(); ++n) second_[n].drop(linear);
   for (Space& space : spaces_)
     if (space.kept) space.user.drop_page(linear);
   fetch_page_ = kNoPage;

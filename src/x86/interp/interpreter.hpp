@@ -305,6 +305,7 @@ class Interpreter {
   CodeSize code_size() const { return code_size_; }
   void revoke_writes(const std::byte* page) {
     for (Tlb& tlb : tlbs_) tlb.revoke_writes(page);
+    forget_second();
     for (Space& space : spaces_)
       if (space.kept) space.user.revoke_writes(page);
   }
@@ -340,6 +341,11 @@ class Interpreter {
   struct Layout {
     size_t state, requests, interest, tlbs;
   };
+  // Beside each of the TLBs; they outlive this object.
+  void set_second_tlbs(std::span<SecondTlb, 3> tlbs) {
+    second_ = tlbs.data();
+    for (SecondTlb& tlb : tlbs) tlb.key = 1;
+  }
   Layout layout() const;
 
  private:
@@ -348,6 +354,9 @@ class Interpreter {
   bool write_steal_time(uint64_t value);  // MSR_KVM_STEAL_TIME (paravirt.cpp)
   void tell_that_it_runs();               // likewise: before TLBs are flushed
 
+  void forget_second() {
+    for (unsigned n = 0; second_ && n < tlbs_.size(); ++n) second_[n].forget();
+  }
   void run_fast();
   void finish(Flow flow);
   void deliver_exception(Exception exception);
@@ -409,6 +418,7 @@ class Interpreter {
   static constexpr uint64_t kNoPage = 1;
 
   std::array<Tlb, 3> tlbs_;
+  SecondTlb* second_ = nullptr;  // of each, or null
 
   // The user's TLB of other PCIDs (SDM vol. 3, 4.10.1). It is copied, because translated code finds it at one place; what
   // supervisor code uses is mostly global.

@@ -115,11 +115,13 @@ bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64
   tlb.note_global(linear, translation.global);
   if (translation.readable) entry.read_tag = tag;
   if (translation.executable) entry.fetch_tag = tag;
-  if (!access.write) return true;
-  memory.mark_dirty(gpa, 1);
-  const bool claimed = memory.claim(gpa);
-  if (claimed && translation.writable) entry.write_tag = tag;
-  if (quiet) *quiet = claimed;
+  if (access.write) {
+    memory.mark_dirty(gpa, 1);
+    const bool claimed = memory.claim(gpa);
+    if (claimed && translation.writable) entry.write_tag = tag;
+    if (quiet) *quiet = claimed;
+  }
+  if (second_) second_[&tlb - tlbs_.data()].put(linear, entry);
   return true;
 }
 

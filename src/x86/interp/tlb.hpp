@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -27,6 +28,8 @@ struct TlbEntry {
 class Tlb {
  public:
   static constexpr unsigned kSize = 512;
+  // No page's linear address, nor less than a page away from one: for any place in the table.
+  static constexpr uint64_t kNoPage = uint64_t{1} << 47 | 1;
   Tlb() { clear(); }
   TlbEntry& at(uint64_t linear) { return entries_[(linear >> 12) % kSize]; }
   void clear() {
@@ -44,6 +47,7 @@ class Tlb {
   bool global(uint64_t linear) const { return global_[(linear >> 12) % kSize]; }
   void note_large(uint64_t linear) { large_.set(large_place(linear)); }
   bool may_be_large(uint64_t linear) const { return large_[large_place(linear)]; }
+  static constexpr size_t global_offset() { return offsetof(Tlb, global_); }
   void drop(uint64_t linear) { at(linear) = kEmpty[(linear >> 12) % kSize]; }
   // For INVLPG: a large page is cached by 4 KiB, and all of them have to go.
   void drop_page(uint64_t linear) {
@@ -70,6 +74,31 @@ class Tlb {
   alignas(64) std::array<TlbEntry, kSize> entries_;
   std::bitset<kSize> global_;
   std::bitset<512> large_;  // where large pages are, by large_place(); some too many
+};
+
+// What a translator looks up when it misses in a Tlb, before it asks the interpreter: entries of the same kind, many more, and all of
+// them forgotten at once. Its memory is zeroes in the beginning, most of which are never used.
+struct SecondTlb {
+  static constexpr unsigned kSize = 4096, kKeys = 4096;
+  struct Entry {
+    uint64_t read, write;  // the page's linear address and the key under which that kind of access may be made; else something else
+    uintptr_t host_page;
+    uint64_t unused;
+  };
+  uint64_t key;  // from 1 to kKeys - 1; the lower bits of a page's address have room for it
+  Entry entries[kSize];
+
+  Entry& at(uint64_t linear) { return entries[(linear >> 12) % kSize]; }
+  void put(uint64_t linear, const TlbEntry& from) {
+    const uint64_t page = linear & ~memory::kPageMask;
+    at(linear) = {from.read_tag == page ? page | key : 0, from.write_tag == page ? page | key : 0, from.host_page, 0};
+  }
+  void drop(uint64_t linear) { at(linear) = {}; }
+  void forget() {
+    if (++key < kKeys) return;
+    std::memset(entries, 0, sizeof entries);
+    key = 1;
+  }
 };
 
 inline constinit const std::array<TlbEntry, Tlb::kSize> Tlb::kEmpty = Tlb::make_empty();
