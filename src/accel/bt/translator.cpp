@@ -40,7 +40,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
     if (!item.good) {
       // Bytes of the next page, or no instruction: the interpreter sees.
       decoded_ = nullptr;
-      interpret_last();
+      interpret_and_look();
       open = false;
       continue;
     }
@@ -139,6 +139,17 @@ bool Translator::interpret() {
   store_field32(at_.insn, access_info(offset_, next_ - offset_, false));
   call_routine(interpret_);
   return true;
+}
+
+// An instruction of which is not known how long it is.
+void Translator::interpret_and_look() {
+  if (options_.lockstep) return interpret_last();
+  ends_interpreted_ = true;
+  store_flags();
+  store_field32(at_.insn, access_info(offset_, 0, false));
+  call_routine(interpret_);
+  load_field(first_, at_.argument);
+  look_up();
 }
 
 void Translator::interpret_last() {

@@ -83,6 +83,7 @@ class Translator : public Emitter {
   bool plain(std::span<const uint8_t> bytes);
   bool interpret();
   void interpret_last();
+  void interpret_and_look();
   bool lea_();
   bool move_offset();
   bool push_();

@@ -359,7 +359,8 @@ bool Runner::fill() {
   return context_->interpreter.fill(linear, access_writes(context_->insn));
 }
 
-// Called from translated code: one instruction by the interpreter. Whether the block goes on behind it.
+// Called from translated code: one instruction by the interpreter. Whether the block goes on behind it; if its length is not given,
+// at Context::argument.
 bool Runner::interpret() {
   Interpreter& in = context_->interpreter;
   ++counts_.interpreted;
@@ -375,7 +376,8 @@ bool Runner::interpret() {
   while (flow == Flow::kRepeat && !in.event_waiting());
   after_interpreter();
   if (flow == Flow::kFault || flow == Flow::kRepeat || in.careful() || in.event_waiting()) return false;
-  if (state_.rip != address_of(offset + length) || in.mapping_epoch() != epoch || state_.activity != Activity::kRunning)
+  context_->argument = state_.rip;
+  if ((length != 0 && state_.rip != address_of(offset + length)) || in.mapping_epoch() != epoch || state_.activity != Activity::kRunning)
     return false;
   if (flow == Flow::kNext && mode_.code64() && state_.mxcsr == mxcsr) return true;  // as it was
   const auto mode = Mode::of(in);
