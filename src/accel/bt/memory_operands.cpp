@@ -14,6 +14,12 @@ namespace {
 
 bool fits_disp(int64_t value) { return value == static_cast<int32_t>(value); }
 
+// Bytes from where a window was made.
+bool is_far(int64_t bytes) {
+  constexpr int64_t kFarthest = 1 << 16;
+  return bytes < -kFarthest || bytes > kFarthest;
+}
+
 }  // namespace
 
 bool Translator::can_address(const ZydisDecodedOperand& memory) const {
@@ -163,7 +169,7 @@ std::optional<int> Translator::moves(unsigned reg, const Item& item) const {
       if (!adds && decoded.instruction.mnemonic != ZYDIS_MNEMONIC_SUB) break;
       if (target != reg || decoded.operands[0].size != 64 || decoded.operands[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE) break;
       const int64_t by = decoded.operands[1].imm.value.s;
-      if (by < -kFarthest || by > kFarthest) break;
+      if (is_far(by)) break;
       return static_cast<int>(adds ? by : -by);
     }
     default: break;
@@ -184,6 +190,7 @@ Translator::Window Translator::plan(unsigned base) const {
     const bool on = accesses_off(base, item, list, count);
     for (unsigned k = 0; k < count; ++k) {
       const Access& access = list[k];
+      if (is_far(access.displacement)) return window;
       const int first = access.displacement + shift, last = first + static_cast<int>(access.size);
       const int lo = window.accesses ? std::min(window.lo, first) : first, hi = window.accesses ? std::max(window.hi, last) : last;
       if (hi - lo > kWidest || (access.write && !window.write && !sure)) return window;
@@ -196,7 +203,7 @@ Translator::Window Translator::plan(unsigned base) const {
     if (item.kind == Kind::kConditional) sure = false;
     if (!(item.use.written >> base & 1)) continue;
     const auto by = moves(base, item);
-    if (!by || shift + *by < -kFarthest || shift + *by > kFarthest) break;
+    if (!by || is_far(*by) || is_far(shift + *by)) break;
     shift += *by;
   }
   return window;
@@ -204,6 +211,7 @@ Translator::Window Translator::plan(unsigned base) const {
 
 bool Translator::covers(unsigned base, int displacement, unsigned size, bool write) const {
   const Window& window = windows_[base];
+  if (is_far(displacement)) return false;
   const int first = displacement + window.shift, last = first + static_cast<int>(size);
   return window.valid && first >= window.lo && last <= window.hi && (window.write || !write);
 }
@@ -223,7 +231,7 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
     held_ = static_cast<int>(base);
     return place;
   }
-  if (!options_.windows || !block_->mode.code64() || block_->entry == Entry::kApart || displacement < -kFarthest || displacement > kFarthest)
+  if (!options_.windows || !block_->mode.code64() || block_->entry == Entry::kApart || is_far(displacement))
     return std::nullopt;
   window = plan(base);
   if (window.accesses < 2 || displacement < window.lo || displacement + static_cast<int>(size) > window.hi || (write && !window.write))
@@ -246,9 +254,8 @@ void Translator::move_windows(const Item& item) {
   for (unsigned base = 0; base < windows_.size(); ++base) {
     if (!windows_[base].valid || !(item.use.written >> base & 1)) continue;
     const auto by = moves(base, item);
-    windows_[base].shift += by.value_or(0);
-    const bool far = windows_[base].shift < -kFarthest || windows_[base].shift > kFarthest;
-    if (!by || far) windows_[base].valid = false;
+    if (by && !is_far(*by) && !is_far(windows_[base].shift + *by)) windows_[base].shift += *by;
+    else windows_[base].valid = false;
   }
 }
 

@@ -31,7 +31,7 @@ class Translator : public Emitter {
  private:
   static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2;
   static constexpr uint32_t kPageBytes = memory::kPageSize;
-  static constexpr int kWidest = 1024, kFarthest = 1 << 16;  // bytes of a window, and from where it was made
+  static constexpr int kWidest = 1024;  // bytes of a window
   enum Condition : unsigned { kBelow = 2, kAboveEqual = 3, kZero = 4, kNotZero = 5, kBelowEqual = 6, kAbove = 7 };
   // Where the guest's status flags are: in EFLAGS, in Context::flags, in both, or nowhere, but to be made by recipe_.
   enum class Flags : uint8_t { kHost, kSaved, kBoth, kRecipe };
