@@ -1,7 +1,6 @@
 // Where the guest's status flags are. See docs/engine.md, "Flags".
 #include "accel/bt/translator.hpp"
 
-
 namespace skerry::accel::bt {
 
 using namespace x86;

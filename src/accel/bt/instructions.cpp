@@ -1,6 +1,7 @@
 // What becomes of one instruction that does not end its block.
-#include "accel/bt/translator.hpp"
+#include <cassert>
 
+#include "accel/bt/translator.hpp"
 
 namespace skerry::accel::bt {
 
@@ -36,9 +37,9 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   if (vector) ensure_vectors();
   HostPlace place{.base = kFirst};
   if (memory) {
-    // Making them takes the registers that the address is in.
-    if (reads_flags(decoded)) covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_flags();
     const unsigned alignment = alignment_of(decoded, *memory);
+    // Making them takes the registers that the address is in, so that it must not come to that behind any check.
+    if (reads_flags(decoded)) !alignment && covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_flags();
     place = check(*memory, memory->size / 8u, writes(*memory), homed.count == 0 && !reads_flags(decoded) && !division && !alignment);
     if (alignment) check_alignment(place, alignment);
     if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
@@ -50,6 +51,7 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     recipe_ = {};
     return true;
   }
+  assert(!memory || !reads_flags(decoded) || flags_ != Flags::kRecipe);
   if (reads_flags(decoded)) need_flags();
   for (unsigned n = 0; n < homed.count; ++n) load_guest(Reg64(n == 0 ? kSecond : kFirst), homed.guest[n]);
   if (homed.count > 1) held_ = -1;
