@@ -91,7 +91,6 @@ void Translator::divide(const HostPlace& place) {
     if (size == 8) mov(second_, qword[at(place)]);
     else mov(r15d, dword[at(place)]);
   }
-  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
   const Xbyak::Reg divisor_part = sized(static_cast<unsigned>(value.getIdx()), size);
   if (decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_DIV) {  // the quotient fits if the upper half is below the divisor
     cmp(sized(kRdx, size), divisor_part);
@@ -309,7 +308,7 @@ void Translator::clear_interrupts() {
 void Translator::set_interrupts() {
   spare_flags();
   in_context().test(field32(at_.requests), static_cast<uint32_t>(request::kInterrupt));
-  slow(Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0);
+  to_interpreter(kNotZero);
   in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kIf));
   in_context().or_(field32(at_.interest), static_cast<uint32_t>(request::kInterrupt));
 }
@@ -317,7 +316,7 @@ void Translator::set_interrupts() {
 void Translator::read_tsc() {
   spare_flags();
   in_context().cmp(field32(at_.tsc_direct + (block_->mode.user() ? 4 : 0)), 0);
-  slow(Slow::What::kInterpret, branch(kZero), nullptr, offset_, 0);
+  to_interpreter(kZero);
   const bool with_processor = decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_RDTSCP;
   if (with_processor) lfence();  // it waits for what comes before it
   rdtsc();
@@ -337,6 +336,17 @@ void Translator::swap_gs() {
   in_context().mov(second_, field(at_.segment_base[kGs]));
   in_context().mov(field(at_.segment_base[kGs]), first_);
   in_context().mov(field(at_.kernel_gs_base), second_);
+}
+
+// Whether an instruction of that privilege can be translated that changes it.
+bool Translator::may_cross(bool user) const {
+  return options_.crossings && options_.jumps && !options_.lockstep && block_->mode.code64() && block_->mode.user() == user;
+}
+
+void Translator::begin_crossing(int crossing) {
+  spare_flags();
+  in_context().cmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))), 0);
+  to_interpreter(kZero);
 }
 
 // CS and SS are loaded when somebody may look: see Runner::settle(). The mapping is the same, but what calls are remembered is
@@ -384,12 +394,8 @@ void Translator::scatter_flags() {
 
 // Intel SDM vol. 2, SYSCALL. With AC set, and where it is not there, it is the interpreter's.
 bool Translator::syscall_() {
-  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || !block_->mode.user())
-    return interpret_last(), false;
-  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
-  spare_flags();
-  in_context().cmp(field(at_.to_kernel + static_cast<int>(offsetof(Crossing, lookup))), 0);
-  to_interpreter(kZero);
+  if (!may_cross(true)) return interpret_last(), false;
+  begin_crossing(at_.to_kernel);
   gather_flags();
   test(r15d, static_cast<uint32_t>(flags::kAc));
   to_interpreter(kNotZero);
@@ -411,12 +417,8 @@ bool Translator::syscall_() {
 bool Translator::sysret_() {
   constexpr uint32_t kTaken = 0x3c7fd7;  // all but RF, VM and reserved bits
   const bool wide = decoded_->instruction.raw.rex.W;
-  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user() || !wide)
-    return interpret_last(), false;
-  const auto to_interpreter = [&](unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); };
-  spare_flags();
-  in_context().cmp(field(at_.to_user + static_cast<int>(offsetof(Crossing, lookup))), 0);
-  to_interpreter(kZero);
+  if (!may_cross(false) || !wide) return interpret_last(), false;
+  begin_crossing(at_.to_user);
   mov(first_, rcx);
   shl(first_, 16);
   sar(first_, 16);
@@ -437,11 +439,8 @@ bool Translator::sysret_() {
 // STAC and CLAC.
 bool Translator::set_access(bool suspended) {
   const int crossing = suspended ? at_.to_open : at_.to_kernel;
-  if (!options_.crossings || !options_.jumps || options_.lockstep || !block_->mode.code64() || block_->mode.user())
-    return interpret_last(), false;
-  spare_flags();
-  in_context().cmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))), 0);
-  slow(Slow::What::kInterpret, branch(kZero), nullptr, offset_, 0);
+  if (!may_cross(false)) return interpret_last(), false;
+  begin_crossing(crossing);
   if (suspended) in_context().or_(field32(at_.rflags), static_cast<uint32_t>(flags::kAc));
   else in_context().and_(field32(at_.rflags), static_cast<uint32_t>(~flags::kAc));
   page_address(next_);

@@ -98,7 +98,7 @@ void Translator::check_alignment(const HostPlace& place, unsigned alignment) {
   spare_flags();
   lea(second_, ptr[at(place)]);
   test(r15b, alignment - 1);
-  slow(Slow::What::kInterpret, branch(kNotZero), nullptr, offset_, 0);
+  to_interpreter(kNotZero);
 }
 
 RegExp Translator::at(const HostPlace& place) const {

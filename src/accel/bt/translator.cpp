@@ -376,6 +376,8 @@ void Translator::slow(Slow::What what, uint8_t* jump, const uint8_t* retry, uint
   slow_.push_back({what, jump, retry, insn, tag, flags_ == Flags::kRecipe ? std::optional(recipe_) : std::nullopt});
 }
 
+void Translator::to_interpreter(unsigned condition) { slow(Slow::What::kInterpret, branch(condition), nullptr, offset_, 0); }
+
 void Translator::write_side_exits() {
   for (const SideExit& exit : side_exits_) {
     patch(exit.jump, getCurr());

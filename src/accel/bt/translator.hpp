@@ -146,12 +146,15 @@ class Translator : public Emitter {
   void edge(uint32_t target);                 // to an offset of this page
   void jump_by_edge(uint32_t target, Entry entry);
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
+  bool may_cross(bool user) const;
+  void begin_crossing(int crossing);          // to the interpreter if there is none
   void cross(int crossing);                   // to the address in the first scratch register, in another mode
   void look_up(int undo = 0);                 // to the address in the first scratch register
   template <typename Go>
   void call_to(Go go);                        // what go() writes, when the address behind the call has been pushed
   void leave_with(Exit exit, uint32_t insn);
   void slow(Slow::What what, uint8_t* jump, const uint8_t* retry, uint32_t insn, int tag);
+  void to_interpreter(unsigned condition);    // with this instruction
   void poll();
   void write_side_exits();
   void write_apart(const Slow& slow);
