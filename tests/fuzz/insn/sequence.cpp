@@ -81,9 +81,14 @@ void compare_x87(const x86::X87& a, const x86::X87& b, Differences& out) {
   out.number("fcw", a.fcw, b.fcw);
   out.number("fsw", a.fsw, b.fsw);
   out.number("ftw", a.ftw, b.ftw);
-  out.number("fip", a.fip, b.fip);
-  out.number("fdp", a.fdp, b.fdp);
-  out.number("fop", a.fop, b.fop);
+  // Processors of AMD's store them while an exception is pending, and zeroes else (APM vol. 3, FXSAVE).
+  constexpr uint16_t kErrorSummary = 1 << 7;
+  static const bool always_stored = !__builtin_cpu_is("amd");
+  if (always_stored || (a.fsw & kErrorSummary)) {
+    out.number("fip", a.fip, b.fip);
+    out.number("fdp", a.fdp, b.fdp);
+    out.number("fop", a.fop, b.fop);
+  }
   for (unsigned n = 0; n < 8; ++n) {
     out.number(fmt::format("st{}", n), a.st[n].significand, b.st[n].significand);
     out.number(fmt::format("st{} exp", n), a.st[n].sign_exponent, b.st[n].sign_exponent);

@@ -1,5 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; Transfers between rings and modes in IA-32e mode. Intel SDM vol. 3, 5.8.3, 5.8.8, 6.14; vol. 2.
+; Of Intel's processors, on any host: AMD's differ in SYSCALL, SYSRET and SYSENTER.
+;! skerry-args: --cpu x86-64-v3
 %define HOME 64
 %include "rt.inc"
 

@@ -37,8 +37,9 @@ while :; do
   last=$after count=$((count + 1))
   echo "BUSY $count $before $rtc $after"
   if [ $((count % 8)) = 0 ]; then
-    # Kernel warnings and worse, each once.
-    dmesg | grep -E 'detected stall|lockup|hung_task|blocked for more|nstable|skew|BUG:|WARNING:|Oops|Call Trace' >/tmp/bad
+    # Kernel warnings and worse, each once, but for advice about the processor's model.
+    dmesg | grep -E 'detected stall|lockup|hung_task|blocked for more|nstable|skew|BUG:|WARNING:|Oops|Call Trace' |
+      grep -v 'WARNING: See https' >/tmp/bad
     bad=$(wc -l </tmp/bad)
     [ "$bad" = "$messages" ] || sed 's/^/BUSY-ERROR kernel: /' /tmp/bad
     messages=$bad
