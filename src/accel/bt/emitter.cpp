@@ -77,6 +77,7 @@ void Emitter::store_field32(int offset, uint32_t value) {
 void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   constexpr uint8_t kReg = (kFirst & 7) << 3, kSib = 4, kNone = 5, kNoIndex = 4;
   const auto bit = [](int reg, uint8_t rex) { return static_cast<uint8_t>(reg >= 8 ? rex : 0); };
+  if (index < 0 && base == static_cast<int>(kFirst) && disp == 0) return;
   if (index < 0 && base >= 0 && disp == 0) {  // mov r14, base: it takes no time
     const uint8_t mov[] = {static_cast<uint8_t>(kRex | kRexW | bit(base, kRexR) | kRexB), 0x89, static_cast<uint8_t>(0xc0 | (base & 7) << 3 | (kFirst & 7))};
     return raw(mov, sizeof mov);
@@ -145,15 +146,13 @@ void Emitter::restore_flags() {
 }
 
 void Emitter::save_registers() {
-  for (int n = 0; n < 13; ++n)
-    if (n != x86::kRsp) in_context().mov(field(at_.gpr + 8 * n), Xbyak::Reg64(n));
-  in_context().mov(field(at_.gpr + 8 * x86::kRsp), stack_);
+  for (unsigned guest = 0; guest < 16; ++guest)
+    if (!is_homed(guest)) store_field(at_.gpr + static_cast<int>(8 * guest), Xbyak::Reg64(static_cast<int>(host_register(guest))));
 }
 
 void Emitter::load_registers() {
-  in_context().mov(stack_, field(at_.gpr + 8 * x86::kRsp));
-  for (int n = 0; n < 13; ++n)
-    if (n != x86::kRsp) in_context().mov(Xbyak::Reg64(n), field(at_.gpr + 8 * n));
+  for (unsigned guest = 0; guest < 16; ++guest)
+    if (!is_homed(guest)) load_field(Xbyak::Reg64(static_cast<int>(host_register(guest))), at_.gpr + static_cast<int>(8 * guest));
 }
 
 void Emitter::save_vectors() {

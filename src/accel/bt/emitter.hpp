@@ -17,13 +17,15 @@
 
 namespace skerry::accel::bt {
 
-// The register budget. Guest registers are in the host's of the same number, but for RSP and the last three, which are
-// in Context: docs/engine.md says why these.
+// The register budget. Three guest registers are homed: they live in Context. docs/engine.md says why these.
 constexpr unsigned kStackRegister = 13, kFirst = 14, kSecond = 15;  // guest RSP; two scratch registers
-constexpr unsigned kFirstHomed = 13;                                 // guest R13, R14, R15 live in memory
-constexpr bool is_homed(unsigned guest) { return guest >= kFirstHomed; }
-// Of a guest register that is not homed.
-constexpr unsigned host_register(unsigned guest) { return guest == x86::kRsp ? kStackRegister : guest; }
+constexpr unsigned kFirstHomed = 9, kLastHomed = 11;
+constexpr bool is_homed(unsigned guest) { return guest >= kFirstHomed && guest <= kLastHomed; }
+// Of a guest register that is not homed: the host's of the same number, unless that is one of ours.
+constexpr unsigned host_register(unsigned guest) {
+  if (guest == x86::kRsp) return kStackRegister;
+  return guest >= kStackRegister ? guest - kStackRegister + kFirstHomed : guest;
+}
 
 class Emitter : public Xbyak::CodeGenerator {
  public:

@@ -53,7 +53,8 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   }
   assert(!memory || !reads_flags(decoded) || flags_ != Flags::kRecipe);
   if (reads_flags(decoded)) need_flags();
-  for (unsigned n = 0; n < homed.count; ++n) load_guest(Reg64(n == 0 ? kSecond : kFirst), homed.guest[n]);
+  for (unsigned n = 0; n < homed.count; ++n)
+    if (homed.read[n]) load_guest(Reg64(n == 0 ? kSecond : kFirst), homed.guest[n]);
   if (homed.count > 1) held_ = -1;
   if (short_inc) {
     const Xbyak::Reg reg = sized(host_register(id_of(decoded.operands[0].reg.value)), decoded.operands[0].size / 8u);
@@ -399,7 +400,8 @@ bool Translator::syscall_() {
   gather_flags();
   test(r15d, static_cast<uint32_t>(flags::kAc));
   to_interpreter(kNotZero);
-  mov(r11, second_);
+  static_assert(is_homed(x86::kR11) && !is_homed(x86::kRcx));
+  store_field(at_.gpr + 8 * x86::kR11, second_);
   in_context().mov(rcx, field(at_.page_base));
   lea(rcx, ptr[rcx + static_cast<int>(next_)]);
   in_context().mov(first_, field(at_.fmask));
@@ -424,9 +426,9 @@ bool Translator::sysret_() {
   sar(first_, 16);
   cmp(first_, rcx);
   to_interpreter(kNotZero);
-  test(r11d, static_cast<uint32_t>(flags::kTf | flags::kAc));
+  load_guest(second_, x86::kR11);
+  test(r15d, static_cast<uint32_t>(flags::kTf | flags::kAc));
   to_interpreter(kNotZero);
-  mov(r15d, r11d);
   and_(r15d, kTaken);
   or_(r15d, static_cast<uint32_t>(flags::kFixed1));
   scatter_flags();

@@ -1,5 +1,7 @@
 #include "accel/bt/kinds.hpp"
 
+#include <cpuid.h>
+
 #include "accel/bt/operands.hpp"
 #include "x86/cpu_state.hpp"
 
@@ -47,6 +49,16 @@ bool has_plain_operands(const x86::Decoded& decoded) {
   return true;
 }
 
+// The interpreter knows SHA instructions on every host.
+bool host_has_sha() {
+  static const bool has = [] {
+    constexpr unsigned kSha = 1u << 29;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & kSha);
+  }();
+  return has;
+}
+
 bool is_plain_category(const x86::Decoded& decoded) {
   switch (decoded.instruction.meta.category) {
     case ZYDIS_CATEGORY_BINARY: case ZYDIS_CATEGORY_LOGICAL: case ZYDIS_CATEGORY_SHIFT: case ZYDIS_CATEGORY_ROTATE:
@@ -55,6 +67,7 @@ bool is_plain_category(const x86::Decoded& decoded) {
     case ZYDIS_CATEGORY_AVX2: case ZYDIS_CATEGORY_VFMA: case ZYDIS_CATEGORY_AES: case ZYDIS_CATEGORY_PCLMULQDQ:
     case ZYDIS_CATEGORY_BMI1: case ZYDIS_CATEGORY_BMI2: case ZYDIS_CATEGORY_LZCNT: case ZYDIS_CATEGORY_ADOX_ADCX:
     case ZYDIS_CATEGORY_LOGICAL_FP: case ZYDIS_CATEGORY_BROADCAST: case ZYDIS_CATEGORY_SETCC: return true;
+    case ZYDIS_CATEGORY_SHA: return host_has_sha();
     default: return false;
   }
 }
@@ -75,6 +88,13 @@ bool is_special(const x86::Decoded& decoded) {
       return memory && decoded.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
     default: return false;
   }
+}
+
+// Whether a shift or rotate may be one by nothing, which leaves all flags alone.
+bool may_count_zero(const x86::Decoded& decoded) {
+  const ZydisDecodedOperand& count = decoded.operands[decoded.instruction.operand_count_visible - 1];
+  if (count.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return true;
+  return (count.imm.value.u & (decoded.instruction.operand_width == 64 ? 63 : 31)) == 0;
 }
 
 Kind kind_of_branch(const x86::Decoded& decoded) {
@@ -201,10 +221,9 @@ bool reads_flags(const x86::Decoded& decoded) {
   if (flags->tested & kStatus) return true;
   const uint64_t written = (flags->modified | flags->set_0 | flags->set_1) & kStatus;
   if (!((written | flags->undefined) & kStatus)) return false;
-  switch (decoded.instruction.meta.category) {  // by a count of zero they leave all flags alone
-    case ZYDIS_CATEGORY_SHIFT: case ZYDIS_CATEGORY_ROTATE: return true;
-    default: return ((written | flags->undefined) & kStatus) != kStatus;
-  }
+  const auto category = decoded.instruction.meta.category;
+  if ((category == ZYDIS_CATEGORY_SHIFT || category == ZYDIS_CATEGORY_ROTATE) && may_count_zero(decoded)) return true;
+  return ((written | flags->undefined) & kStatus) != kStatus;
 }
 
 bool is_vector(const x86::Decoded& decoded) {

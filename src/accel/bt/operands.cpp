@@ -32,6 +32,10 @@ RegisterUse register_use(const x86::Decoded& decoded) {
     if (!number) continue;
     use.all = static_cast<uint16_t>(use.all | 1u << *number);
     if (writes(operand)) use.written = static_cast<uint16_t>(use.written | 1u << *number);
+    // What is written whole, and not by a condition: BSF and BSR of zero leave their target alone.
+    const bool whole = operand.size >= 32 && !(operand.actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_CONDWRITE)) &&
+                       decoded.instruction.meta.category != ZYDIS_CATEGORY_BITBYTE;
+    if (!whole) use.read = static_cast<uint16_t>(use.read | 1u << *number);
   }
   return use;
 }
@@ -39,9 +43,10 @@ RegisterUse register_use(const x86::Decoded& decoded) {
 HomedUse homed_use(const x86::Decoded& decoded) {
   HomedUse use;
   const RegisterUse registers = register_use(decoded);
-  for (unsigned guest = kFirstHomed; guest < 16; ++guest) {
+  for (unsigned guest = kFirstHomed; guest <= kLastHomed; ++guest) {
     if (!(registers.all >> guest & 1)) continue;
     use.guest[use.count] = guest;
+    use.read[use.count] = registers.read >> guest & 1;
     use.written[use.count++] = registers.written >> guest & 1;
   }
   return use;

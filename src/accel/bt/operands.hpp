@@ -24,9 +24,9 @@ inline bool writes(const ZydisDecodedOperand& operand) { return operand.actions 
 
 // The number of a general register, if it is one: AH to BH are parts of RAX to RBX.
 std::optional<unsigned> general_register(ZydisRegister reg);
-// By number, those that the instruction writes to, and those it has as operands at all.
+// By number, those that the instruction writes to, those whose value matters to it, and those it has as operands at all.
 struct RegisterUse {
-  uint16_t all = 0, written = 0;
+  uint16_t all = 0, written = 0, read = 0;
 };
 RegisterUse register_use(const x86::Decoded& decoded);
 
@@ -34,7 +34,7 @@ RegisterUse register_use(const x86::Decoded& decoded);
 struct HomedUse {
   unsigned count = 0;
   unsigned guest[4];
-  bool written[4];
+  bool written[4], read[4];
 };
 HomedUse homed_use(const x86::Decoded& decoded);
 
