@@ -21,6 +21,8 @@ Offsets::Offsets(const Context& context) {
   self = from_start(&context.self);
   page_base = from_start(&context.page_base);
   flags = from_start(&context.flags);
+  kept = from_start(&context.kept);
+  for (unsigned n = 0; n < 2; ++n) flag_value[n] = from_start(&context.flag_value[n]);
   value = from_start(&context.value);
   argument = from_start(&context.argument);
   host_stack = from_start(&context.host_stack);

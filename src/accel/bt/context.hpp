@@ -47,7 +47,8 @@ struct Context {
 
   Context* self = this;
   uint64_t page_base = 0;  // linear address of the page that is being executed
-  uint64_t flags = 0;      // the guest's status flags where they are not in EFLAGS: AH as of LAHF, AL is OF
+  uint64_t flags = 0;      // the guest's status flags where they are not in EFLAGS: AH as of LAHF, AL is OF;
+  uint32_t kept = 0;       // if this is 0. Else it says how they are to be made of flag_value: see kept_flags(). 0 in C++ code
   uint64_t value = 0;      // one value across a check
   uint64_t argument = 0;   // of an exit
   uint64_t host_stack = 0;      // what was there when translated code was entered
@@ -58,6 +59,7 @@ struct Context {
   Crossed crossed = Crossed::kNo;        // since CS and SS were right
   uint64_t tsc_offset = 0;       // what the guest's time-stamp counter is above the host's,
   uint32_t tsc_direct[2] = {};  // if that is all there is to it, for supervisor and user code
+  uint64_t flag_value[2] = {};
   uint64_t window[16] = {};  // by guest register: what is to be added to a linear address off it (see Translator::window())
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
@@ -75,6 +77,12 @@ struct Context {
   alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
 };
 
+// Context::kept: FlagRecipe::How, the size of the operands in bytes, and the second one if it is a small immediate, not flag_value[1].
+constexpr uint32_t kKeptImmediate = 1 << 7;
+constexpr uint32_t kept_flags(unsigned how, unsigned size) { return (size == 8 ? 3 : size / 2) | how << 2; }
+constexpr bool fits_kept(int32_t immediate) { return immediate >= -(1 << 23) && immediate < 1 << 23; }
+constexpr uint32_t with_immediate(uint32_t kept, int32_t immediate) { return kept | kKeptImmediate | static_cast<uint32_t>(immediate) << 8; }
+
 // Context::insn as the memory check writes it.
 constexpr uint32_t access_info(unsigned offset, unsigned size, bool write, bool window = false) {
   return offset | size << 16 | static_cast<uint32_t>(window) << 30 | static_cast<uint32_t>(write) << 31;
@@ -91,7 +99,7 @@ constexpr int jump_undo(uint32_t info) { return static_cast<int32_t>(info) >> 12
 // Offsets from the GS base. The same in every Context.
 struct Offsets {
   explicit Offsets(const Context& context);
-  int self, page_base, flags, value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
+  int self, page_base, flags, kept, flag_value[2], value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
   int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
   int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];

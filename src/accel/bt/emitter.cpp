@@ -14,6 +14,7 @@ Emitter::Emitter(CodeCache& cache, const Offsets& offsets)
 }
 
 void Emitter::make_fixed() {
+  make_pack();
   make_leave();
   make_lookups();
   make_enter();
@@ -74,6 +75,14 @@ void Emitter::store_field32(int offset, uint32_t value) {
   raw(b.data(), b.size());
 }
 
+void Emitter::store_field_value(int offset, int32_t value) {
+  Bytes b;
+  b.add({kGs, kRex | kRexW, 0xc7, 0x04, 0x25});
+  b.add32(static_cast<uint32_t>(offset));
+  b.add32(static_cast<uint32_t>(value));
+  raw(b.data(), b.size());
+}
+
 void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   constexpr uint8_t kReg = (kFirst & 7) << 3, kSib = 4, kNone = 5, kNoIndex = 4;
   const auto bit = [](int reg, uint8_t rex) { return static_cast<uint8_t>(reg >= 8 ? rex : 0); };
@@ -127,13 +136,14 @@ uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split
   return displacement;
 }
 
-void Emitter::save_flags() {
+void Emitter::save_flags(bool packed) {
   Bytes b;
   b.add({0x49, 0x89, 0xc7, 0x9f, 0x0f, 0x90, 0xc0});  // mov r15, rax; lahf; seto al
   b.add({0x66, kGs, 0x89, 0x04, 0x25});               // mov gs:[flags], ax
   b.add32(static_cast<uint32_t>(at_.flags));
   b.add({0x4c, 0x89, 0xf8});                          // mov rax, r15
   raw(b.data(), b.size());
+  if (!packed) store_field32(at_.kept, 0);
 }
 
 // Adding 127 overflows for 1 and not for 0; SAHF leaves OF alone.
@@ -143,6 +153,26 @@ void Emitter::restore_flags() {
   add(al, 0x7f);
   sahf();
   mov(rax, second_);
+}
+
+void Emitter::do_again(FlagRecipe::How how, const Xbyak::Reg& value, const Xbyak::Reg* other, int32_t immediate) {
+  using How = FlagRecipe::How;
+  const auto number = static_cast<uint32_t>(immediate);
+  const auto add_ = [&] { other ? add(value, *other) : add(value, number); };
+  const auto sub_ = [&] { other ? sub(value, *other) : sub(value, number); };
+  switch (how) {
+    case How::kNone: return;
+    case How::kCompared: return other ? cmp(value, *other) : cmp(value, number);
+    case How::kTested: return other ? test(value, *other) : test(value, number);
+    case How::kResult: return test(value, value);
+    case How::kAdded: return sub_(), add_();
+    case How::kSubtracted: return add_(), sub_();
+    case How::kNegated: return neg(value), neg(value);
+    case How::kShiftedLeft: return other ? shl(value, cl) : shl(value, immediate);
+    case How::kShiftedRight: return other ? shr(value, cl) : shr(value, immediate);
+    case How::kShiftedArithmetically: return other ? sar(value, cl) : sar(value, immediate);
+    case How::kMultiplied: return other ? imul(value, *other) : imul(value, value, immediate);
+  }
 }
 
 void Emitter::save_registers() {
@@ -212,10 +242,12 @@ void Emitter::make_leave() {
   align(16);
   L(common);
   save_registers();
+  mov(ebx, r14d);
+  pack_kept();
   in_context().mov(rsp, field(at_.host_stack));
   save_vectors();
   in_context().mov(field32(at_.vector_loaded), 0);
-  mov(eax, r14d);
+  mov(eax, ebx);
   add(rsp, 8);
   for (const auto& reg : {r15, r14, r13, r12, rbp, rbx}) pop(reg);
   ret();
@@ -313,12 +345,67 @@ void Emitter::make_refill(unsigned tlb, bool write) {
   jmp(miss);
 }
 
+// By what Context::kept says, one of many places of the same size.
+void Emitter::make_pack() {
+  using How = FlagRecipe::How;
+  constexpr unsigned kPlace = 32;
+  Xbyak::Label places, kept_value, known, done;
+  align(16);
+  pack_ = getCurr();
+  push(first_);
+  push(rax);
+  push(rcx);
+  in_context().mov(eax, field32(at_.kept));
+  in_context().mov(first_, field(at_.flag_value[0]));
+  test(al, kKeptImmediate);
+  jz(kept_value);
+  movsxd(second_, eax);
+  sar(second_, 8);
+  jmp(known);
+  L(kept_value);
+  in_context().mov(second_, field(at_.flag_value[1]));
+  L(known);
+  and_(eax, kKeptImmediate - 1);
+  shl(eax, 5);
+  mov(ecx, r15d);  // how far to shift
+  push(second_);
+  lea(second_, ptr[rip + places]);
+  add(rax, second_);
+  pop(second_);
+  jmp(rax);
+  align(kPlace);
+  L(places);
+  for (unsigned how = 0; how < FlagRecipe::kHows; ++how)
+    for (unsigned size = 1; size <= 8; size *= 2) {
+      align(kPlace);
+      const auto sized = [&](const Xbyak::Reg64& reg) { return reg.changeBit(static_cast<int>(8 * size)); };
+      const Xbyak::Reg value = sized(first_), other = sized(second_);
+      if (size >= 4 || how < static_cast<unsigned>(How::kMultiplied)) do_again(static_cast<How>(how), value, &other, 0);
+      jmp(done, T_NEAR);
+    }
+  L(done);
+  pop(rcx);
+  pop(rax);
+  pop(first_);
+  save_flags();
+  ret();
+}
+
+void Emitter::pack_kept() {
+  Xbyak::Label none;
+  in_context().cmp(field32(at_.kept), 0);
+  je(none);
+  call_routine(pack_);
+  L(none);
+}
+
 // A call of a C++ function that may change the guest's state, and says whether the block goes on.
 void Emitter::make_call(const uint8_t*& routine, int helper, Exit otherwise) {
   Xbyak::Label leave, resume;
   align(16);
   routine = getCurr();
   save_registers();
+  pack_kept();
   save_vectors();
   in_context().mov(rdi, field(at_.self));
   mov(rbx, rsp);  // remembered calls are above; the ABI wants it aligned

@@ -6,6 +6,7 @@
 
 #include "accel/bt/code_cache.hpp"
 #include "accel/bt/context.hpp"
+#include "accel/bt/flag_recipe.hpp"
 #include "x86/interp/tlb.hpp"
 
 #define XBYAK_NO_EXCEPTION
@@ -69,6 +70,7 @@ class Emitter : public Xbyak::CodeGenerator {
   void load_field(const Xbyak::Reg64& to, int offset) { move_field(0x8b, to, offset); }
   void store_field(int offset, const Xbyak::Reg64& from) { move_field(0x89, from, offset); }
   void store_field32(int offset, uint32_t value);
+  void store_field_value(int offset, int32_t value);  // extended to 64 bits
   // LEA of [base + index * scale + disp] into the first scratch register. No `base` or `index`: -1.
   void lea_first(int base, int index, unsigned scale, int32_t disp);
   // From the linear address in the first scratch register to the host's: there, or, `split`, the page in the second one and the
@@ -76,8 +78,10 @@ class Emitter : public Xbyak::CodeGenerator {
   // done if the tag at `tag` of the entry is another, or the access is not within its page.
   uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split);
   static void check_library(); // ends the process if the library was asked for what it cannot do
-  void save_flags();     // EFLAGS into Context::flags; uses the second scratch register
-  void restore_flags();  // and back
+  void save_flags(bool packed = false);  // EFLAGS into Context::flags; uses the second scratch register. `packed`: Context::kept is 0
+  void restore_flags();                  // and back
+  // Sets EFLAGS as they were, from operands in registers, the first of which it may overwrite, and, without an `other`, an immediate.
+  void do_again(FlagRecipe::How how, const Xbyak::Reg& value, const Xbyak::Reg* other, int32_t immediate);
   // Between two calls, what is written is what is rarely executed: it goes to the other half of the cache, so that the rest is
   // closer together.
   void switch_half() { std::swap(size_, rare_); }
@@ -96,6 +100,7 @@ class Emitter : public Xbyak::CodeGenerator {
   // is the address.
   const uint8_t* refill_[3][2] = {};
   const uint8_t* interpret_ = nullptr;
+  const uint8_t* pack_ = nullptr;  // what Context::kept says goes into Context::flags; uses the second scratch register
   const uint8_t* load_vectors_ = nullptr;
   const uint8_t* lookup_[kModeSlots] = {};  // look_up_jump()
 
@@ -112,6 +117,8 @@ class Emitter : public Xbyak::CodeGenerator {
     raw(bytes, sizeof bytes);
   }
   void move_field(uint8_t opcode, const Xbyak::Reg64& reg, int offset);
+  void make_pack();
+  void pack_kept();  // if there is something
   void make_call(const uint8_t*& routine, int helper, Exit otherwise);
   void save_registers();
   void load_registers();

@@ -35,12 +35,18 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   if (!short_inc && !bt::rewrite(decoded, bytes, registers, {.base = kFirst}, host)) return interpret();
 
   if (vector) ensure_vectors();
+  FlagRecipe recipe;
+  if (options_.lazy_flags && writes_flags(decoded)) recipe = FlagRecipe::of(decoded, offset_);
+  const bool changes_memory = memory && writes(*memory);
+  if (recipe.keeps() && (!flags_survive(index_ + 1) || (changes_memory && homed.count > 0))) recipe = {};
+  const bool keeps_memory = memory && recipe.keeps();
   HostPlace place{.base = kFirst};
   if (memory) {
     const unsigned alignment = alignment_of(decoded, *memory);
     // Making them takes the registers that the address is in, so that it must not come to that behind any check.
-    if (reads_flags(decoded)) !alignment && covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_flags();
-    place = check(*memory, memory->size / 8u, writes(*memory), homed.count == 0 && !reads_flags(decoded) && !division && !alignment);
+    if (reads_flags(decoded)) !alignment && covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_packed_flags();
+    place = check(*memory, memory->size / 8u, changes_memory,
+                  homed.count == 0 && !reads_flags(decoded) && !division && !alignment && !(keeps_memory && changes_memory));
     if (alignment) check_alignment(place, alignment);
     if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
   }
@@ -53,9 +59,19 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   }
   assert(!memory || !reads_flags(decoded) || flags_ != Flags::kRecipe);
   if (reads_flags(decoded)) need_flags();
+  if (keeps_memory) {
+    plain_keeping(place, homed);
+    flags_ = Flags::kHost;
+    recipe_ = recipe;
+    return true;
+  }
   for (unsigned n = 0; n < homed.count; ++n)
     if (homed.read[n]) load_guest(Reg64(n == 0 ? kSecond : kFirst), homed.guest[n]);
   if (homed.count > 1) held_ = -1;
+  if (recipe.keeps()) {  // as it is before
+    const unsigned guest = *general_register(decoded.operands[0].reg.value);
+    store_field(at_.flag_value[0], Reg64(static_cast<int>(registers[guest])));
+  }
   if (short_inc) {
     const Xbyak::Reg reg = sized(host_register(id_of(decoded.operands[0].reg.value)), decoded.operands[0].size / 8u);
     if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_INC) inc(reg);
@@ -67,9 +83,57 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     if (homed.written[n]) store_field(at_.gpr + static_cast<int>(8 * homed.guest[n]), Reg64(n == 0 ? kSecond : kFirst));
   if (writes_flags(decoded)) {
     flags_ = Flags::kHost;
-    recipe_ = FlagRecipe::of(decoded, offset_, host);
+    recipe_ = recipe;
   }
   return true;
+}
+
+// CMP, TEST, ADD, SUB, AND, OR or XOR by way of a register, so that what is in memory can be kept for the flags.
+void Translator::plain_keeping(const HostPlace& place, const HomedUse& homed) {
+  const ZydisDecodedOperand& target = decoded_->operands[0];
+  const ZydisDecodedOperand& source = decoded_->operands[1];
+  const unsigned size = target.size / 8u;
+  const bool to_memory = target.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  const Reg64& kept = homed.count ? first_ : second_;
+  const RegExp where = at(place);
+  if (homed.count) held_ = -1;
+  switch (size) {
+    case 1: movzx(kept.cvt32(), byte[where]); break;
+    case 2: movzx(kept.cvt32(), word[where]); break;
+    case 4: mov(kept.cvt32(), dword[where]); break;
+    default: mov(kept, qword[where]); break;
+  }
+  const Xbyak::Reg in_memory = sized(static_cast<unsigned>(kept.getIdx()), size);
+  const auto in_register = [&](const ZydisDecodedOperand& operand) {
+    const unsigned guest = *general_register(operand.reg.value);
+    if (is_homed(guest)) load_guest(second_, guest);
+    return sized(is_homed(guest) ? kSecond : host_register(guest), size);
+  };
+  const auto again = [&](const auto& instruction) {
+    if (!to_memory) instruction(in_register(target), in_memory);
+    else if (source.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) instruction(in_memory, static_cast<uint32_t>(immediate_of(source, size)));
+    else instruction(in_memory, in_register(source));
+  };
+  switch (decoded_->instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_CMP: again([&](const auto& a, const auto& b) { cmp(a, b); }); break;
+    case ZYDIS_MNEMONIC_TEST: again([&](const auto& a, const auto& b) { test(a, b); }); break;
+    case ZYDIS_MNEMONIC_ADD: again([&](const auto& a, const auto& b) { add(a, b); }); break;
+    case ZYDIS_MNEMONIC_SUB: again([&](const auto& a, const auto& b) { sub(a, b); }); break;
+    case ZYDIS_MNEMONIC_AND: again([&](const auto& a, const auto& b) { and_(a, b); }); break;
+    case ZYDIS_MNEMONIC_OR: again([&](const auto& a, const auto& b) { or_(a, b); }); break;
+    default: again([&](const auto& a, const auto& b) { xor_(a, b); }); break;
+  }
+  store_field(at_.flag_value[to_memory ? 0 : 1], kept);
+  if (to_memory && writes(target)) {
+    switch (size) {
+      case 1: mov(byte[where], in_memory); break;
+      case 2: mov(word[where], in_memory); break;
+      case 4: mov(dword[where], in_memory); break;
+      default: mov(qword[where], in_memory); break;
+    }
+  } else if (homed.count && writes(target)) {
+    store_field(at_.gpr + static_cast<int>(8 * homed.guest[0]), second_);
+  }
 }
 
 Xbyak::Reg Translator::sized(unsigned host, unsigned size) const {
@@ -365,6 +429,7 @@ void Translator::cross(int crossing) {
 
 // Into R15, the whole of RFLAGS.
 void Translator::gather_flags() {
+  need_packed();
   const RegExp flags(static_cast<size_t>(at_.flags));
   in_context().movzx(r14d, byte[flags]);  // OF
   shl(r14d, 11);
@@ -385,6 +450,7 @@ void Translator::scatter_flags() {
   bt(r15d, 11);
   adc(r14d, 0);
   in_context().mov(word[RegExp(static_cast<size_t>(at_.flags))], r14w);
+  store_field32(at_.kept, 0);
   shr(r15d, 8);
   and_(r15d, static_cast<uint32_t>(request::kInterrupt));
   in_context().mov(r14d, field32(at_.interest));

@@ -187,9 +187,11 @@ bool ends_block(Kind kind) {
   }
 }
 
+bool wants_flags_packed(Kind kind) { return kind == Kind::kPushFlags || kind == Kind::kSyscall || kind == Kind::kInterpret; }
+
 bool wants_flags_stored(Kind kind) {
   switch (kind) {
-    case Kind::kPushFlags: case Kind::kClearInterrupts: case Kind::kSetInterrupts: case Kind::kInterpret: return true;
+    case Kind::kClearInterrupts: case Kind::kSetInterrupts: return true;
     default: return ends_block(kind) && kind != Kind::kJump && kind != Kind::kConditional;
   }
 }

@@ -27,6 +27,7 @@ Kind kind_of(const x86::Decoded& decoded);
 // No instruction of the block comes after it, but for one behind a conditional jump.
 bool ends_block(Kind kind);
 // What it becomes needs the status flags in Context, or leaves translated code.
+bool wants_flags_packed(Kind kind);
 bool wants_flags_stored(Kind kind);
 // What it becomes leaves the first scratch register alone, or says so if not.
 bool keeps_scratch(Kind kind);

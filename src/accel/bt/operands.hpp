@@ -21,6 +21,11 @@ extern const RegisterTable kRegisters;
 inline ZydisRegisterClass class_of(ZydisRegister reg) { return static_cast<ZydisRegisterClass>(kRegisters.kind[static_cast<size_t>(reg)]); }
 inline unsigned id_of(ZydisRegister reg) { return kRegisters.id[static_cast<size_t>(reg)]; }
 inline bool writes(const ZydisDecodedOperand& operand) { return operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE; }
+// Extended to 32 bits from the operation's size in bytes.
+inline int32_t immediate_of(const ZydisDecodedOperand& operand, unsigned size) {
+  const auto value = static_cast<int32_t>(operand.imm.value.s);
+  return size == 1 ? static_cast<int8_t>(value) : size == 2 ? static_cast<int16_t>(value) : value;
+}
 
 // The number of a general register, if it is one: AH to BH are parts of RAX to RBX.
 std::optional<unsigned> general_register(ZydisRegister reg);

@@ -22,6 +22,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   jump_slot_ = jump_slot;
   flags_ = block.entry == Entry::kFlagsLive ? Flags::kHost : Flags::kSaved;
   recipe_ = {};
+  packed_ = false;
   vectors_ensured_ = ends_interpreted_ = false;
   slow_.clear();
   side_exits_.clear();
@@ -86,7 +87,8 @@ void Translator::decode_block(std::span<const uint8_t> page) {
 
 bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
   const Decoded& decoded = item.decoded;
-  if (wants_flags_stored(item.kind)) store_flags();
+  if (wants_flags_packed(item.kind)) store_packed_flags();
+  else if (wants_flags_stored(item.kind)) store_flags();
   else keep_recipe(item.use, item.kind == Kind::kPlain && writes_flags(decoded) && !reads_flags(decoded));
   if (!keeps_scratch(item.kind)) held_ = -1;
   switch (item.kind) {
@@ -134,10 +136,11 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
 
 bool Translator::interpret() {
   if (options_.lockstep) return interpret_last(), false;  // a block is then all translated
-  store_flags();
+  store_packed_flags();
   forget_windows();
   store_field32(at_.insn, access_info(offset_, next_ - offset_, false));
   call_routine(interpret_);
+  packed_ = true;
   return true;
 }
 
@@ -275,12 +278,13 @@ bool Translator::next_round() {
     if (written >> n & 1) windows_[n] = {};
   held_ = -1;
   if (round_.start) {
-    const bool same = flags_ == round_.flags && recipe_.same(round_.recipe) && windows_ == round_.windows;
+    const bool same = flags_ == round_.flags && recipe_ == round_.recipe && windows_ == round_.windows;
     if (same) jump_to(round_.start);
     else edge(block_->offset);
     return false;
   }
   round_ = {getCurr(), flags_, recipe_, windows_};
+  packed_ = false;
   spare_flags();
   poll();
   index_ = ~0u;  // the first one is next
@@ -298,11 +302,11 @@ void Translator::poll() {
 bool Translator::conditional() {
   need_flags();
   if (loops_back()) {
-    side_exits_.push_back({branch((decoded_->instruction.opcode & 15u) ^ 1u), next_, offset_, flags_});
+    side_exits_.push_back({branch((decoded_->instruction.opcode & 15u) ^ 1u), next_, offset_, flags_, recipe_});
     return next_round();
   }
   const uint32_t target = next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s);
-  side_exits_.push_back({branch(decoded_->instruction.opcode & 15u), target, offset_, flags_});
+  side_exits_.push_back({branch(decoded_->instruction.opcode & 15u), target, offset_, flags_, recipe_});
   if (index_ + 1 < count_) return true;
   go_to(next_);
   return false;
@@ -382,6 +386,8 @@ void Translator::write_side_exits() {
   for (const SideExit& exit : side_exits_) {
     patch(exit.jump, getCurr());
     flags_ = exit.flags;
+    recipe_ = exit.recipe;
+    packed_ = false;
     offset_ = exit.offset;
     go_to(exit.target);
   }
@@ -438,6 +444,10 @@ void Translator::write_slow() {
       case Slow::What::kForgetCalls:
         in_context().mov(rsp, field(at_.host_stack));
         lea(rsp, ptr[rsp - 8]);
+        jump_to(slow.retry);
+        break;
+      case Slow::What::kPack:
+        call_routine(pack_);
         jump_to(slow.retry);
         break;
       case Slow::What::kLoadVectors:

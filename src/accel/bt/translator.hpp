@@ -67,10 +67,11 @@ class Translator : public Emitter {
     uint8_t* jump;
     uint32_t target, offset;  // in the page; of the jump
     Flags flags;
+    FlagRecipe recipe;
   };
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls } what;
+    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
@@ -81,6 +82,7 @@ class Translator : public Emitter {
   void decode_block(std::span<const uint8_t> page);
   bool one(const Item& item, std::span<const uint8_t> bytes);  // false: the block ends after it
   bool plain(std::span<const uint8_t> bytes);
+  void plain_keeping(const HostPlace& place, const HomedUse& homed);
   bool interpret();
   void interpret_last();
   void interpret_and_look();
@@ -136,8 +138,14 @@ class Translator : public Emitter {
   // Flags.
   void need_flags();   // into EFLAGS
   void spare_flags();  // EFLAGS may be used from now on
-  void store_flags();  // into Context::flags; EFLAGS may be used
+  void store_flags();  // into Context; EFLAGS may be used
+  void store_packed_flags();  // into Context::flags
+  void pack();
+  void need_packed();  // those that are in Context are in Context::flags
   void make_flags(const FlagRecipe& recipe);
+  void keep_flags(const FlagRecipe& recipe);
+  void keep_operand(unsigned n, unsigned guest);
+  bool flags_survive(unsigned from) const;
   void keep_recipe(const RegisterUse& use, bool overwrites_flags);
   void gather_flags();
   void scatter_flags();
@@ -180,6 +188,7 @@ class Translator : public Emitter {
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;
   FlagRecipe recipe_;  // of the flags that were written last
+  bool packed_ = false;  // Context::kept is known to be 0
   std::array<Item, kMostInstructions> items_;
   unsigned count_ = 0, index_ = 0;  // of items_; the one that is being written
   std::array<Window, 16> windows_;  // by guest register
