@@ -58,6 +58,7 @@ struct Edge {
   uint8_t* patch;   // its 4-byte displacement, aligned, in the writable view
   uint32_t target;  // offset in the page
   Entry entry;
+  bool quiet;  // forward: there need be no look for requests
 };
 
 struct Block {
@@ -71,6 +72,7 @@ struct Block {
   bool vectors = false;   // it has vector instructions
   uint64_t undefined_flags = 0;  // at its end
   const uint8_t* code;    // executable
+  const uint8_t* quiet;   // behind the look for requests
   uint32_t code_size;
   std::atomic<Block*> next{nullptr};  // in its bucket
   Block* next_in_page = nullptr;

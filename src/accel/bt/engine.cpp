@@ -126,7 +126,7 @@ void Engine::link(Edge& edge, const Block& to, uint64_t generation) {
   std::lock_guard guard(lock_);
   if (parts_.options.stress && random_() % 2) return;
   if (generation != generation_.load(std::memory_order_relaxed) || edge.from->dead || to.dead) return;
-  const auto distance = static_cast<int32_t>(to.code - cache_->executable(edge.patch + 4));
+  const auto distance = static_cast<int32_t>((edge.quiet ? to.quiet : to.code) - cache_->executable(edge.patch + 4));
   __atomic_store_n(reinterpret_cast<int32_t*>(edge.patch), distance, __ATOMIC_RELEASE);
 }
 

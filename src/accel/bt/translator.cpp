@@ -33,6 +33,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   uint8_t* start = const_cast<uint8_t*>(getCurr());
   offset_ = next_ = block.offset;
   if (block.entry != Entry::kFlagsLive) poll();
+  const uint8_t* const quiet = getCurr();
   bool open = true;
   for (index_ = 0; open && index_ < count_; ++index_) {
     const Item& item = items_[index_];
@@ -62,6 +63,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   block.instructions = static_cast<uint16_t>(index_ - ends_interpreted_);
   block.vectors = vectors_ensured_;
   block.code = cache_.executable(start);
+  block.quiet = cache_.executable(quiet);
 }
 
 // The instructions up to the end of the block, which may come earlier, when one of them turns out to be the interpreter's.
@@ -189,7 +191,7 @@ void Translator::leave_with(Exit exit, uint32_t insn) {
 
 // Loops come back with the flags saved, because only such blocks look for requests.
 void Translator::edge(uint32_t target) {
-  if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost) store_flags();
+  if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost || recipe_.known()) store_flags();
   jump_by_edge(target, flags_ == Flags::kHost ? Entry::kFlagsLive : Entry::kFlagsSaved);
 }
 
@@ -198,7 +200,7 @@ void Translator::jump_by_edge(uint32_t target, Entry entry) {
   db(0xe9);
   uint8_t* displacement = const_cast<uint8_t*>(getCurr());
   dd(0);
-  edges_->push_back({block_, block_->page, displacement, target, entry});
+  edges_->push_back({block_, block_->page, displacement, target, entry, target > offset_});
   patch(displacement, getCurr());
   // Until it is linked: out. The run loop wants the flags saved.
   if (entry == Entry::kFlagsLive) save_flags();
