@@ -19,12 +19,10 @@ enum class Exit : uint32_t {
 
 // By address: where the code of the block is that begins there. One table a mode (see Mode).
 struct JumpEntry {
-  uint64_t tag;   // address ^ Context::jump_key
+  uint64_t tag;  // address ^ Context::jump_key
   uint64_t code;
-  uint64_t page;  // the address without its offset in the page
-  uint64_t unused;
 };
-constexpr unsigned kJumpBits = 12, kJumpCount = 1 << kJumpBits;
+constexpr unsigned kJumpBits = 14, kJumpCount = 1 << kJumpBits;
 constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the odd ones for user modes
 // Each address has two places, so that two that are jumped to in turn find room beside each other.
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }

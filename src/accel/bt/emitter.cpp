@@ -254,30 +254,33 @@ void Emitter::make_leave() {
 }
 
 // The tables have no room for a hash: the lower bits of the address with some higher ones.
-void Emitter::look_up_jump(unsigned jump_slot) {
-  static_assert(sizeof(JumpEntry) == 32);
+void Emitter::look_up_jump(unsigned jump_slot, std::optional<uint32_t> info) {
+  static_assert(sizeof(JumpEntry) == 16);
   const int table = at_.jumps + static_cast<int>(jump_slot * kJumpCount * sizeof(JumpEntry));
+  const int tag = table + static_cast<int>(offsetof(JumpEntry, tag)), code = table + static_cast<int>(offsetof(JumpEntry, code));
   const int key = at_.jump_key + static_cast<int>(8 * (jump_slot & 1));
-  in_context().mov(field32(at_.insn), r15d);
+  if (!info) in_context().mov(field32(at_.insn), r15d);
   mov(second_, first_);
   shr(second_, 9);
   xor_(r15d, r14d);
   and_(r15d, kJumpCount - 1);
-  shl(r15d, 5);
+  shl(r15d, 4);
   in_context().xor_(first_, field(key));
-  in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
+  in_context().cmp(first_, qword[second_ + tag]);
   Xbyak::Label hit, miss;
   je(hit);
   xor_(r15d, kOtherWay * sizeof(JumpEntry));
-  in_context().cmp(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, tag))]);
+  in_context().cmp(first_, qword[second_ + tag]);
   jne(miss);
   L(hit);
-  in_context().mov(first_, qword[second_ + table + static_cast<int>(offsetof(JumpEntry, page))]);
+  in_context().xor_(first_, field(key));
+  and_(first_, -4096);
   in_context().mov(field(at_.page_base), first_);
-  in_context().jmp(qword[second_ + table + static_cast<int>(offsetof(JumpEntry, code))]);
+  in_context().jmp(qword[second_ + code]);
   L(miss);
   in_context().xor_(first_, field(key));
   in_context().mov(field(at_.argument), first_);
+  if (info) store_field32(at_.insn, *info);
   jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
 }
 
@@ -285,7 +288,7 @@ void Emitter::make_lookups() {
   for (unsigned n = 0; n < kModeSlots; ++n) {
     align(16);
     lookup_[n] = getCurr();
-    look_up_jump(n);
+    look_up_jump(n, std::nullopt);
   }
   align(16);
   no_call_ = getCurr();

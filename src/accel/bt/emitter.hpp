@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "accel/bt/code_cache.hpp"
@@ -90,8 +91,8 @@ class Emitter : public Xbyak::CodeGenerator {
 
   CodeCache& cache_;
   const Offsets at_;
-  // Goes on at the guest's address in the first scratch register; the second one is jump_info().
-  void look_up_jump(unsigned jump_slot);
+  // Goes on at the guest's address in the first scratch register. jump_info() is in the second one, if it is not given here.
+  void look_up_jump(unsigned jump_slot, std::optional<uint32_t> info);
 
   // In the writable view, for relative jumps and calls.
   const uint8_t* leave_[5] = {};  // by Exit

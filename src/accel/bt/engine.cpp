@@ -38,7 +38,6 @@ Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts) {
 Engine::Engine(AcceleratorParts parts, std::unique_ptr<CodeCache> cache)
     : parts_(parts),
       cache_(std::move(cache)),
-      buckets_(new std::atomic<Block*>[kBuckets]()),
       random_(parts.options.stress.value_or(0)) {
   parts_.memory.set_watcher(this);
 }
@@ -51,21 +50,8 @@ void Engine::add(Context& context) {
   contexts_.push_back(&context);
 }
 
-std::atomic<Block*>& Engine::bucket(const std::byte* page, unsigned offset, Mode mode, Entry entry) {
-  uint64_t hash = (reinterpret_cast<uintptr_t>(page) + offset) * 0x9e3779b97f4a7c15u;
-  hash ^= mode.bits() * 0x85ebca6bu + static_cast<uint64_t>(entry) * 0x5bd1e995u;
-  return buckets_[(hash ^ hash >> 32) % kBuckets];
-}
-
-Block* Engine::find(const std::byte* page, unsigned offset, Mode mode, Entry entry) {
-  for (Block* block = bucket(page, offset, mode, entry).load(std::memory_order_acquire); block;
-       block = block->next.load(std::memory_order_acquire))
-    if (block->page == page && block->offset == offset && block->mode == mode && block->entry == entry) return block;
-  return nullptr;
-}
-
 Block* Engine::block(Context& context, const std::byte* page, unsigned offset, Mode mode, Entry entry) {
-  if (Block* block = find(page, offset, mode, entry)) return block;
+  if (Block* block = table_.find(page, offset, mode, entry)) return block;
   const memory::Gpa gpa = parts_.memory.gpa_of(page);
   bool prepared = false;
   for (;;) {
@@ -88,7 +74,7 @@ Block* Engine::block(Context& context, const std::byte* page, unsigned offset, M
       discard_all(context, made_for);
       continue;
     }
-    if (Block* block = find(page, offset, mode, entry)) return block;
+    if (Block* block = table_.find(page, offset, mode, entry)) return block;
     ++made_;
     Block& block = blocks_.emplace_back();
     block.page = page;
@@ -105,9 +91,7 @@ Block* Engine::block(Context& context, const std::byte* page, unsigned offset, M
     block.next_in_page = record.blocks;
     record.blocks = &block;
     record.lines |= lines_of(offset, std::max<unsigned>(offset + block.length, offset + 1) - 1);
-    std::atomic<Block*>& head = bucket(page, offset, mode, entry);
-    block.next.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    head.store(&block, std::memory_order_release);
+    table_.add(block);
     return &block;
   }
 }
@@ -142,7 +126,7 @@ void Engine::discard_all(Context& context, uint64_t generation) {
     if (generation != generation_.load(std::memory_order_relaxed)) return;  // another vCPU was here
     log::debug(log::Category::kCpu, "bt: {} blocks of {} pages are discarded", blocks_.size(), pages_.size());
     for (auto& bits : modes_) bits.store(0);
-    for (unsigned n = 0; n < kBuckets; ++n) buckets_[n].store(nullptr, std::memory_order_relaxed);
+    table_.clear();
     for (const auto& [gpa, page] : pages_) parts_.memory.unwatch(gpa);
     pages_.clear();
     blocks_.clear();
@@ -200,9 +184,7 @@ void Engine::written(memory::Gpa gpa, uint64_t size) {
 void Engine::drop_page(memory::Gpa gpa, Page& page) {
   for (Block* block = page.blocks; block; block = block->next_in_page) {
     block->dead = true;
-    std::atomic<Block*>* link = &bucket(block->page, block->offset, block->mode, block->entry);
-    while (link->load(std::memory_order_relaxed) != block) link = &link->load(std::memory_order_relaxed)->next;
-    link->store(block->next.load(std::memory_order_relaxed), std::memory_order_release);
+    table_.remove(*block);
   }
   pages_.erase(gpa);
   forget_jumps();

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "accel/accelerator.hpp"
-#include "accel/bt/block.hpp"
+#include "accel/bt/block_table.hpp"
 #include "accel/bt/code_cache.hpp"
 #include "accel/bt/context.hpp"
 #include "accel/bt/translator.hpp"
@@ -64,8 +64,6 @@ class Engine final : public memory::WriteWatcher {
   };
 
   Engine(AcceleratorParts parts, std::unique_ptr<CodeCache> cache);
-  std::atomic<Block*>& bucket(const std::byte* page, unsigned offset, Mode mode, Entry entry);
-  Block* find(const std::byte* page, unsigned offset, Mode mode, Entry entry);
   void protect(Context& context, const std::byte* page, memory::Gpa gpa);
   void drop_page(memory::Gpa gpa, Page& page);
   void forget_jumps();
@@ -77,17 +75,16 @@ class Engine final : public memory::WriteWatcher {
   static constexpr size_t kSlack = 12 << 20;
   // Between two times that all is discarded for this: longer and longer where it was needed after all.
   static constexpr int64_t kShortestPause = 60'000'000'000, kLongestPause = 3'600'000'000'000;
-  static constexpr unsigned kBuckets = 1 << 16;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Translator> translator_;
   std::vector<Context*> contexts_;
   std::atomic<uint64_t> generation_{1};
   std::atomic<int64_t> next_look_{0};  // ns of the host's clock
-  std::unique_ptr<std::atomic<Block*>[]> buckets_;
+  BlockTable table_;
   std::array<std::atomic<uint32_t>, kModeSlots> modes_{};  // Mode::bits() + 1 of each table of jumps
 
-  std::mutex lock_;  // what follows, and every change of the cache and of the buckets; a leaf
+  std::mutex lock_;  // what follows, and every change of the cache and of the table; a leaf
   std::unordered_map<memory::Gpa, Page> pages_;
   std::deque<Block> blocks_;
   std::deque<Edge> edges_;

@@ -104,7 +104,6 @@ void Translator::make_flags(const FlagRecipe& recipe) {
 
 // To what is at a block's end: the flags are then made by pack_, if ever.
 void Translator::keep_flags(const FlagRecipe& recipe) {
-  held_ = -1;
   uint32_t kept = kept_flags(static_cast<unsigned>(recipe.how), recipe.size);
   for (unsigned n = 0; n < 2; ++n) {
     const Operand& operand = recipe.operands[n];

@@ -223,9 +223,8 @@ void Translator::go_to(uint32_t target) {
 }
 
 void Translator::look_up(int undo) {
-  mov(r15d, jump_info(offset_, undo));
-  if (options_.jumps && !options_.lockstep) return look_up_jump(jump_slot_);
-  in_context().mov(field32(at_.insn), r15d);
+  if (options_.jumps && !options_.lockstep) return look_up_jump(jump_slot_, jump_info(offset_, undo));
+  store_field32(at_.insn, jump_info(offset_, undo));
   in_context().mov(field(at_.argument), first_);
   jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
 }

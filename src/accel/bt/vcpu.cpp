@@ -184,7 +184,7 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
   if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
   other = entry;
-  entry = {rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code), rip & ~memory::kPageMask, 0};
+  entry = {rip ^ context_->jump_key[mode.user()], reinterpret_cast<uint64_t>(block->code)};
   return block->code;
 }
 
