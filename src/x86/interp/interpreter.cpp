@@ -452,6 +452,11 @@ bool Interpreter::enter_page(uint64_t linear) {
 }
 
 // Code bytes at `linear`, inside one page.
+// By the second TLB, if there is one: not the kernel's, of which it matters whether it is global.
+bool Interpreter::find_code(uint64_t linear) {
+  return second_ && cpl_ == 3 && second_[kUserTlb].find_code(linear, tlbs_[kUserTlb]);
+}
+
 bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
   PageAccess access;
   access.fetch = true;
@@ -461,6 +466,8 @@ bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
   Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
   const TlbEntry& entry = tlb.at(linear);
   if (entry.fetch_tag == (linear & ~memory::kPageMask))
+    host = entry.host(linear);
+  else if (find_code(linear))
     host = entry.host(linear);
   else if (!translate(linear, access, tlb, gpa, host))
     return false;

@@ -369,6 +369,7 @@ class Interpreter {
   const Insn* fetch_slow(uint64_t linear);
   bool enter_page(uint64_t linear);
   bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
+  bool find_code(uint64_t linear);
   static constexpr unsigned kMemoCount = 1 << 16;
   static unsigned memo_index(uint64_t linear) { return (linear ^ linear >> 16) % kMemoCount; }
   static std::span<Insn> map_memo();

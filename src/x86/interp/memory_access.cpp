@@ -388,7 +388,7 @@ bool Interpreter::fill(uint64_t linear, bool write) {
 
 bool Interpreter::fetch_page(uint64_t linear, const std::byte*& page) {
   Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
-  if (const TlbEntry& entry = tlb.at(linear); entry.fetch_tag == (linear & ~kPageMask)) {
+  if (const TlbEntry& entry = tlb.at(linear); entry.fetch_tag == (linear & ~kPageMask) || find_code(linear)) {
     page = reinterpret_cast<const std::byte*>(entry.host_page);
     return true;
   }

@@ -81,9 +81,8 @@ class Tlb {
 struct SecondTlb {
   static constexpr unsigned kSize = 4096, kKeys = 4096;
   struct Entry {
-    uint64_t read, write;  // the page's linear address and the key under which that kind of access may be made; else something else
+    uint64_t read, write, fetch;  // the page's linear address and the key under which that kind of access may be made; else something else
     uintptr_t host_page;
-    uint64_t unused;
   };
   uint64_t key;  // from 1 to kKeys - 1; the lower bits of a page's address have room for it
   Entry entries[kSize];
@@ -91,7 +90,21 @@ struct SecondTlb {
   Entry& at(uint64_t linear) { return entries[(linear >> 12) % kSize]; }
   void put(uint64_t linear, const TlbEntry& from) {
     const uint64_t page = linear & ~memory::kPageMask;
-    at(linear) = {from.read_tag == page ? page | key : 0, from.write_tag == page ? page | key : 0, from.host_page, 0};
+    const auto tag = [&](uint64_t first) { return first == page ? page | key : 0; };
+    at(linear) = {tag(from.read_tag), tag(from.write_tag), tag(from.fetch_tag), from.host_page};
+  }
+  // Whether code may be fetched from there; then it is in `first` too.
+  bool find_code(uint64_t linear, Tlb& first) {
+    const uint64_t page = linear & ~memory::kPageMask, wanted = page | key;
+    const Entry& entry = at(linear);
+    if (entry.fetch != wanted) return false;
+    first.drop(linear);
+    first.note_global(linear, false);
+    first.at(linear).fetch_tag = page;
+    if (entry.read == wanted) first.at(linear).read_tag = page;
+    if (entry.write == wanted) first.at(linear).write_tag = page;
+    first.at(linear).host_page = entry.host_page;
+    return true;
   }
   void drop(uint64_t linear) { at(linear) = {}; }
   void forget() {
