@@ -47,6 +47,8 @@ Offsets::Offsets(const Context& context) {
   gpr = from_start(&state.gpr);
   rflags = from_start(&state.rflags);
   lstar = from_start(&state.lstar);
+  gdt_base = from_start(&state.gdtr.base);
+  gdt_limit = from_start(&state.gdtr.limit);
   fmask = from_start(&state.fmask);
   tsc_aux = from_start(&state.tsc_aux);
   kernel_gs_base = from_start(&state.kernel_gs_base);

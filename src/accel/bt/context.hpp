@@ -100,6 +100,7 @@ struct Offsets {
   int self, page_base, flags, kept, flag_value[2], value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
   int fill, interpret, jumps;
   int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
+  int gdt_base, gdt_limit;
   int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3], second_tlb[3];
 };

@@ -403,6 +403,49 @@ void Translator::swap_gs() {
   in_context().mov(field(at_.kernel_gs_base), second_);
 }
 
+// Of a writable data segment in the GDT. All else, which has another outcome or may fault, is the interpreter's.
+bool Translator::verify_write() {
+  const ZydisDecodedOperand& operand = decoded_->operands[0];
+  const bool from_memory = operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  if (block_->mode.user() || !block_->mode.code64() || options_.lockstep || (from_memory && !can_address(operand))) return interpret();
+  // The table is accessed as by SMAP whatever AC is.
+  if (block_->mode.tlb() == Interpreter::kSupervisorTlb) {
+    in_context().test(field32(at_.rflags), static_cast<uint32_t>(flags::kAc));
+    to_interpreter(kNotZero);
+  }
+  if (from_memory) {
+    const RegExp place = at(check(operand, 2, false, true));
+    movzx(r14d, word[place]);
+  } else {
+    load_guest(first_, id_of(operand.reg.value));
+    movzx(r14d, r14w);
+  }
+  held_ = -1;
+  constexpr unsigned kNotIndex = 7, kLast = 7;  // RPL and TI; of a descriptor's bytes
+  test(r14b, kNotIndex);
+  to_interpreter(kNotZero);
+  test(r14d, r14d);
+  to_interpreter(kZero);
+  in_context().movzx(r15d, word[RegExp(static_cast<size_t>(at_.gdt_limit))]);
+  lea(r14d, ptr[first_ + static_cast<int>(kLast)]);
+  cmp(r14d, r15d);
+  to_interpreter(kAbove);
+  lea(first_, ptr[first_ - static_cast<int>(kLast)]);
+  in_context().add(first_, field(at_.gdt_base));
+  const int table = at_.tlb[block_->mode.tlb()];
+  uint8_t* const missing = look_up_page(table + static_cast<int>(offsetof(TlbEntry, read_tag)), table + static_cast<int>(offsetof(TlbEntry, host_page)),
+                                        kPageBytes - 8, false);
+  slow(Slow::What::kInterpret, missing, nullptr, offset_, 0);
+  mov(first_, qword[first_]);
+  constexpr unsigned kWritable = 1 << 1, kCode = 1 << 3, kCodeOrData = 1 << 4;  // from bit 40 on
+  shr(first_, 40);
+  and_(r14d, kWritable | kCode | kCodeOrData);
+  cmp(r14d, kWritable | kCodeOrData);
+  to_interpreter(kNotZero);
+  in_context().or_(byte[RegExp(static_cast<size_t>(at_.flags + 1))], static_cast<uint32_t>(flags::kZf));  // as LAHF has it
+  return true;
+}
+
 // Whether an instruction of that privilege can be translated that changes it.
 bool Translator::may_cross(bool user) const {
   return options_.crossings && options_.jumps && !options_.lockstep && block_->mode.code64() && block_->mode.user() == user;

@@ -145,6 +145,7 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_PUSHFQ: return Kind::kPushFlags;
     case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: return Kind::kReadTsc;
     case ZYDIS_MNEMONIC_SWAPGS: return Kind::kSwapGs;
+    case ZYDIS_MNEMONIC_VERW: return Kind::kVerifyWrite;
     case ZYDIS_MNEMONIC_SYSCALL: return Kind::kSyscall;
     case ZYDIS_MNEMONIC_SYSRET: return Kind::kSysret;
     case ZYDIS_MNEMONIC_STAC: return Kind::kSuspendSmap;
@@ -187,7 +188,9 @@ bool ends_block(Kind kind) {
   }
 }
 
-bool wants_flags_packed(Kind kind) { return kind == Kind::kPushFlags || kind == Kind::kSyscall || kind == Kind::kInterpret; }
+bool wants_flags_packed(Kind kind) {
+  return kind == Kind::kPushFlags || kind == Kind::kSyscall || kind == Kind::kInterpret || kind == Kind::kVerifyWrite;
+}
 
 bool wants_flags_stored(Kind kind) {
   switch (kind) {

@@ -16,6 +16,7 @@ enum class Kind : uint8_t {
   kDivide, kMultiply,  // the latter: MULX
   kReadTsc,
   kSwapGs,
+  kVerifyWrite,  // VERW, which kernels execute on their way to a program so that it clears the processor's buffers
   kSyscall, kSysret, kSuspendSmap, kResumeSmap,  // change the mode, and may go on in translated code
   kJump, kConditional, kCall,                  // to an address in the instruction
   kJumpIndirect, kCallIndirect, kReturn,

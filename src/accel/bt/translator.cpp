@@ -118,6 +118,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
       // Lockstep would do it twice: it takes back general registers and memory only.
       if (block_->mode.user() || !block_->mode.code64() || options_.lockstep) return interpret();
       return swap_gs(), true;
+    case Kind::kVerifyWrite: return verify_write();
     case Kind::kSyscall: return syscall_();
     case Kind::kSysret: return sysret_();
     case Kind::kSuspendSmap: return set_access(true);

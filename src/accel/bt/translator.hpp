@@ -99,6 +99,7 @@ class Translator : public Emitter {
   bool multiply();
   void read_tsc();
   void swap_gs();
+  bool verify_write();
   bool syscall_();
   bool sysret_();
   bool set_access(bool suspended);

@@ -64,6 +64,7 @@ constexpr std::array kSequences = {
     Sequence{"syscall", "0f05", true, true},
     Sequence{"sysretq", "480f07", false, true},
     Sequence{"swapgs", "0f01f8", false},
+    Sequence{"verw [rip+16]", "0f002d10000000", false},
     Sequence{"stac", "0f01cb", false, true},
     Sequence{"cli", "fa", false},
     Sequence{"sti", "fb", false},
