@@ -35,6 +35,8 @@ Offsets::Offsets(const Context& context) {
   fill = from_start(&context.fill);
   interpret = from_start(&context.interpret);
   jumps = from_start(&context.jumps);
+  site = from_start(&context.site);
+  sites = from_start(&context.sites);
   tsc_offset = from_start(&context.tsc_offset);
   tsc_direct = from_start(&context.tsc_direct);
   window = from_start(&context.window);

@@ -28,6 +28,9 @@ constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the 
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }
 constexpr unsigned kOtherWay = 1;  // exclusive or
 
+// Beside it, for jumps out of a page to an address in the instruction: each has a place of its own, found without a calculation.
+constexpr unsigned kSiteCount = 1 << 12;
+
 // Where an instruction goes on that changes the privilege of 64-bit code and nothing else of its mode.
 struct Crossing {
   uint64_t lookup = 0;  // the routine that looks up an address in the table of the new mode; 0: the instruction is the interpreter's
@@ -72,7 +75,9 @@ struct Context {
   void* owner = nullptr;        // the Runner
   bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
   x86::SecondTlb second_tlbs[3];  // zeroes in the beginning
+  uint32_t site = 0;  // the place in `sites` that a jump looked at last in vain, from the GS base
   alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
+  JumpEntry sites[kModeSlots][kSiteCount];              // likewise
 };
 
 // Context::kept: FlagRecipe::How, the size of the operands in bytes, and the second one if it is a small immediate, not flag_value[1].
@@ -98,7 +103,7 @@ constexpr int jump_undo(uint32_t info) { return static_cast<int32_t>(info) >> 12
 struct Offsets {
   explicit Offsets(const Context& context);
   int self, page_base, flags, kept, flag_value[2], value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
-  int fill, interpret, jumps;
+  int fill, interpret, jumps, site, sites;
   int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
   int gdt_base, gdt_limit;
   int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];

@@ -254,33 +254,60 @@ void Emitter::make_leave() {
 }
 
 // The tables have no room for a hash: the lower bits of the address with some higher ones.
-void Emitter::look_up_jump(unsigned jump_slot, std::optional<uint32_t> info) {
+// Looks up the address in the first scratch register: its entry's place in the second one. The first one has the entry's tag.
+void Emitter::find_jump(unsigned jump_slot, const Xbyak::Label& miss) {
   static_assert(sizeof(JumpEntry) == 16);
-  const int table = at_.jumps + static_cast<int>(jump_slot * kJumpCount * sizeof(JumpEntry));
-  const int tag = table + static_cast<int>(offsetof(JumpEntry, tag)), code = table + static_cast<int>(offsetof(JumpEntry, code));
-  const int key = at_.jump_key + static_cast<int>(8 * (jump_slot & 1));
-  if (!info) in_context().mov(field32(at_.insn), r15d);
+  const int tag = jump_entry(jump_slot, offsetof(JumpEntry, tag));
   mov(second_, first_);
   shr(second_, 9);
   xor_(r15d, r14d);
   and_(r15d, kJumpCount - 1);
   shl(r15d, 4);
-  in_context().xor_(first_, field(key));
+  in_context().xor_(first_, field(jump_key(jump_slot)));
   in_context().cmp(first_, qword[second_ + tag]);
-  Xbyak::Label hit, miss;
+  Xbyak::Label hit;
   je(hit);
   xor_(r15d, kOtherWay * sizeof(JumpEntry));
   in_context().cmp(first_, qword[second_ + tag]);
-  jne(miss);
+  jne(miss, T_NEAR);
   L(hit);
+}
+
+void Emitter::look_up_jump(unsigned jump_slot, std::optional<uint32_t> info) {
+  const int key = jump_key(jump_slot);
+  Xbyak::Label miss;
+  if (!info) in_context().mov(field32(at_.insn), r15d);
+  find_jump(jump_slot, miss);
   in_context().xor_(first_, field(key));
   and_(first_, -4096);
   in_context().mov(field(at_.page_base), first_);
-  in_context().jmp(qword[second_ + code]);
+  in_context().jmp(qword[second_ + jump_entry(jump_slot, offsetof(JumpEntry, code))]);
   L(miss);
   in_context().xor_(first_, field(key));
   in_context().mov(field(at_.argument), first_);
   if (info) store_field32(at_.insn, *info);
+  jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
+}
+
+void Emitter::make_find_site(unsigned jump_slot) {
+  Xbyak::Label miss;
+  align(16);
+  find_site_[jump_slot] = getCurr();
+  find_jump(jump_slot, miss);
+  in_context().mov(second_, qword[second_ + jump_entry(jump_slot, offsetof(JumpEntry, code))]);
+  in_context().mov(field(at_.argument), second_);
+  push(rax);
+  in_context().mov(eax, field32(at_.site));
+  in_context().mov(qword[rax + offsetof(JumpEntry, tag)], first_);
+  in_context().mov(qword[rax + offsetof(JumpEntry, code)], second_);
+  pop(rax);
+  in_context().xor_(first_, field(jump_key(jump_slot)));
+  and_(first_, -4096);
+  in_context().mov(field(at_.page_base), first_);
+  in_context().jmp(field(at_.argument));
+  L(miss);
+  in_context().xor_(first_, field(jump_key(jump_slot)));
+  in_context().mov(field(at_.argument), first_);
   jump_to(leave_[static_cast<unsigned>(Exit::kLookup)]);
 }
 
@@ -289,6 +316,7 @@ void Emitter::make_lookups() {
     align(16);
     lookup_[n] = getCurr();
     look_up_jump(n, std::nullopt);
+    make_find_site(n);
   }
   align(16);
   no_call_ = getCurr();

@@ -94,6 +94,11 @@ class Emitter : public Xbyak::CodeGenerator {
   // Goes on at the guest's address in the first scratch register. jump_info() is in the second one, if it is not given here.
   void look_up_jump(unsigned jump_slot, std::optional<uint32_t> info);
 
+  int jump_key(unsigned jump_slot) const { return at_.jump_key + static_cast<int>(8 * (jump_slot & 1)); }
+  int jump_entry(unsigned jump_slot, size_t member) const {
+    return at_.jumps + static_cast<int>(jump_slot * kJumpCount * sizeof(JumpEntry) + member);
+  }
+
   // In the writable view, for relative jumps and calls.
   const uint8_t* leave_[5] = {};  // by Exit
   const uint8_t* fill_ = nullptr;            // Context::argument is the address
@@ -104,12 +109,15 @@ class Emitter : public Xbyak::CodeGenerator {
   const uint8_t* pack_ = nullptr;  // what Context::kept says goes into Context::flags; uses the second scratch register
   const uint8_t* load_vectors_ = nullptr;
   const uint8_t* lookup_[kModeSlots] = {};  // look_up_jump()
+  const uint8_t* find_site_[kModeSlots] = {};  // the same for Context::site, where it is put too
 
  private:
   void make_fixed();
   void make_enter();
   void make_leave();
   void make_lookups();
+  void find_jump(unsigned jump_slot, const Xbyak::Label& miss);
+  void make_find_site(unsigned jump_slot);
   void make_refill(unsigned tlb, bool write);
   void go_near(uint8_t opcode, const uint8_t* place) {
     uint8_t bytes[5] = {opcode};

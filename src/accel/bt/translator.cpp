@@ -219,8 +219,27 @@ void Translator::page_address(uint32_t offset) {
 void Translator::go_to(uint32_t target) {
   if (target < kPageBytes) return edge(target);
   store_flags();
+  if (options_.jumps && !options_.lockstep) return go_beyond(target);
   page_address(target);
   look_up();
+}
+
+// To another page: by this jump's own place if the address was there last, else by the table of jumps.
+void Translator::go_beyond(uint32_t target) {
+  const int site = at_.sites + static_cast<int>((jump_slot_ * kSiteCount + sites_++ % kSiteCount) * sizeof(JumpEntry));
+  const bool code64 = block_->mode.code64();
+  const auto to = static_cast<int32_t>(target), to_page = to & -static_cast<int32_t>(kPageBytes);
+  load_field(first_, at_.page_base);
+  if (code64) lea(second_, ptr[first_ + to]);
+  else lea(r15d, ptr[first_ + to]);
+  in_context().xor_(second_, field(jump_key(jump_slot_)));
+  in_context().cmp(second_, field(site + static_cast<int>(offsetof(JumpEntry, tag))));
+  uint8_t* const other = branch(kNotZero);
+  slow_.push_back({Slow::What::kFindSite, other, nullptr, jump_info(offset_, 0), site, std::nullopt});
+  if (code64) lea(first_, ptr[first_ + to_page]);
+  else lea(r14d, ptr[first_ + to_page]);
+  store_field(at_.page_base, first_);
+  in_context().jmp(field(site + static_cast<int>(offsetof(JumpEntry, code))));
 }
 
 void Translator::look_up(int undo) {
@@ -447,6 +466,13 @@ void Translator::write_slow() {
         in_context().mov(rsp, field(at_.host_stack));
         lea(rsp, ptr[rsp - 8]);
         jump_to(slow.retry);
+        break;
+      case Slow::What::kFindSite:  // the address is in the second scratch register, as the table's tag
+        mov(first_, second_);
+        in_context().xor_(first_, field(jump_key(jump_slot_)));
+        store_field32(at_.insn, slow.insn);
+        store_field32(at_.site, static_cast<uint32_t>(slow.tag));
+        jump_to(find_site_[jump_slot_]);
         break;
       case Slow::What::kPack:
         call_routine(pack_);

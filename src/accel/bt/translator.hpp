@@ -71,7 +71,7 @@ class Translator : public Emitter {
   };
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack } what;
+    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack, kFindSite } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
@@ -155,6 +155,7 @@ class Translator : public Emitter {
   void edge(uint32_t target);                 // to an offset of this page
   void jump_by_edge(uint32_t target, Entry entry);
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
+  void go_beyond(uint32_t target);
   bool may_cross(bool user) const;
   void begin_crossing(int crossing);          // to the interpreter if there is none
   void cross(int crossing);                   // to the address in the first scratch register, in another mode
@@ -185,6 +186,7 @@ class Translator : public Emitter {
   Block* block_ = nullptr;
   std::deque<Edge>* edges_ = nullptr;
   unsigned jump_slot_ = 0;
+  unsigned sites_ = 0;  // given away, of Context::sites
   const x86::Decoded* decoded_ = nullptr;
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;

@@ -132,6 +132,7 @@ uint64_t Runner::new_key() {
   last_key_ += uint64_t{1} << kJumpKeyShift;
   if (last_key_ == 0) {  // all have been used
     std::memset(context_->jumps, 0, sizeof context_->jumps);
+    std::memset(context_->sites, 0, sizeof context_->sites);
     space_keys_ = {};
     last_key_ = uint64_t{1} << kJumpKeyShift;
     context_->jump_key[0] = last_key_;
