@@ -143,10 +143,10 @@ void Translator::keep_recipe(const RegisterUse& use, bool overwrites_flags) {
 bool Translator::flags_survive(unsigned from) const {
   for (unsigned n = from; n < count_; ++n) {
     const Item& item = items_[n];
-    if (!item.good || memory_operand(item.decoded)) return item.kind != Kind::kLea && item.kind != Kind::kNothing;
+    if (!item.good || item.memory) return item.kind != Kind::kLea && item.kind != Kind::kNothing;
     switch (item.kind) {
       case Kind::kPlain:
-        if (writes_flags(item.decoded) && !reads_flags(item.decoded)) return false;
+        if (item.writes_flags && !item.reads_flags) return false;
         break;
       case Kind::kLea:
       case Kind::kNothing:

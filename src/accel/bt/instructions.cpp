@@ -14,16 +14,16 @@ using Xbyak::RegExp;
 
 bool Translator::plain(std::span<const uint8_t> bytes) {
   const Decoded& decoded = *decoded_;
-  const bool vector = is_vector(decoded);
-  if ((vector && !options_.vectors) || (kind_of(decoded) == Kind::kDivide && !options_.division)) return interpret();
+  const Item& item = items_[index_];
+  const bool vector = is_vector(decoded), division = item.kind == Kind::kDivide;
+  if ((vector && !options_.vectors) || (division && !options_.division)) return interpret();
   if (vector) {
     const bool vex = decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
     if (!(vex ? block_->mode.avx() : block_->mode.sse())) return interpret();
   }
-  const ZydisDecodedOperand* memory = memory_operand(decoded);
-  const HomedUse homed = homed_use(decoded);
+  const ZydisDecodedOperand* memory = item.memory;
+  const HomedUse homed = homed_use(item.use);
   if (homed.count > (memory ? 1u : 2u) || (memory && !can_address(*memory))) return interpret();
-  const bool division = kind_of(decoded) == Kind::kDivide;
   if (division && homed.count > 0) return interpret();
 
   std::array<uint8_t, 16> registers;
@@ -32,11 +32,12 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   HostInsn host;
   const bool short_inc = !(decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_MODRM) && !block_->mode.code64() &&
                          (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_INC || decoded.instruction.mnemonic == ZYDIS_MNEMONIC_DEC);
+  // Where the memory operand is comes later; whether it can be written does not depend on that.
   if (!short_inc && !bt::rewrite(decoded, bytes, registers, {.base = kFirst}, host)) return interpret();
 
   if (vector) ensure_vectors();
   FlagRecipe recipe;
-  if (options_.lazy_flags && writes_flags(decoded)) recipe = FlagRecipe::of(decoded, offset_);
+  if (options_.lazy_flags && item.writes_flags) recipe = FlagRecipe::of(decoded, offset_);
   const bool changes_memory = memory && writes(*memory);
   if (recipe.keeps() && (!flags_survive(index_ + 1) || (changes_memory && homed.count > 0))) recipe = {};
   const bool keeps_memory = memory && recipe.keeps();
@@ -44,9 +45,9 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   if (memory) {
     const unsigned alignment = alignment_of(decoded, *memory);
     // Making them takes the registers that the address is in, so that it must not come to that behind any check.
-    if (reads_flags(decoded)) !alignment && covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_packed_flags();
+    if (item.reads_flags) !alignment && covered(*memory, memory->size / 8u, writes(*memory)) ? need_flags() : store_packed_flags();
     place = check(*memory, memory->size / 8u, changes_memory,
-                  homed.count == 0 && !reads_flags(decoded) && !division && !alignment && !(keeps_memory && changes_memory));
+                  homed.count == 0 && !item.reads_flags && !division && !alignment && !(keeps_memory && changes_memory));
     if (alignment) check_alignment(place, alignment);
     if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
   }
@@ -57,8 +58,8 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     recipe_ = {};
     return true;
   }
-  assert(!memory || !reads_flags(decoded) || flags_ != Flags::kRecipe);
-  if (reads_flags(decoded)) need_flags();
+  assert(!memory || !item.reads_flags || flags_ != Flags::kRecipe);
+  if (item.reads_flags) need_flags();
   if (keeps_memory) {
     plain_keeping(place, homed);
     flags_ = Flags::kHost;
@@ -81,7 +82,7 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
   }
   for (unsigned n = 0; n < homed.count; ++n)
     if (homed.written[n]) store_field(at_.gpr + static_cast<int>(8 * homed.guest[n]), Reg64(n == 0 ? kSecond : kFirst));
-  if (writes_flags(decoded)) {
+  if (item.writes_flags) {
     flags_ = Flags::kHost;
     recipe_ = recipe;
   }

@@ -121,8 +121,7 @@ std::optional<unsigned> Translator::window_base(const ZydisDecodedOperand& memor
 // What the instruction accesses off `base`, as far as a window can have it; at most two. False: no window reaches beyond it.
 bool Translator::accesses_off(unsigned base, const Item& item, std::array<Access, 2>& list, unsigned& count) const {
   count = 0;
-  const Decoded& decoded = item.decoded;
-  if (const ZydisDecodedOperand* memory = memory_operand(decoded); memory && window_base(*memory) == base)
+  if (const ZydisDecodedOperand* memory = item.memory; memory && window_base(*memory) == base)
     list[count++] = {static_cast<int>(memory->mem.disp.value), memory->size / 8u, writes(*memory)};
   constexpr int kSize = 8;
   switch (item.kind) {

@@ -40,9 +40,8 @@ RegisterUse register_use(const x86::Decoded& decoded) {
   return use;
 }
 
-HomedUse homed_use(const x86::Decoded& decoded) {
+HomedUse homed_use(const RegisterUse& registers) {
   HomedUse use;
-  const RegisterUse registers = register_use(decoded);
   for (unsigned guest = kFirstHomed; guest <= kLastHomed; ++guest) {
     if (!(registers.all >> guest & 1)) continue;
     use.guest[use.count] = guest;

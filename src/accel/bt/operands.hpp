@@ -41,6 +41,6 @@ struct HomedUse {
   unsigned guest[4];
   bool written[4], read[4];
 };
-HomedUse homed_use(const x86::Decoded& decoded);
+HomedUse homed_use(const RegisterUse& registers);
 
 }  // namespace skerry::accel::bt

@@ -80,6 +80,9 @@ void Translator::decode_block(std::span<const uint8_t> page) {
     if (!item.good) return;
     item.kind = kind_of(item.decoded);
     item.use = register_use(item.decoded);
+    item.memory = memory_operand(item.decoded);
+    item.reads_flags = reads_flags(item.decoded);
+    item.writes_flags = writes_flags(item.decoded);
     if (!ends_block(item.kind)) continue;
     if (item.kind != Kind::kConditional || !options_.long_blocks || options_.lockstep || ways_out++ == kMostSideExits) return;
     // A loop ends at its jump back.
@@ -91,7 +94,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
   const Decoded& decoded = item.decoded;
   if (wants_flags_packed(item.kind)) store_packed_flags();
   else if (wants_flags_stored(item.kind)) store_flags();
-  else keep_recipe(item.use, item.kind == Kind::kPlain && writes_flags(decoded) && !reads_flags(decoded));
+  else keep_recipe(item.use, item.kind == Kind::kPlain && item.writes_flags && !item.reads_flags);
   if (!keeps_scratch(item.kind)) held_ = -1;
   switch (item.kind) {
     case Kind::kPlain: return plain(bytes);

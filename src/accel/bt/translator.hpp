@@ -39,9 +39,11 @@ class Translator : public Emitter {
   struct Item {  // an instruction of the block
     x86::Decoded decoded;
     uint32_t offset, next;  // in the page
+    bool good;  // it is one, whole in this page, and one of the model's. If not, what follows means nothing
     Kind kind;
+    bool reads_flags, writes_flags;
     RegisterUse use;
-    bool good;  // it is one, whole in this page, and one of the model's
+    const ZydisDecodedOperand* memory;  // its explicit operand there, or null
   };
   struct Access {
     int displacement;
