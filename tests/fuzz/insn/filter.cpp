@@ -49,11 +49,50 @@ bool changes_a_segment(const Decoded& decoded) {
   return false;
 }
 
+bool has_prefix(const ZydisDecodedInstruction& instruction, uint8_t prefix) {
+  for (unsigned n = 0; n < instruction.raw.prefix_count; ++n)
+    if (instruction.raw.prefixes[n].value == prefix) return true;
+  return false;
+}
+
+// What AMD's processors do otherwise than Intel's, whose manual the engine follows. How they differ where an instruction
+// faults is in undefined.cpp, amd_faults_otherwise().
+bool differs_on_amd(const Decoded& decoded) {
+  const ZydisDecodedInstruction& instruction = decoded.instruction;
+  const bool wide = instruction.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+  // In 64-bit mode 66 makes the operand size of a near branch 16 bits (AMD APM vol. 1, 3.7.9); Intel's ignore it.
+  if (wide && instruction.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && (instruction.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+    return true;
+  // A count of 0 in ECX leaves RCX, RSI and RDI alone; Intel's clear the upper halves. The manuals do not say.
+  constexpr uint64_t kRepeated = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  if (wide && (instruction.attributes & kRepeated) && instruction.address_width == 32) return true;
+  switch (instruction.mnemonic) {
+    // MXCSR_MASK, which it stores, has the bit MM (AMD APM vol. 1, 4.2.2) that Intel's and the guest's have not.
+    case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: return true;
+    // 0F 0D with a register raises #UD (AMD APM vol. 3, PREFETCH); Intel's take it for a NOP.
+    case ZYDIS_MNEMONIC_NOP: return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d;
+    // REX.B makes it an XCHG with R8, F3 or not.
+    case ZYDIS_MNEMONIC_PAUSE: return instruction.raw.rex.B;
+    // F2 and F3, reserved with these, choose the condition (AMD APM vol. 3, 1.2.6; Intel SDM vol. 2, 2.1.1).
+    case ZYDIS_MNEMONIC_LOOPE: case ZYDIS_MNEMONIC_LOOPNE:
+      return has_prefix(instruction, 0xf2) || has_prefix(instruction, 0xf3);
+    // VEX.W raises #UD outside of 64-bit mode; Intel's ignore it (Intel SDM vol. 2, PINSRB/PINSRD/PINSRQ).
+    case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD: return !wide && instruction.raw.vex.W;
+    // With 66 it reads 32 bits, of which it keeps 16 (AMD APM vol. 3, MOVSXD); Intel's read 16.
+    case ZYDIS_MNEMONIC_MOVSXD: return instruction.operand_width == 16;
+    // Zero-extends a selector to 32 bits; Intel's store 16 bits (Intel SDM vol. 2, PUSH, allows both).
+    case ZYDIS_MNEMONIC_PUSH:
+      return ZydisRegisterGetClass(decoded.operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT && instruction.operand_width == 32;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 bool may_be_tested(const Decoded& decoded) {
   return both_have(decoded) && !depends_on_the_machine(decoded.instruction.mnemonic) && !leaves_the_sequence(decoded) &&
-         !changes_a_segment(decoded) && decoded.instruction.meta.isa_set != ZYDIS_ISA_SET_MPX;
+         !changes_a_segment(decoded) && decoded.instruction.meta.isa_set != ZYDIS_ISA_SET_MPX &&
+         !(processor_of_amd() && differs_on_amd(decoded));
 }
 
 }  // namespace skerry::fuzz

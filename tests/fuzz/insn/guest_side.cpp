@@ -238,6 +238,8 @@ class GuestSide final : public Side {
 std::unique_ptr<Side> make_interpreter_side() { return std::make_unique<GuestSide>(false); }
 std::unique_ptr<Side> make_translator_side() { return std::make_unique<GuestSide>(true); }
 
+bool processor_of_amd() { return model().amd(); }
+
 bool both_have(const Decoded& decoded) {
   if (decoded.instruction.meta.isa_set == ZYDIS_ISA_SET_SHA) return false;  // done in plain C++; not in every processor
   return model().has(decoded.instruction);

@@ -10,6 +10,9 @@ namespace skerry::fuzz {
 std::unique_ptr<Side> make_interpreter_side();
 std::unique_ptr<Side> make_translator_side();
 
+// Whether this processor is AMD's, or one of that family. The one place that says so.
+bool processor_of_amd();
+
 // Whether the guest's processor has the instruction, and this one too.
 bool both_have(const x86::Decoded& decoded);
 

@@ -146,6 +146,8 @@ void on_tick(ucontext_t& context) {
 }
 
 void handler(int signal, siginfo_t* info, void* raw) {
+  // Linux leaves AC as the sequence set it, and AMD's processors then check accesses of 16 bytes too.
+  __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~x86::flags::kAc);
   auto& context = *static_cast<ucontext_t*>(raw);
   if (signal == SIGALRM) return on_tick(context);
   switch (phase) {

@@ -24,8 +24,13 @@ struct Step {
 // the INT3 at the end.
 std::vector<Step> analyse(const Case& test);
 
-// Whether some instruction's result depends on an undefined flag, so that nothing can be said about the outcome.
+// Whether some instruction's result depends on an undefined flag, or on what this processor keeps otherwise than the
+// engine, so that nothing can be said about the outcome.
 bool depends_on_undefined(const std::vector<Step>& steps);
+
+// Whether `a` is a violation of a segment's limit by an operand that goes on at address 0, and `b`, which has no such
+// exception, faults on its page. With a limit of 4 GiB it is up to the processor: SDM vol. 3, 5.3.
+bool limit_is_open(const Case& test, const Outcome& a, const Outcome& b);
 
 struct Range {
   uint64_t start, size;
