@@ -90,6 +90,9 @@ constexpr uint32_t with_immediate(uint32_t kept, int32_t immediate) { return kep
 constexpr uint32_t access_info(unsigned offset, unsigned size, bool write, bool window = false) {
   return offset | size << 16 | static_cast<uint32_t>(window) << 30 | static_cast<uint32_t>(write) << 31;
 }
+// As interpret() has it, of an instruction behind which it is looked up where it goes on, in whatever mode it leaves.
+constexpr uint32_t any_mode_info(unsigned offset) { return access_info(offset, 0, true); }
+constexpr bool is_any_mode(uint32_t info) { return info >> 31; }
 constexpr unsigned access_size(uint32_t info) { return info >> 16 & 0xfff; }
 constexpr bool access_writes(uint32_t info) { return info >> 31; }
 constexpr bool access_is_window(uint32_t info) { return info >> 30 & 1; }

@@ -143,7 +143,7 @@ void Translator::keep_recipe(const RegisterUse& use, bool overwrites_flags) {
 bool Translator::flags_survive(unsigned from) const {
   for (unsigned n = from; n < count_; ++n) {
     const Item& item = items_[n];
-    if (!item.good || item.memory) return item.kind != Kind::kLea && item.kind != Kind::kNothing;
+    if (!item.good || (item.memory && item.kind != Kind::kLea && item.kind != Kind::kNothing)) return true;
     switch (item.kind) {
       case Kind::kPlain:
         if (item.writes_flags && !item.reads_flags) return false;

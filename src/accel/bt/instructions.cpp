@@ -276,6 +276,44 @@ void Translator::ensure_vectors() {
   slow(Slow::What::kLoadVectors, jump, getCurr(), 0, 0);
 }
 
+// BT and its like with a bit's number in a register: it may be anywhere beyond the operand. It changes CF only.
+bool Translator::bit_string() {
+  const ZydisDecodedOperand& memory = decoded_->operands[0];
+  const unsigned size = memory.size / 8u, bit = id_of(decoded_->operands[1].reg.value);
+  const bool write = decoded_->instruction.mnemonic != ZYDIS_MNEMONIC_BT;
+  if (!block_->mode.code64() || decoded_->instruction.address_width != 64 || !can_address(memory)) return interpret();
+  need_packed();
+  const uint8_t* retry = getCurr();
+  address(memory);
+  load_guest(second_, bit);
+  if (size == 8) {
+    sar(second_, 6);
+    lea(first_, ptr[first_ + second_ * 8]);
+  } else {
+    movsxd(second_, r15d);
+    sar(second_, 5);
+    lea(first_, ptr[first_ + second_ * 4]);
+  }
+  const RegExp place = at(look_up(size, write, retry));
+  load_guest(second_, bit);
+  and_(r15d, 8 * size - 1);
+  if (decoded_->has(ZYDIS_ATTRIB_HAS_LOCK)) lock();
+  const Xbyak::Address operand = size == 8 ? qword[place] : dword[place];
+  const Xbyak::Reg number = sized(kSecond, size);
+  switch (decoded_->instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_BT: bt(operand, number); break;
+    case ZYDIS_MNEMONIC_BTS: bts(operand, number); break;
+    case ZYDIS_MNEMONIC_BTR: btr(operand, number); break;
+    default: btc(operand, number); break;
+  }
+  static_assert(flags::kCf == 1);
+  const RegExp carry(static_cast<size_t>(at_.flags + 1));  // as LAHF has it
+  setc(r15b);
+  in_context().and_(byte[carry], 0xfe);
+  in_context().or_(byte[carry], r15b);
+  return true;
+}
+
 // Stack ------------------------------------------------------------------------------------------------------------------------
 
 void Translator::move_stack(int by) {
@@ -349,8 +387,12 @@ void Translator::push_flags() {
 bool Translator::read_segment() {
   const ZydisDecodedOperand& target = decoded_->operands[0];
   const unsigned segment = id_of(decoded_->operands[1].reg.value);
-  // They may still be those of another privilege: see cross().
-  if (block_->mode.code64() && (segment == kCs || segment == kSs)) return interpret();
+  if (block_->mode.code64() && (segment == kCs || segment == kSs)) {
+    if (options_.lockstep) return interpret();
+    spare_flags();
+    in_context().cmp(field32(at_.crossed), 0);  // they may still be those of another privilege: see cross()
+    to_interpreter(kNotZero);
+  }
   const unsigned guest = id_of(target.reg.value);
   in_context().movzx(r14d, word[RegExp(static_cast<size_t>(at_.selector[segment]))]);
   if (target.size == 16) {
@@ -409,6 +451,7 @@ bool Translator::verify_write() {
   const ZydisDecodedOperand& operand = decoded_->operands[0];
   const bool from_memory = operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
   if (block_->mode.user() || !block_->mode.code64() || options_.lockstep || (from_memory && !can_address(operand))) return interpret();
+  need_packed();
   // The table is accessed as by SMAP whatever AC is.
   if (block_->mode.tlb() == Interpreter::kSupervisorTlb) {
     in_context().test(field32(at_.rflags), static_cast<uint32_t>(flags::kAc));
@@ -465,10 +508,14 @@ void Translator::cross(int crossing) {
   in_context().mov(field32(at_.mode), r15d);
   in_context().mov(second_, field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
   in_context().mov(field(at_.return_lookup), second_);
-  in_context().mov(rsp, field(at_.host_stack));
-  lea(rsp, ptr[rsp - 8]);
+  leave_calls();
   mov(r15d, jump_info(offset_, 0));
   in_context().jmp(field(crossing + static_cast<int>(offsetof(Crossing, lookup))));
+}
+
+void Translator::leave_calls() {
+  in_context().mov(rsp, field(at_.host_stack));
+  lea(rsp, ptr[rsp - 8]);
 }
 
 // Into R15, the whole of RFLAGS.

@@ -83,9 +83,15 @@ bool is_special(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_VMASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
     case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ: case ZYDIS_MNEMONIC_XLAT: case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_CLAC: case ZYDIS_MNEMONIC_STAC: return true;
-    // A bit string in memory reaches beyond its operand.
+    default: return false;
+  }
+}
+
+// A bit string in memory, which reaches beyond the operand.
+bool is_bit_string(const x86::Decoded& decoded) {
+  switch (decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR: case ZYDIS_MNEMONIC_BTC:
-      return memory && decoded.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+      return memory_operand(decoded) && decoded.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
     default: return false;
   }
 }
@@ -152,6 +158,7 @@ Kind kind_of(const x86::Decoded& decoded) {
     case ZYDIS_MNEMONIC_CLAC: return Kind::kResumeSmap;
     case ZYDIS_MNEMONIC_CLI: return Kind::kClearInterrupts;
     case ZYDIS_MNEMONIC_STI: return Kind::kSetInterrupts;
+    case ZYDIS_MNEMONIC_IRETQ: return Kind::kInterruptReturn;
     case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD: case ZYDIS_MNEMONIC_POPFQ: return Kind::kInterpret;
     default: break;
   }
@@ -170,6 +177,7 @@ Kind kind_of(const x86::Decoded& decoded) {
       insn.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW || insn.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
     return Kind::kInterpret;
   if (insn.address_width == 16 && memory_operand(decoded)) return Kind::kInterpret;
+  if (is_bit_string(decoded)) return insn.operand_width >= 32 ? Kind::kBitString : Kind::kInterpret;
   if (!is_plain_category(decoded) || is_special(decoded)) return Kind::kInterpret;
   if (insn.mnemonic == ZYDIS_MNEMONIC_MOV && !(insn.attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
     for (unsigned n = 0; n < 2; ++n)
@@ -182,14 +190,18 @@ Kind kind_of(const x86::Decoded& decoded) {
 bool ends_block(Kind kind) {
   switch (kind) {
     case Kind::kJump: case Kind::kConditional: case Kind::kCall: case Kind::kJumpIndirect: case Kind::kCallIndirect:
-    case Kind::kReturn: case Kind::kInterpretLast: case Kind::kSyscall: case Kind::kSysret: case Kind::kSuspendSmap:
+    case Kind::kReturn: case Kind::kInterruptReturn: case Kind::kInterpretLast: case Kind::kSyscall: case Kind::kSysret: case Kind::kSuspendSmap:
     case Kind::kResumeSmap: return true;
     default: return false;
   }
 }
 
 bool wants_flags_packed(Kind kind) {
-  return kind == Kind::kPushFlags || kind == Kind::kSyscall || kind == Kind::kInterpret || kind == Kind::kVerifyWrite;
+  switch (kind) {
+    case Kind::kPushFlags: case Kind::kSyscall: case Kind::kInterpret: case Kind::kVerifyWrite: case Kind::kBitString:
+    case Kind::kInterruptReturn: return true;
+    default: return false;
+  }
 }
 
 bool wants_flags_stored(Kind kind) {

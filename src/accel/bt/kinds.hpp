@@ -14,6 +14,7 @@ enum class Kind : uint8_t {
   kReadSegment,    // MOV from a segment register to a general one
   kClearInterrupts, kSetInterrupts,
   kDivide, kMultiply,  // the latter: MULX
+  kBitString,
   kReadTsc,
   kSwapGs,
   kVerifyWrite,  // VERW, which kernels execute on their way to a program so that it clears the processor's buffers
@@ -21,6 +22,7 @@ enum class Kind : uint8_t {
   kJump, kConditional, kCall,                  // to an address in the instruction
   kJumpIndirect, kCallIndirect, kReturn,
   kInterpret,      // by the interpreter, and then on
+  kInterruptReturn,  // IRETQ, by the interpreter
   kInterpretLast,  // by the interpreter, and the block ends: it goes elsewhere or changes the mode
 };
 

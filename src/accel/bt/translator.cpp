@@ -91,7 +91,6 @@ void Translator::decode_block(std::span<const uint8_t> page) {
 }
 
 bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
-  const Decoded& decoded = item.decoded;
   if (wants_flags_packed(item.kind)) store_packed_flags();
   else if (wants_flags_stored(item.kind)) store_flags();
   else keep_recipe(item.use, item.kind == Kind::kPlain && item.writes_flags && !item.reads_flags);
@@ -134,6 +133,8 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
     case Kind::kReturn: return return_(), false;
     case Kind::kInterpret: return interpret();
     case Kind::kInterpretLast: return interpret_last(), false;
+    case Kind::kInterruptReturn: return interrupt_return(), false;
+    case Kind::kBitString: return bit_string();
   }
   return false;
 }
@@ -159,6 +160,18 @@ void Translator::interpret_and_look() {
   call_routine(interpret_);
   load_field(first_, at_.argument);
   look_up();
+}
+
+// The mode may be another one then, but not without C++ code having been told: see Runner::interpret().
+void Translator::interrupt_return() {
+  if (options_.lockstep || !options_.crossings || !options_.jumps) return interpret_last();
+  ends_interpreted_ = true;
+  store_field32(at_.insn, any_mode_info(offset_));
+  call_routine(interpret_);
+  load_field(first_, at_.argument);
+  leave_calls();
+  mov(r15d, jump_info(offset_, 0));
+  in_context().jmp(field(at_.return_lookup));
 }
 
 void Translator::interpret_last() {

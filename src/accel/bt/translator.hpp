@@ -88,6 +88,8 @@ class Translator : public Emitter {
   bool interpret();
   void interpret_last();
   void interpret_and_look();
+  void interrupt_return();
+  void leave_calls();  // forgets those that are remembered
   bool lea_();
   bool move_offset();
   bool push_();
@@ -102,6 +104,7 @@ class Translator : public Emitter {
   void read_tsc();
   void swap_gs();
   bool verify_write();
+  bool bit_string();
   bool syscall_();
   bool sysret_();
   bool set_access(bool suspended);

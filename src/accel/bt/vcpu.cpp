@@ -250,12 +250,16 @@ void Runner::settle() {
   in.mode_changed();
 }
 
-bool Runner::run_translated(Mode mode) {
+void Runner::begin_mode(Mode mode) {
   mode_ = mode;
   context_->mode = mode.bits();
   allow_crossings(mode);
   allow_reading_tsc();
   context_->return_lookup = engine_.fixed().return_lookup(jump_slot(mode));
+}
+
+bool Runner::run_translated(Mode mode) {
+  begin_mode(mode);
   const uint8_t* code = code_at(state_.rip, mode);
   if (!code) return false;
   context_->page_base = state_.rip & ~memory::kPageMask;
@@ -367,6 +371,7 @@ bool Runner::interpret() {
   ++counts_.interpreted;
   settle();
   const uint32_t offset = context_->insn & 0xffff, length = access_size(context_->insn);
+  const bool any_mode = is_any_mode(context_->insn);
   state_.rip = address_of(offset);
   before_interpreter();
   count_instruction();
@@ -382,7 +387,11 @@ bool Runner::interpret() {
     return false;
   if (flow == Flow::kNext && mode_.code64() && state_.mxcsr == mxcsr) return true;  // as it was
   const auto mode = Mode::of(in);
-  return mode && *mode == mode_;
+  if (!mode) return false;
+  if (*mode == mode_) return true;
+  if (!any_mode || !mode->code64()) return false;
+  begin_mode(*mode);
+  return true;
 }
 
 }  // namespace skerry::accel::bt

@@ -27,6 +27,7 @@ class Runner final : public x86::MappingListener {
 
  private:
   // Runs translated code from state.rip on. False: there is none for it.
+  void begin_mode(Mode mode);
   bool run_translated(Mode mode);
   bool run_in_lockstep(Mode mode);
   void stress();
