@@ -208,7 +208,7 @@ void Translator::leave_with(Exit exit, uint32_t insn) {
 
 // Loops come back with the flags saved, because only such blocks look for requests.
 void Translator::edge(uint32_t target) {
-  if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost || recipe_.known()) store_flags();
+  if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost) store_flags();
   jump_by_edge(target, flags_ == Flags::kHost ? Entry::kFlagsLive : Entry::kFlagsSaved);
 }
 
