@@ -314,6 +314,61 @@ bool Translator::bit_string() {
   return true;
 }
 
+// Upwards and inside of one page (two pages, MOVS) the host's own does it; all else is the interpreter's.
+bool Translator::repeated() {
+  const bool moves = decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_MOVSB || decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
+                     decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_MOVSD || decoded_->instruction.mnemonic == ZYDIS_MNEMONIC_MOVSQ;
+  const unsigned size = decoded_->operands[0].size / 8u;
+  if (options_.lockstep || !block_->mode.code64() || decoded_->instruction.address_width != 64 ||
+      (moves && !block_->mode.from_zero(id_of(decoded_->operands[1].mem.segment))))
+    return interpret();
+  spare_flags();
+  forget_windows();
+  std::array<uint8_t*, 6> otherwise;
+  unsigned count = 0;
+  const auto look_up = [&](const Reg64& address, size_t tag) {
+    const int table = at_.tlb[block_->mode.tlb()];
+    mov(first_, address);
+    otherwise[count++] = look_up_page(table + static_cast<int>(tag), table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - 1, true);
+    lea(first_, ptr[first_ + rcx * static_cast<int>(size)]);
+    cmp(first_, kPageBytes);
+    otherwise[count++] = branch(kAbove);
+  };
+  in_context().test(field32(at_.rflags), static_cast<uint32_t>(flags::kDf));
+  otherwise[count++] = branch(kNotZero);
+  cmp(rcx, kPageBytes / size);
+  otherwise[count++] = branch(kAbove);
+  if (moves) {
+    look_up(rsi, offsetof(TlbEntry, read_tag));
+    mov(r14d, esi);
+    and_(r14d, kPageBytes - 1);
+    add(first_, second_);
+    store_field(at_.value, first_);
+  }
+  look_up(rdi, offsetof(TlbEntry, write_tag));
+  mov(first_, rdi);
+  and_(edi, kPageBytes - 1);
+  add(rdi, second_);
+  sub(first_, rdi);  // what is to be added to be the guest's again
+  if (moves) {
+    mov(second_, rsi);
+    load_field(rsi, at_.value);
+    sub(second_, rsi);
+  }
+  rep();
+  switch (size) {
+    case 1: moves ? movsb() : stosb(); break;
+    case 2: moves ? movsw() : stosw(); break;
+    case 4: moves ? movsd() : stosd(); break;
+    default: moves ? movsq() : stosq(); break;
+  }
+  add(rdi, first_);
+  if (moves) add(rsi, second_);
+  for (unsigned n = 0; n < count; ++n)
+    slow(Slow::What::kInterpretHere, otherwise[n], getCurr(), access_info(offset_, next_ - offset_, false), 0);
+  return true;
+}
+
 // Stack ------------------------------------------------------------------------------------------------------------------------
 
 void Translator::move_stack(int by) {

@@ -177,6 +177,13 @@ Kind kind_of(const x86::Decoded& decoded) {
       insn.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW || insn.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
     return Kind::kInterpret;
   if (insn.address_width == 16 && memory_operand(decoded)) return Kind::kInterpret;
+  if (insn.meta.category == ZYDIS_CATEGORY_STRINGOP && decoded.has(ZYDIS_ATTRIB_HAS_REP)) {
+    switch (insn.mnemonic) {
+      case ZYDIS_MNEMONIC_STOSB: case ZYDIS_MNEMONIC_STOSW: case ZYDIS_MNEMONIC_STOSD: case ZYDIS_MNEMONIC_STOSQ:
+      case ZYDIS_MNEMONIC_MOVSB: case ZYDIS_MNEMONIC_MOVSW: case ZYDIS_MNEMONIC_MOVSD: case ZYDIS_MNEMONIC_MOVSQ: return Kind::kRepeated;
+      default: return Kind::kInterpret;
+    }
+  }
   if (is_bit_string(decoded)) return insn.operand_width >= 32 ? Kind::kBitString : Kind::kInterpret;
   if (!is_plain_category(decoded) || is_special(decoded)) return Kind::kInterpret;
   if (insn.mnemonic == ZYDIS_MNEMONIC_MOV && !(insn.attributes & ZYDIS_ATTRIB_HAS_MODRM)) {

@@ -15,6 +15,7 @@ enum class Kind : uint8_t {
   kClearInterrupts, kSetInterrupts,
   kDivide, kMultiply,  // the latter: MULX
   kBitString,
+  kRepeated,  // REP STOS and REP MOVS
   kReadTsc,
   kSwapGs,
   kVerifyWrite,  // VERW, which kernels execute on their way to a program so that it clears the processor's buffers

@@ -135,6 +135,7 @@ bool Translator::one(const Item& item, std::span<const uint8_t> bytes) {
     case Kind::kInterpretLast: return interpret_last(), false;
     case Kind::kInterruptReturn: return interrupt_return(), false;
     case Kind::kBitString: return bit_string();
+    case Kind::kRepeated: return repeated();
   }
   return false;
 }
@@ -470,6 +471,12 @@ void Translator::write_slow() {
       case Slow::What::kInterpret:
         store(slow);
         leave_with(Exit::kInterpret, slow.insn);
+        break;
+      case Slow::What::kInterpretHere:  // and on behind it
+        store(slow);
+        store_field32(at_.insn, slow.insn);
+        call_routine(interpret_);
+        jump_to(slow.retry);
         break;
       case Slow::What::kPoll:  // if the present state lets it through
         in_context().mov(r14d, field32(at_.requests));

@@ -73,7 +73,7 @@ class Translator : public Emitter {
   };
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack, kFindSite } what;
+    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack, kFindSite, kInterpretHere } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
@@ -105,6 +105,7 @@ class Translator : public Emitter {
   void swap_gs();
   bool verify_write();
   bool bit_string();
+  bool repeated();
   bool syscall_();
   bool sysret_();
   bool set_access(bool suspended);
