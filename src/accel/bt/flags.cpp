@@ -43,42 +43,42 @@ FlagRecipe FlagRecipe::of(const Decoded& decoded, uint32_t offset) {
   const bool in_memory = target.type == ZYDIS_OPERAND_TYPE_MEMORY;
   const bool twice = target.type == ZYDIS_OPERAND_TYPE_REGISTER && source.type == ZYDIS_OPERAND_TYPE_REGISTER &&
                      general_register(target.reg.value) == general_register(source.reg.value);
-  const unsigned size = target.size / 8u;
-  const auto made = [&](How how, Operand a, Operand b = {}) {
-    recipe = {.how = how, .size = static_cast<uint8_t>(size), .offset = offset, .operands = {a, b}};
+  const unsigned bytes = target.size / 8u;
+  const auto made = [&](How kind, Operand a, Operand b = {}) {
+    recipe = {.how = kind, .size = static_cast<uint8_t>(bytes), .offset = offset, .operands = {a, b}};
     return recipe;
   };
   switch (decoded.instruction.mnemonic) {
-    case ZYDIS_MNEMONIC_CMP: return made(How::kCompared, unchanged(target, size), unchanged(source, size));
+    case ZYDIS_MNEMONIC_CMP: return made(How::kCompared, unchanged(target, bytes), unchanged(source, bytes));
     case ZYDIS_MNEMONIC_TEST:
-      if (twice) return made(How::kResult, unchanged(target, size));
-      return made(How::kTested, unchanged(target, size), unchanged(source, size));
+      if (twice) return made(How::kResult, unchanged(target, bytes));
+      return made(How::kTested, unchanged(target, bytes), unchanged(source, bytes));
     case ZYDIS_MNEMONIC_AND:
     case ZYDIS_MNEMONIC_OR:
     case ZYDIS_MNEMONIC_XOR: return made(How::kResult, result(target));
     case ZYDIS_MNEMONIC_NEG:
-      if (size < 4 || in_memory) return recipe;
+      if (bytes < 4 || in_memory) return recipe;
       return made(How::kNegated, result(target));
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
-      if (size < 4 || twice) return recipe;
-      return made(decoded.instruction.mnemonic == ZYDIS_MNEMONIC_ADD ? How::kAdded : How::kSubtracted, result(target), unchanged(source, size));
+      if (bytes < 4 || twice) return recipe;
+      return made(decoded.instruction.mnemonic == ZYDIS_MNEMONIC_ADD ? How::kAdded : How::kSubtracted, result(target), unchanged(source, bytes));
     case ZYDIS_MNEMONIC_SHL:
     case ZYDIS_MNEMONIC_SHR:
     case ZYDIS_MNEMONIC_SAR: {
-      if (size < 4 || in_memory || source.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return recipe;
-      const auto by = static_cast<int32_t>(source.imm.value.u & (8 * size - 1));
+      if (bytes < 4 || in_memory || source.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return recipe;
+      const auto by = static_cast<int32_t>(source.imm.value.u & (8 * bytes - 1));
       if (by == 0) return recipe;
-      const How how = decoded.instruction.mnemonic == ZYDIS_MNEMONIC_SHL   ? How::kShiftedLeft
+      const How kind = decoded.instruction.mnemonic == ZYDIS_MNEMONIC_SHL   ? How::kShiftedLeft
                       : decoded.instruction.mnemonic == ZYDIS_MNEMONIC_SHR ? How::kShiftedRight
                                                                            : How::kShiftedArithmetically;
-      return made(how, {.where = Where::kKept}, {.where = Where::kImmediate, .immediate = by});
+      return made(kind, {.where = Where::kKept}, {.where = Where::kImmediate, .immediate = by});
     }
     case ZYDIS_MNEMONIC_IMUL: {
-      if (count < 2 || size < 4 || source.type != ZYDIS_OPERAND_TYPE_REGISTER) return recipe;
-      if (count == 3) return made(How::kMultiplied, twice ? Operand{.where = Where::kKept} : unchanged(source, size), unchanged(decoded.operands[2], size));
+      if (count < 2 || bytes < 4 || source.type != ZYDIS_OPERAND_TYPE_REGISTER) return recipe;
+      if (count == 3) return made(How::kMultiplied, twice ? Operand{.where = Where::kKept} : unchanged(source, bytes), unchanged(decoded.operands[2], bytes));
       if (twice) return recipe;
-      return made(How::kMultiplied, {.where = Where::kKept}, unchanged(source, size));
+      return made(How::kMultiplied, {.where = Where::kKept}, unchanged(source, bytes));
     }
     default: return recipe;
   }
