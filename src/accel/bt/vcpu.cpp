@@ -390,8 +390,9 @@ bool Runner::interpret() {
   if (!mode) return false;
   if (*mode == mode_) return true;
   if (!any_mode || !mode->code64()) return false;
+  const uint64_t generation = engine_.generation();
   begin_mode(*mode);
-  return true;
+  return engine_.generation() == generation;  // else the block that called is gone: there were too many modes
 }
 
 }  // namespace skerry::accel::bt
