@@ -25,6 +25,7 @@ constexpr uint8_t VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSU
 constexpr uint32_t kFlagUnmap = 1;  // of struct virtio_blk_discard_write_zeroes
 
 constexpr unsigned kSector = 512, kHeaderSize = 16, kSegmentSize = 16, kIdSize = 20;
+constexpr unsigned kBorrowedRequests = 8;          // are taken by a vCPU's thread, before the loop goes on
 constexpr uint32_t kMaxSegments = 16;              // of discard and write zeroes
 constexpr uint32_t kMaxSegmentSectors = 0x400000;  // 2 GiB
 
@@ -156,7 +157,8 @@ void Block::notified(unsigned index) {
   Queue& queue = queues_[index];
   if (!queue.running()) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
-  for (unsigned taken = 0; taken < queue.size(); ++taken) {
+  const unsigned most = loop_.turn_is_borrowed() ? std::min<unsigned>(kBorrowedRequests, queue.size()) : queue.size();
+  for (unsigned taken = 0; taken < most; ++taken) {
     auto chain = queue.pop();
     if (!chain) {
       if (!queue.broken().empty()) transport_->needs_reset(fmt::format("queue {}: {}", index, queue.broken()));

@@ -35,6 +35,7 @@ class Block final : public Device {
 
   void activate(uint64_t features, std::span<Queue> queues, Transport& transport) override;
   void notified(unsigned index) override;
+  bool prompt() const override { return true; }
   // If something is under way still, polls the loop until it has ended.
   void deactivate() override;
   void quiesce(std::function<void()> at_rest) override;
