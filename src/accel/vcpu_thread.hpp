@@ -70,8 +70,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
   bool init_pending_ = false;
   bool sipi_pending_ = false;
   uint8_t sipi_vector_ = 0;
-  std::atomic<bool> wake_{false};    // something came since the last run
-  std::atomic<bool> asleep_{false};  // waits in HLT
+  std::atomic<int> wake_{0};  // 1: something came since the last run. An int is what the kernel can wait for
   std::atomic<int> thread_id_{0};
   std::thread thread_;
 };
