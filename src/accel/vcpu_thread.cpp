@@ -73,10 +73,7 @@ void VcpuThread::wake() {
   wake_.notify_one();
 }
 
-void VcpuThread::interrupt_request(bool level) {
-  vcpu_->request_interrupt(level);
-  if (level) wake();
-}
+void VcpuThread::interrupt_request(bool level) { vcpu_->request_interrupt(level); }
 
 void VcpuThread::nmi() {
   vcpu_->request_nmi();

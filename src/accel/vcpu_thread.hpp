@@ -41,6 +41,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
 
   // bus::VcpuInterrupts: any thread.
   void interrupt_request(bool level) override;
+  void wake() override;
   void nmi() override;
   void init() override;
   void sipi(uint8_t vector) override;
@@ -53,7 +54,6 @@ class VcpuThread final : public bus::VcpuInterrupts {
  private:
   void body();
   void apply_messages();  // with lock_ held, on the vCPU's thread
-  void wake();
 
   const unsigned index_;
   std::unique_ptr<Vcpu> vcpu_;
