@@ -70,8 +70,9 @@ class Device {
   virtual void activate(uint64_t features, std::span<Queue> queues, Transport& transport) = 0;
   // The driver says that queue `index` has buffers. Also called, spuriously, after activate() and resume().
   virtual void notified(unsigned index) = 0;
-  // Whether notified() is short work, at least in a borrowed turn of the loop: then it may be done on the vCPU's thread.
-  virtual bool prompt() const { return false; }
+  // Whether notified() is likely to be short work in a borrowed turn of the loop: then it is done on the vCPU's thread.
+  // Asked before each notification, on any thread.
+  virtual bool prompt() { return false; }
   // A reset by the driver or of the machine. What was under way ends unseen: afterwards the device touches neither the
   // queues nor guest memory, and its state is that after power-on. Returns when that is so. Called at rest, so that it
   // need not wait; also instead of activate(), for a loaded state.

@@ -44,7 +44,8 @@ void PciTransport::Registers::io_write(uint64_t offset, unsigned size, uint64_t 
 void PciTransport::notify(unsigned queue) {
   if (queue >= queue_sizes_.size() || !(status_.load(std::memory_order_acquire) & DRIVER_OK)) return;
   if (notified_.fetch_or(uint64_t{1} << queue, std::memory_order_acq_rel) != 0) return;
-  if (!may_borrow_ || !device_.loop().borrow_turn([this] { serve_notifications(); })) kick();
+  const bool borrows = loop_thread_ == LoopThread::kOther && device_.prompt();
+  if (!borrows || !device_.loop().borrow_turn([this] { serve_notifications(); })) kick();
 }
 
 uint32_t PciTransport::read_isr() {  // 4.1.4.5: reading clears it

@@ -64,7 +64,6 @@ PciTransport::PciTransport(virtio::Device& device, Options options, UniqueFd kic
     : PciFunction(device.name(), identity_of(device)),
       device_(device),
       loop_thread_(options.loop),
-      may_borrow_(options.loop == LoopThread::kOther && device.prompt()),
       kick_(std::move(kick)),
       bells_(std::move(bells)),
       offered_(offered_by(device, options.packed_rings)),

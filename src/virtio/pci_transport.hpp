@@ -130,7 +130,6 @@ class PciTransport final : public bus::PciFunction, private Transport {
 
   virtio::Device& device_;
   const LoopThread loop_thread_;
-  const bool may_borrow_;  // a turn of the loop, to do on the vCPU's thread what it notifies of
   const UniqueFd kick_;
   // A descriptor a queue, which an accelerator may signal in place of a notification.
   const std::vector<UniqueFd> bells_;

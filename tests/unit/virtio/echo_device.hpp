@@ -44,7 +44,7 @@ class EchoDevice final : public Device {
     while (auto chain = queues_[index].pop()) kept_.push_back({index, std::move(*chain)});
     if (!keep) give_back();
   }
-  bool prompt() const override { return is_prompt; }
+  bool prompt() override { return is_prompt; }
   void give_back() {
     for (auto& [index, chain] : std::exchange(kept_, {})) {
       std::vector<uint8_t> bytes(std::min<uint64_t>(chain.readable_size, 4096));
