@@ -34,6 +34,7 @@ class Guests:
         self.engines = (engines.skerry(options.accel), engines.tcg(options.qemu))
         self.key = debian.KEY
         self.running = {}
+        self.data = {}  # the image of the second disk
         self.commands = {}
 
     def __enter__(self):
@@ -63,7 +64,7 @@ class Guests:
             home = folder / engine.name
             home.mkdir()
             disk = debian.copy(debian.IMAGE, home / "disk.img")
-            data = home / "data.img"
+            data = self.data[engine.name] = home / "data.img"
             # Written, so that neither has to find room while it is measured; and in the page cache.
             with open(data, "wb") as file:
                 for _ in range(DATA_BYTES >> 20):

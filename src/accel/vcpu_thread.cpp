@@ -17,9 +17,10 @@ VcpuThread::~VcpuThread() {
     std::lock_guard lock(lock_);
     quit_ = true;
     wanted_ = false;
+    changed_.notify_all();
   }
   vcpu_->kick();
-  changed_.notify_all();
+  wake();
   thread_.join();
 }
 
@@ -45,10 +46,13 @@ void VcpuThread::resume_for_one_step() {
 }
 
 void VcpuThread::request_pause() {
-  std::lock_guard lock(lock_);
-  wanted_ = false;
+  {
+    std::lock_guard lock(lock_);
+    wanted_ = false;
+    changed_.notify_all();
+  }
   vcpu_->kick();
-  changed_.notify_all();
+  wake();
 }
 
 void VcpuThread::pause() {
@@ -62,19 +66,14 @@ bool VcpuThread::at_rest() {
   return rests_;
 }
 
-// The flag is set before asleep_ is read, and the sleeper sets asleep_ before it reads the flag: one of them sees the
-// other, so no wake-up is lost.
+// What it is woken for comes before this, and the thread clears the flag before it looks: nothing is missed. No lock is
+// held, which it would have to wait for as soon as it is awake.
 void VcpuThread::wake() {
-  wake_.store(true);
-  if (!asleep_.load()) return;
-  std::lock_guard lock(lock_);
-  changed_.notify_all();
+  wake_.store(1);
+  wake_.notify_one();
 }
 
-void VcpuThread::interrupt_request(bool level) {
-  vcpu_->request_interrupt(level);
-  if (level) wake();
-}
+void VcpuThread::interrupt_request(bool level) { vcpu_->request_interrupt(level); }
 
 void VcpuThread::nmi() {
   vcpu_->request_nmi();
@@ -156,21 +155,16 @@ void VcpuThread::body() {
     if (quit_) return;
     rests_ = false;
     apply_messages();
-    wake_.store(false);
+    wake_.store(0);
     const bool one = step_;
     lock.unlock();
     gate_.enter();
     const Exit exit = one ? vcpu_->step() : vcpu_->run();
     gate_.leave();
+    if (exit == Exit::kHalted) wake_.wait(0);
     lock.lock();
 
-    if (exit == Exit::kKicked) continue;
-    if (exit == Exit::kHalted) {
-      asleep_.store(true);
-      changed_.wait(lock, [this] { return wake_.load() || !wanted_ || quit_; });
-      asleep_.store(false);
-      continue;
-    }
+    if (exit == Exit::kKicked || exit == Exit::kHalted) continue;
     wanted_ = false;
     rests_ = true;
     changed_.notify_all();

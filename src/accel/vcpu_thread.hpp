@@ -41,6 +41,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
 
   // bus::VcpuInterrupts: any thread.
   void interrupt_request(bool level) override;
+  void wake() override;
   void nmi() override;
   void init() override;
   void sipi(uint8_t vector) override;
@@ -53,7 +54,6 @@ class VcpuThread final : public bus::VcpuInterrupts {
  private:
   void body();
   void apply_messages();  // with lock_ held, on the vCPU's thread
-  void wake();
 
   const unsigned index_;
   std::unique_ptr<Vcpu> vcpu_;
@@ -70,8 +70,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
   bool init_pending_ = false;
   bool sipi_pending_ = false;
   uint8_t sipi_vector_ = 0;
-  std::atomic<bool> wake_{false};    // something came since the last run
-  std::atomic<bool> asleep_{false};  // waits in HLT
+  std::atomic<int> wake_{0};  // 1: something came since the last run. An int is what the kernel can wait for
   std::atomic<int> thread_id_{0};
   std::thread thread_;
 };

@@ -15,6 +15,8 @@ constexpr size_t kEventsPerTurn = 64;
 // Work at the end of a turn may ask for more of it. What is beyond this comes at the end of the next turn, so that
 // descriptors and timers have theirs.
 constexpr unsigned kWorkPerTurnEnd = 256;
+// Who borrows a turn has other things to do: what goes on for longer than this is the loop's.
+constexpr unsigned kBorrowedRounds = 2;
 
 }  // namespace
 
@@ -63,16 +65,53 @@ void EventLoop::remove(int fd) {
 }
 
 void EventLoop::post(std::function<void()> work) {
+  if (in_turn()) return left_.push_back(std::move(work));  // nobody sleeps before it has been done
   {
     std::lock_guard guard(lock_);
     posted_.push_back(std::move(work));
   }
+  wake();
+}
+
+void EventLoop::wake() {
   if (!asleep_.exchange(false)) return;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
-void EventLoop::at_turn_end(std::function<void()> work) { turn_end_.push_back(std::move(work)); }
+void EventLoop::at_turn_end(std::function<void()> work) {
+  turn_end_.push_back(std::move(work));
+  if (!in_turn()) unfinished_.store(true);
+}
+
+// With turn_ held.
+void EventLoop::begin_turn(bool borrowed) {
+  borrowed_ = borrowed;
+  holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+}
+
+// True if there is something that the loop has to do before it sleeps.
+bool EventLoop::end_turn() {
+  const bool more = !left_.empty() || !turn_end_.empty();
+  unfinished_.store(more);
+  borrowed_ = false;
+  holder_.store({}, std::memory_order_relaxed);
+  return more;
+}
+
+bool EventLoop::borrow_turn(const std::function<void()>& work) {
+  // A loop that is awake, or being woken, comes to it by itself.
+  if (!asleep_.load(std::memory_order_relaxed)) return false;
+  std::unique_lock turn(turn_, std::try_to_lock);
+  if (!turn) return false;
+  begin_turn(true);
+  work();
+  for (unsigned rounds = 0; rounds < kBorrowedRounds && !left_.empty(); ++rounds) run_left(left_.size());
+  const bool more = end_turn();
+  turn.unlock();
+  if (more) wake();
+  return true;
+}
 
 void EventLoop::quit() {
   quit_.store(true, std::memory_order_release);
@@ -84,14 +123,14 @@ void EventLoop::run() {
 }
 
 bool EventLoop::must_not_sleep() {
-  if (!turn_end_.empty()) return true;
+  if (in_turn() ? !left_.empty() || !turn_end_.empty() : unfinished_.load()) return true;
   std::lock_guard guard(lock_);
   return !posted_.empty();
 }
 
 int EventLoop::wait(epoll_event* events, int capacity, int timeout_ms) {
   if (timeout_ms == 0 || must_not_sleep()) return ::epoll_wait(epoll_.get(), events, capacity, 0);
-  // Who posts puts the work in and then looks at asleep_; here it is the other way round, so one sees the other.
+  // Who leaves or posts work does that and then looks at asleep_; here it is the other way round, so one sees the other.
   asleep_.store(true);
   const int count = ::epoll_wait(epoll_.get(), events, capacity, must_not_sleep() ? 0 : timeout_ms);
   asleep_.store(false);
@@ -101,22 +140,35 @@ int EventLoop::wait(epoll_event* events, int capacity, int timeout_ms) {
 void EventLoop::poll(int timeout_ms) {
   std::array<epoll_event, kEventsPerTurn> events;
   const int count = wait(events.data(), events.size(), timeout_ms);
-  for (int i = 0; i < count; ++i) {
+  const std::span ready(events.data(), static_cast<size_t>(std::max(count, 0)));
+  const auto work = [&] {
+    call_back(ready);
+    run_posted();
+    run_turn_end();
+  };
+  if (in_turn()) return work();  // a callback waits for something
+  std::lock_guard turn(turn_);
+  begin_turn(false);
+  work();
+  end_turn();
+}
+
+void EventLoop::call_back(std::span<const epoll_event> events) {
+  for (const epoll_event& event : events) {
     std::shared_ptr<Callback> callback;
     {
       std::lock_guard guard(lock_);
-      const auto found = watched_.find(events[i].data.fd);
+      const auto found = watched_.find(event.data.fd);
       if (found == watched_.end()) continue;
       callback = found->second;
     }
-    (*callback)(events[i].events);
+    (*callback)(event.events);
   }
-  run_posted();
-  run_turn_end();
 }
 
 // Item by item: one that calls poll() finds the rest in the queue. What is posted meanwhile comes in the next turn.
 void EventLoop::run_posted() {
+  const size_t left = left_.size();
   size_t count;
   {
     std::lock_guard guard(lock_);
@@ -126,10 +178,19 @@ void EventLoop::run_posted() {
     std::function<void()> work;
     {
       std::lock_guard guard(lock_);
-      if (posted_.empty()) return;
+      if (posted_.empty()) break;
       work = std::move(posted_.front());
       posted_.pop_front();
     }
+    work();
+  }
+  run_left(left);
+}
+
+void EventLoop::run_left(size_t count) {
+  for (; count != 0 && !left_.empty(); --count) {
+    const std::function<void()> work = std::move(left_.front());
+    left_.pop_front();
     work();
   }
 }

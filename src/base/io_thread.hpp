@@ -29,9 +29,10 @@ class IoThread {
   void stop();
   EventLoop& loop() { return *loop_; }
   const std::string& name() const { return name_; }
-  bool is_current() const { return thread_.get_id() == std::this_thread::get_id(); }
+  // In a turn of its loop: on the thread, or on one that has borrowed the turn.
+  bool is_current() const { return loop_->in_turn(); }
 
-  // Runs `work` on the thread and returns when it has ended. On the thread itself, and while there is none (before
+  // Runs `work` on the thread and returns when it has ended. In a turn of its loop, and while there is no thread (before
   // start() and after stop()), directly. No lock may be held that callbacks on the thread take.
   void call(const std::function<void()>& work);
 

@@ -1,11 +1,12 @@
 // How the kernel is asked for input and output: through io_uring, or by threads that wait in its calls. Known to Aio
 // only.
 //
-// Everything but create and start() on the thread of the event loop.
+// Everything but create and start() in turns of the event loop.
 #pragma once
 
 #include <sys/uio.h>
 
+#include <array>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -56,6 +57,16 @@ class AioRequestList {
  private:
   AioRequest* first_ = nullptr;
   AioRequest** end_ = &first_;
+};
+
+// Reads what the page cache has, at once.
+class CachedReads {
+ public:
+  void forget(unsigned file) { unknown_[file] = false; }  // its slot gets another
+  bool read(AioRequest& request);                         // as AioDriver::begin(); false: nothing was done
+
+ private:
+  std::array<bool, kMaxFiles> unknown_{};  // RWF_NOWAIT is, there
 };
 
 class AioDriver {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
@@ -85,19 +84,17 @@ class ThreadDriver final : public AioDriver {
   const char* name() const override { return "threads"; }
   void start() override;
   Result<void> add_file(unsigned slot, int) override {
-    waits_for_disk_[slot] = false;
+    cached_.forget(slot);
     return ok();
   }
   void remove_file(unsigned) override {}
   bool begin(AioRequest& request) override;
 
  private:
-  bool read_cached(AioRequest& request);
-
   const std::shared_ptr<Shared> shared_;
   const unsigned wanted_;
   std::vector<std::thread> threads_;
-  std::array<bool, kMaxFiles> waits_for_disk_{};  // RWF_NOWAIT is not known there
+  CachedReads cached_;
 };
 
 ThreadDriver::~ThreadDriver() {
@@ -116,21 +113,8 @@ void ThreadDriver::start() {
   }
 }
 
-// What the page cache has needs no thread.
-bool ThreadDriver::read_cached(AioRequest& request) {
-  if (request.op != AioRequest::Op::kRead || !request.may_complete || waits_for_disk_[request.file]) return false;
-  const ssize_t got = ::preadv2(request.fd, request.buffers, static_cast<int>(request.count),
-                                static_cast<off_t>(request.offset), RWF_NOWAIT);
-  if (got >= 0) {
-    request.result = static_cast<int>(got);
-    return true;
-  }
-  if (errno == EOPNOTSUPP) waits_for_disk_[request.file] = true;
-  return false;
-}
-
 bool ThreadDriver::begin(AioRequest& request) {
-  if (read_cached(request)) return true;
+  if (cached_.read(request)) return true;
   {
     std::lock_guard guard(shared_->lock);
     shared_->wanted.push(request);

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/units.hpp"
 #include "block/aio_driver.hpp"
+#include "block/iovec.hpp"
 
 namespace skerry::block {
 
@@ -20,6 +22,8 @@ namespace {
 
 constexpr unsigned kEntries = 256;
 constexpr unsigned kReapedAtOnce = 64;
+// What is copied at once in a borrowed turn. The loop's thread may as well copy more while the borrower goes on.
+constexpr uint64_t kShortRead = 64 * KiB;
 
 class UringDriver final : public AioDriver {
  public:
@@ -47,6 +51,7 @@ class UringDriver final : public AioDriver {
   bool turn_end_asked_ = false;
   int broken_ = 0;          // the errno with which the kernel refused to take anything more
   AioRequestList waiting_;  // for a free entry, in order
+  CachedReads cached_;
 };
 
 UringDriver::~UringDriver() {
@@ -115,6 +120,7 @@ Result<void> UringDriver::restrict_and_enable() {
 Result<void> UringDriver::add_file(unsigned slot, int fd) {
   const int result = ::io_uring_register_files_update(&ring_, slot, &fd, 1);
   if (result < 0) return errno_error(-result, "cannot register a file with io_uring");
+  cached_.forget(slot);
   return ok();
 }
 
@@ -149,7 +155,10 @@ bool UringDriver::prepare(const AioRequest& request) {
   return true;
 }
 
+// The ring is entered on the loop's thread only: completions come to the thread that asked, when it is in the kernel.
 bool UringDriver::begin(AioRequest& request) {
+  if (loop_.turn_is_borrowed() && length_of({request.buffers, request.count}) <= kShortRead && cached_.read(request))
+    return true;
   if (broken_ || request.op == AioRequest::Op::kDiscard) {
     request.result = broken_ ? -broken_ : -EOPNOTSUPP;
     return true;

@@ -50,12 +50,15 @@ class MsiSink {
   virtual std::unique_ptr<MsiEvent> make_msi_event() { return nullptr; }
 };
 
-// The interrupt inputs of one vCPU, as interrupt controllers drive them. Called from any thread, with the calling
-// controller's lock held; it only sets request bits and wakes the vCPU's thread.
+// The interrupt inputs of one vCPU, as interrupt controllers drive them. Called from any thread, all but wake() with the
+// calling controller's lock held; they only set request bits and wake the vCPU's thread.
 class VcpuInterrupts {
  public:
   virtual ~VcpuInterrupts() = default;
-  virtual void interrupt_request(bool level) = 0;  // INTR: a vector can be had by an acknowledge cycle
+  // INTR: a vector can be had by an acknowledge cycle. Who raises it calls wake() when it has let go of its lock: a vCPU
+  // that is woken takes that lock at once.
+  virtual void interrupt_request(bool level) = 0;
+  virtual void wake() = 0;
   virtual void nmi() = 0;
   virtual void init() = 0;                       // INIT: to wait-for-SIPI (or reset, for the bootstrap processor)
   virtual void sipi(uint8_t vector) = 0;         // start-up: CS:IP = vector00:0000

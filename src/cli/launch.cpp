@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/program_pages.hpp"
 #include "base/unix_socket.hpp"
 #include "cli/exit_status.hpp"
 #include "cli/terminal.hpp"
@@ -101,6 +103,8 @@ class Supervisor {
 int Supervisor::watch(pid_t child) {
   child_ = child;
   if (console_here_) terminal_.hold();
+  give_back_program_pages();  // of this process there is hardly anything to do but to wait
+  ::malloc_trim(0);
   int status = 0;
   for (;;) {
     const pid_t ended = ::waitpid(child_, &status, WNOHANG);

@@ -56,13 +56,18 @@ void Lapic::update() {
   routing_.store(Routing{logical_id(), ppr, mode_, dfr_model_, (svr_ & kSvrEnabled) != 0}, std::memory_order_release);
   if (level == output_.load(std::memory_order_relaxed)) return;
   output_.store(level, std::memory_order_release);
+  drive_intr(level);
+}
+
+void Lapic::drive_intr(bool level) {
   interrupts_.interrupt_request(level);
+  wake_due_ |= level;
 }
 
 int Lapic::acknowledge() {
   if (foreign_) return bus_.acknowledge_extint();
   {
-    std::lock_guard guard(lock_);
+    const Hold hold(*this);
     if (!extint_requested()) {
       const int request = mode_ == Mode::kDisabled ? -1 : irr_.highest();
       if ((request >> 4) <= (priority() >> 4)) return -1;
@@ -78,12 +83,12 @@ int Lapic::acknowledge() {
   }
   const int vector = bus_.acknowledge_extint();
   if (vector >= 0) return vector;
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   return static_cast<int>(svr_ & kLvtVector);  // nobody answered: the spurious vector (Intel SDM vol. 3, 11.9)
 }
 
 bool Lapic::accept(const ApicMessage& message) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (mode_ == Mode::kDisabled) return false;
   return accept_locked(message);
 }
@@ -135,7 +140,7 @@ void Lapic::raise_error(uint32_t esr_bit) {
 }
 
 void Lapic::raise_local(Lvt which) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (mode_ == Mode::kDisabled) return;
   fire_lvt(which);
   // Intel SDM vol. 3, 11.5.1: a performance-monitoring interrupt masks its entry.
@@ -169,7 +174,7 @@ void Lapic::lint_changed(Lvt which, bool rising, bool level) {
 }
 
 void Lapic::set_lint0(bool level) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (level == lint0_) return;
   lint0_ = level;
   if (!foreign_ && mode_ != Mode::kDisabled) lint_changed(kLvtLint0, level, level);
@@ -177,7 +182,7 @@ void Lapic::set_lint0(bool level) {
 }
 
 void Lapic::set_lint1(bool level) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (level == lint1_) return;
   lint1_ = level;
   if (!foreign_ && mode_ != Mode::kDisabled)
@@ -262,12 +267,12 @@ bool Lapic::matches_logical(uint32_t destination) const {
 }
 
 void Lapic::timer_expired() {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (timer_.expire()) fire_lvt(kLvtTimer);
 }
 
 void Lapic::set_tsc_offset(int64_t offset) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (timer_.set_tsc_offset(offset) && !foreign_) fire_lvt(kLvtTimer);
 }
 
@@ -290,12 +295,12 @@ void Lapic::reset_registers() {
 }
 
 void Lapic::init_reset() {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   reset_registers();
 }
 
 void Lapic::reset() {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   mode_ = Mode::kXapic;
   reset_registers();
   if (foreign_) foreign_->set_apic(registers());
@@ -327,14 +332,14 @@ void Lapic::describe(state::Fields& fields) {
 }
 
 void Lapic::restored() {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   timer_.restored(static_cast<ApicTimer::Mode>(lvt_[kLvtTimer] >> kLvtTimerModeShift & 3));
   if (foreign_) {
     foreign_->set_apic(registers());
     timer_.reset();
   }
   update();
-  interrupts_.interrupt_request(output_.load(std::memory_order_relaxed));
+  drive_intr(output_.load(std::memory_order_relaxed));
 }
 
 }  // namespace skerry::irqchip

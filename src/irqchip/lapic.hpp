@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/event_loop.hpp"
 #include "bus/device.hpp"
@@ -127,6 +128,7 @@ class Lapic final : public bus::Device {
   uint8_t priority() const;
   uint32_t logical_id() const;
   void update();
+  void drive_intr(bool level);
   void raise_error(uint32_t esr_bit);
   void raise_local(Lvt which);  // takes the lock
   void fire_lvt(Lvt which);
@@ -157,7 +159,24 @@ class Lapic final : public bus::Device {
   bus::VcpuInterrupts& interrupts_;
   ForeignApic* foreign_ = nullptr;
 
+  // Holds the lock. The vCPU is woken when that is free again.
+  class Hold {
+   public:
+    explicit Hold(Lapic& lapic) : lapic_(lapic) { lapic_.lock_.lock(); }
+    ~Hold() {
+      const bool wake = std::exchange(lapic_.wake_due_, false);
+      lapic_.lock_.unlock();
+      if (wake) lapic_.interrupts_.wake();
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    Lapic& lapic_;
+  };
+
   std::mutex lock_;
+  bool wake_due_ = false;  // INTR has been raised
   Mode mode_ = Mode::kXapic;
   uint32_t tpr_ = 0, svr_ = 0;
   uint32_t ldr_ = 0;        // as xAPIC software wrote it; see logical_id()

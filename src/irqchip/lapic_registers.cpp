@@ -172,7 +172,7 @@ LapicRegisters Lapic::registers() const {
 
 // Into what a saved state may hold.
 void Lapic::set_registers(const LapicRegisters& from) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   const auto& page = from.page;
   mode_ = !(from.apic_base & kBaseEnable) ? Mode::kDisabled : from.apic_base & kBaseExtd ? Mode::kX2apic : Mode::kXapic;
   tpr_ = page[kTpr] & kTprWritable;
@@ -193,7 +193,7 @@ void Lapic::set_registers(const LapicRegisters& from) {
 }
 
 uint32_t Lapic::mmio_read(uint32_t offset) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (mode_ != Mode::kXapic) return ~0u;
   if (offset % 16 != 0) return 0;
   const unsigned reg = offset / 16 % 256;
@@ -211,7 +211,7 @@ uint32_t Lapic::mmio_read(uint32_t offset) {
 void Lapic::mmio_write(uint32_t offset, uint32_t value) {
   Later later;
   {
-    std::lock_guard guard(lock_);
+    const Hold hold(*this);
     if (mode_ != Mode::kXapic || offset % 16 != 0) return;
     const unsigned reg = offset / 16 % 256;
     switch (access_of(reg, false)) {
@@ -294,7 +294,7 @@ MsrAccess Lapic::write_x2apic(unsigned reg, uint64_t value, Later& later) {
 }
 
 MsrAccess Lapic::read_msr(uint32_t index, uint64_t& value) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   if (index == kMsrApicBase) {
     value = apic_base();
     return MsrAccess::kDone;
@@ -311,7 +311,7 @@ MsrAccess Lapic::write_msr(uint32_t index, uint64_t value) {
   Later later;
   MsrAccess result = MsrAccess::kDone;
   {
-    std::lock_guard guard(lock_);
+    const Hold hold(*this);
     if (index == kMsrApicBase) return write_apic_base(value);
     if (index == kMsrTscDeadline) {
       if (timer_.set_tsc_deadline(value)) fire_lvt(kLvtTimer);
@@ -325,12 +325,12 @@ MsrAccess Lapic::write_msr(uint32_t index, uint64_t value) {
 }
 
 uint8_t Lapic::read_tpr() {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   return static_cast<uint8_t>(tpr_ >> 4);
 }
 
 void Lapic::write_tpr(uint8_t priority_class) {
-  std::lock_guard guard(lock_);
+  const Hold hold(*this);
   tpr_ = (priority_class & 15u) << 4;
   update();
 }

@@ -87,7 +87,8 @@ class UserBackend final : public Backend {
 Result<void> UserBackend::start(EventLoop& loop, Card& card) {
   card_ = &card;
   delivery_.attach(&card);
-  if (auto added = loop.add(wake_.get(), EPOLLIN, [this](uint32_t) { on_wake(); }); !added) return added;
+  // Edge-triggered: each write wakes the loop, and none has to be read.
+  if (auto added = loop.add(wake_.get(), EPOLLIN | EPOLLET, [this](uint32_t) { on_wake(); }); !added) return added;
   if (alive_) {
     if (auto added = loop.add(control_.get(), EPOLLIN, [this](uint32_t) { on_control(); }); !added) {
       loop.remove(wake_.get());
@@ -131,10 +132,8 @@ void UserBackend::card_has_room() {
   if (loop_ && delivery_.blocked()) kick(wake_);
 }
 
-// Cleared first: what comes to be wanted after a look at it wakes the loop again.
+// What comes to be wanted after a look at it wakes the loop again.
 void UserBackend::on_wake() {
-  uint64_t count;
-  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
   if (delivery_.blocked() && !delivery_.resume()) return wake_card();
   const bool all = take_frames();
   if (from_helper_.writer_must_wake()) kick(wake_helper_);

@@ -35,6 +35,7 @@ class Block final : public Device {
 
   void activate(uint64_t features, std::span<Queue> queues, Transport& transport) override;
   void notified(unsigned index) override;
+  bool prompt() override;
   // If something is under way still, polls the loop until it has ended.
   void deactivate() override;
   void quiesce(std::function<void()> at_rest) override;
@@ -54,6 +55,7 @@ class Block final : public Device {
     bool unmap;
   };
 
+  void take(unsigned index);
   Task<void> serve(Request request);
   Task<uint8_t> execute(Request& request);
   Task<uint8_t> read(Request& request);
@@ -83,6 +85,7 @@ class Block final : public Device {
   bool quiesced_ = false;
   bool discarding_ = false;  // deactivate() waits: what ends is not told to the driver
   unsigned under_way_ = 0;
+  std::atomic<unsigned> not_borrowed_{0};  // so many notifications more are the loop's
   uint64_t to_look_at_ = 0;  // queues that were left before they were empty; a bit each
   std::function<void()> at_rest_;
   Deferred end_of_turn_;

@@ -62,7 +62,7 @@ class Device {
   virtual void read_config(uint32_t offset, std::span<uint8_t> to) = 0;
   virtual void write_config(uint32_t, std::span<const uint8_t>) {}
 
-  // The rest on the loop's thread.
+  // The rest in turns of the loop.
 
   // DRIVER_OK: `features` are agreed on, `queues` (one per entry of queue_sizes(); some may not be enabled) are set up
   // and stay the transport's. Valid until deactivate(). What describe() has loaded before stays. A queue that is
@@ -70,6 +70,9 @@ class Device {
   virtual void activate(uint64_t features, std::span<Queue> queues, Transport& transport) = 0;
   // The driver says that queue `index` has buffers. Also called, spuriously, after activate() and resume().
   virtual void notified(unsigned index) = 0;
+  // Whether notified() is likely to be short work in a borrowed turn of the loop: then it is done on the vCPU's thread.
+  // Asked before each notification, on any thread.
+  virtual bool prompt() { return false; }
   // A reset by the driver or of the machine. What was under way ends unseen: afterwards the device touches neither the
   // queues nor guest memory, and its state is that after power-on. Returns when that is so. Called at rest, so that it
   // need not wait; also instead of activate(), for a loaded state.

@@ -242,7 +242,7 @@ bool Net::receive(const net::FrameHeader& header, std::span<const uint8_t> frame
     ++counters_.receive_dropped;
     return true;
   }
-  if (!filter_.accepts(frame, mac_)) {  // written on this thread only: no lock to read it
+  if (!filter_.accepts(frame, mac_)) {  // written in turns of this loop only: no lock to read it
     ++counters_.filtered;
     return true;
   }

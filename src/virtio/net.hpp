@@ -44,6 +44,7 @@ class Net final : public Device, private net::Backend::Card {
   void read_config(uint32_t offset, std::span<uint8_t> to) override;
   void activate(uint64_t features, std::span<Queue> queues, Transport& transport) override;
   void notified(unsigned index) override;
+  bool prompt() override { return true; }
   void deactivate() override;
   void quiesce(std::function<void()> at_rest) override;
   void resume() override;

@@ -40,10 +40,12 @@ void PciTransport::Registers::io_write(uint64_t offset, unsigned size, uint64_t 
   }
 }
 
-// Lock-free: one bit, and the loop is woken if it was the first since it looked.
+// Waits for nobody: one bit, and if it was the first since the loop looked, the loop is woken, or a turn of it borrowed.
 void PciTransport::notify(unsigned queue) {
   if (queue >= queue_sizes_.size() || !(status_.load(std::memory_order_acquire) & DRIVER_OK)) return;
-  if (notified_.fetch_or(uint64_t{1} << queue, std::memory_order_acq_rel) == 0) kick();
+  if (notified_.fetch_or(uint64_t{1} << queue, std::memory_order_acq_rel) != 0) return;
+  const bool borrows = loop_thread_ == LoopThread::kOther && device_.prompt();
+  if (!borrows || !device_.loop().borrow_turn([this] { serve_notifications(); })) kick();
 }
 
 uint32_t PciTransport::read_isr() {  // 4.1.4.5: reading clears it

@@ -1,8 +1,8 @@
 // A virtio device as a PCI function (virtio 1.2, 4.1), without the legacy interface.
 //
-// Registers are accessed on vCPU threads, under the transport's one lock. The device is called only on its loop's
-// thread and never with that lock held. What the driver asks for is noted and the loop is told by an eventfd; a
-// notification is one atomic bit, and a write to the eventfd if it was the first. Until a reset that the driver asked
+// Registers are accessed on vCPU threads, under the transport's one lock. The device is called only in turns of its loop
+// and never with that lock held. What the driver asks for is noted and the loop is told by an eventfd; a notification is
+// one atomic bit, and if it was the first, a turn that is borrowed of the loop for it, or a write to the eventfd. Until a reset that the driver asked
 // for is done, its status reads as before and its other writes are dropped (4.1.4.3.1).
 //
 // Before a reset the device is brought to rest by quiesce(), so that Device::deactivate() has nothing to wait for.

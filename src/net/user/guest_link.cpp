@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "net/checksum.hpp"
 #include "net/user/segment_size.hpp"
@@ -50,7 +51,9 @@ void GuestLink::received() {
 
 bool GuestLink::put(std::span<const uint8_t> frame) {
   const iovec part{const_cast<uint8_t*>(frame.data()), frame.size()};
-  return to_guest_.put({&part, 1});
+  const bool there = to_guest_.put({&part, 1});
+  untold_ |= there;
+  return there;
 }
 
 void GuestLink::send(std::span<const uint8_t> frame) {
@@ -70,7 +73,9 @@ bool GuestLink::flush() {
   return true;
 }
 
+// A VM that sleeps and has seen all there is, is not woken.
 void GuestLink::sent() {
+  if (!std::exchange(untold_, false)) return;
   if (to_guest_.reader_must_wake()) kick(wake_vm_.get());
 }
 

@@ -43,6 +43,7 @@ class GuestLink {
   UniqueFd wake_, wake_vm_;
   std::deque<std::vector<uint8_t>> kept_;
   size_t kept_bytes_ = 0;
+  bool untold_ = false;  // frames of which the VM has not been told yet
   std::array<uint8_t, kMaxRecord> record_;
 };
 

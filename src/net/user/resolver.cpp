@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "base/program_pages.hpp"
 #include "net/user/sandbox.hpp"
 
 namespace skerry::net::user {
@@ -47,6 +48,7 @@ void copy_file(const std::string& path, int copy) {
 [[noreturn]] void follow(const std::string& path, int copy, int inotify) {
   ::prctl(PR_SET_NAME, "skerry-resolv");
   if (!drop_rights() || !confine_resolver()) ::_exit(1);
+  give_back_program_pages();
   for (;;) {
     copy_file(path, copy);
     alignas(inotify_event) std::array<char, 4096> events;

@@ -4,8 +4,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <future>
 #include <limits>
 #include <thread>
+#include <vector>
 
 #include "base/log.hpp"
 
@@ -188,6 +190,94 @@ TEST(EventLoop, ACallbackThatPollsFindsWhatWasPostedAfterIt) {
   (*loop)->post([&] { later = true; });
   (*loop)->poll(-1);
   EXPECT_TRUE(seen);
+}
+
+// A loop whose thread runs until the end of the test.
+struct RunningLoop {
+  RunningLoop() : loop(std::move(*EventLoop::create(clock))), thread([this] { loop->run(); }) {}
+  ~RunningLoop() {
+    loop->quit();
+    thread.join();
+  }
+  // When it has fallen asleep, which it does.
+  void borrow(const std::function<void()>& work) {
+    while (!loop->borrow_turn(work)) std::this_thread::yield();
+  }
+
+  VmClock clock;
+  std::unique_ptr<EventLoop> loop;
+  std::thread thread;
+};
+
+TEST(EventLoop, ABorrowedTurnIsDoneOnTheBorrowersThreadWithWhatItPosts) {
+  RunningLoop running;
+  EventLoop& loop = *running.loop;
+  std::vector<std::thread::id> where;
+  running.borrow([&] {
+    EXPECT_TRUE(loop.in_turn());
+    EXPECT_TRUE(loop.turn_is_borrowed());
+    where.push_back(std::this_thread::get_id());
+    loop.post([&] { where.push_back(std::this_thread::get_id()); });
+  });
+  EXPECT_FALSE(loop.in_turn());
+  EXPECT_EQ(where, std::vector(2, std::this_thread::get_id()));
+}
+
+TEST(EventLoop, WhatABorrowedTurnLeavesIsDoneByTheLoop) {
+  std::promise<std::thread::id> ended, posted;
+  RunningLoop running;
+  EventLoop& loop = *running.loop;
+  std::function<void(unsigned)> post_again = [&](unsigned more) {
+    if (more == 0) return posted.set_value(std::this_thread::get_id());
+    loop.post([&, more] { post_again(more - 1); });
+  };
+  running.borrow([&] { loop.at_turn_end([&] { ended.set_value(std::this_thread::get_id()); }); });
+  EXPECT_EQ(ended.get_future().get(), running.thread.get_id());
+  running.borrow([&] { post_again(20); });
+  EXPECT_EQ(posted.get_future().get(), running.thread.get_id());
+}
+
+TEST(EventLoop, NoTurnIsLentByALoopThatIsAwake) {
+  VmClock clock;
+  auto idle = EventLoop::create(clock);
+  ASSERT_TRUE(idle);
+  EXPECT_FALSE((*idle)->borrow_turn([] { FAIL() << "nobody runs it"; }));
+  std::promise<void> inside, go_on;
+  RunningLoop running;
+  running.loop->post([&] {
+    inside.set_value();
+    go_on.get_future().wait();
+  });
+  inside.get_future().wait();
+  EXPECT_FALSE(running.loop->borrow_turn([] { FAIL() << "two turns at once"; }));
+  go_on.set_value();
+}
+
+TEST(EventLoop, TurnsNeverOverlapAndNothingIsLost) {
+  std::promise<void> all;
+  RunningLoop running;
+  EventLoop& loop = *running.loop;
+  constexpr unsigned kThreads = 3, kTimes = 20000;
+  unsigned done = 0, left = 0;  // of turns: without a lock
+  std::vector<std::thread> borrowers;
+  for (unsigned t = 0; t < kThreads; ++t)
+    borrowers.emplace_back([&] {
+      for (unsigned i = 0; i < kTimes; ++i) {
+        const auto work = [&, i] {
+          ++done;
+          if (i % 16 == 0) loop.at_turn_end([&] { ++left; });
+        };
+        if (!loop.borrow_turn(work)) loop.post(work);
+        if (i % 64 == 0) std::this_thread::yield();
+      }
+    });
+  for (std::thread& borrower : borrowers) borrower.join();
+  loop.post([&] { loop.at_turn_end([&] { all.set_value(); }); });  // behind the others
+  all.get_future().wait();
+  running.borrow([&] {
+    EXPECT_EQ(done, kThreads * kTimes);
+    EXPECT_EQ(left, kThreads * kTimes / 16);
+  });
 }
 
 }  // namespace

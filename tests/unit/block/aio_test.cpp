@@ -7,12 +7,16 @@
 #include <sys/eventfd.h>
 
 #include <filesystem>
+#include <future>
 #include <numeric>
+#include <thread>
 
 #include "unit/block/support.hpp"
 
 namespace skerry::block {
 namespace {
+
+constexpr size_t kMoreThanShort = 256 * KiB;
 
 class AioOfEachDriver : public testing::TestWithParam<AioOptions::Driver> {
  protected:
@@ -122,6 +126,30 @@ TEST_P(AioOfEachDriver, SlotsAreUsedAgainAndTheirNumberIsBounded) {
   }
   bench_.aio->remove_file(slots.back());
   EXPECT_TRUE(bench_.aio->add_file(fd_.get(), {}));
+}
+
+// What the page cache has is there when a borrowed turn ends; what is more than a short read, when the loop has had its own.
+TEST_P(AioOfEachDriver, ReadsInABorrowedTurn) {
+  std::vector<uint8_t> out(kMoreThanShort), in(kMoreThanShort);
+  std::iota(out.begin(), out.end(), uint8_t{1});
+  const iovec from{out.data(), out.size()};
+  ASSERT_EQ(write(0, {&from, 1}), 0);
+  std::promise<Errno> short_read, long_read;
+  std::thread runner([&] { bench_.loop->run(); });
+  for (std::promise<Errno>* result : {&short_read, &long_read}) {
+    const size_t size = result == &short_read ? 4096 : in.size();
+    std::fill(in.begin(), in.end(), uint8_t{0});
+    const iovec to{in.data(), size};
+    const auto tell = [](Task<Errno> task, std::promise<Errno>& to_whom) -> Task<void> {
+      to_whom.set_value(co_await task);
+    };
+    while (!bench_.loop->borrow_turn([&] { spawn(tell(bench_.aio->read(slot_, 0, {&to, 1}), *result)); }))
+      std::this_thread::yield();
+    EXPECT_EQ(result->get_future().get(), 0);
+    EXPECT_TRUE(std::equal(in.begin(), in.begin() + static_cast<ptrdiff_t>(size), out.begin()));
+  }
+  bench_.loop->quit();
+  runner.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, AioOfEachDriver,

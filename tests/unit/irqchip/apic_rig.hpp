@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -19,9 +20,14 @@ namespace skerry::test {
 // What a vCPU's pins have seen.
 struct Pins final : bus::VcpuInterrupts {
   bool intr = false;
-  unsigned nmis = 0, inits = 0;
+  unsigned nmis = 0, inits = 0, wakes = 0;
+  std::function<void()> at_wake;
   std::vector<uint8_t> sipis;
   void interrupt_request(bool level) override { intr = level; }
+  void wake() override {
+    ++wakes;
+    if (at_wake) at_wake();
+  }
   void nmi() override { ++nmis; }
   void init() override { ++inits; }
   void sipi(uint8_t vector) override { sipis.push_back(vector); }

@@ -52,6 +52,20 @@ TEST_F(LapicTest, HigherVectorsGoFirstAndHoldBackTheirClass) {
   EXPECT_EQ(cpu0.acknowledge(), 0x41);
 }
 
+// Else the vCPU's thread, just woken, would sleep again until the lock is free.
+TEST_F(LapicTest, WhoIsWokenFindsTheInterruptAndTheLockFree) {
+  int taken = -1;
+  pins[0].at_wake = [&] { taken = cpu0.acknowledge(); };
+  self_ipi(0x41);
+  EXPECT_EQ(taken, 0x41);
+  const unsigned wakes = pins[0].wakes;
+  self_ipi(0x42);
+  EXPECT_EQ(pins[0].wakes, wakes) << "its class is in service";
+  cpu0.mmio_write(0xb0, 0);
+  EXPECT_EQ(pins[0].wakes, wakes + 1);
+  EXPECT_EQ(taken, 0x42);
+}
+
 TEST_F(LapicTest, IrrAndIsrShowWhereAVectorIs) {
   self_ipi(0x41);
   EXPECT_EQ(reg(0x220), 2u);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <random>
+#include <thread>
 
 #include "unit/state_test.hpp"
 #include "unit/virtio/memory_node.hpp"
@@ -221,6 +223,26 @@ TEST_F(BlockTest, ManyAtOnceEndInAnyOrderWithOneInterrupt) {
   board.run_loop();
   EXPECT_EQ(driver->transport.interrupts[0], 1u);
   EXPECT_EQ(driver->transport.interrupts[1], 1u);
+}
+
+// Else two threads would be busy with each request: the vCPU's would take it, and then wake the loop's.
+TEST_F(BlockTest, AfterWhatTheLoopHadToGoOnWithItIsAskedAtOnceForAWhile) {
+  const Buffer data = board.guest.room(512);
+  std::thread io([&] { board.loop->run(); });
+  const auto borrow = [&](const std::function<void()>& work) {
+    while (!board.loop->borrow_turn(work)) std::this_thread::yield();
+  };
+  borrow([&] { submit(kIn, 0, {}, {data}); });
+  EXPECT_TRUE(block->prompt());
+  node.hold = true;
+  borrow([&] { submit(kIn, 0, {}, {data}); });
+  unsigned not_borrowed = 0;
+  while (!block->prompt()) ASSERT_LT(++not_borrowed, 100u);
+  EXPECT_GT(not_borrowed, 4u);
+  node.hold = false;
+  borrow([&] { node.release(); });
+  board.loop->quit();
+  io.join();
 }
 
 TEST_F(BlockTest, ABrokenRingIsTold) {

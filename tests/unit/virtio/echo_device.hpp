@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,10 +39,12 @@ class EchoDevice final : public Device {
   }
   void notified(unsigned index) override {
     ++notifications;
+    notified_on = std::this_thread::get_id();
     if (quiesced_) return;
     while (auto chain = queues_[index].pop()) kept_.push_back({index, std::move(*chain)});
     if (!keep) give_back();
   }
+  bool prompt() override { return is_prompt; }
   void give_back() {
     for (auto& [index, chain] : std::exchange(kept_, {})) {
       std::vector<uint8_t> bytes(std::min<uint64_t>(chain.readable_size, 4096));
@@ -74,7 +78,8 @@ class EchoDevice final : public Device {
     fields.field("config", config);
   }
 
-  bool keep = false;
+  bool keep = false, is_prompt = false;
+  std::atomic<std::thread::id> notified_on{};
   size_t kept() const { return kept_.size(); }
   uint64_t agreed = 0;
   Transport* transport = nullptr;

@@ -352,6 +352,33 @@ TEST(PciTransportThreads, ResetAndRestWorkFromAnotherThread) {
   EXPECT_EQ(echo.deactivations, 1u);
 }
 
+// A device that says that it is prompt; another, never.
+TEST(PciTransportThreads, WhoNotifiesASleepingLoopServesTheQueueItself) {
+  for (const bool prompt : {true, false}) {
+    PciBoard board;
+    EchoDevice echo(*board.loop, board.guest.memory);
+    echo.is_prompt = prompt;
+    auto created = PciTransport::create(echo, {.loop = LoopThread::kOther});
+    ASSERT_TRUE(created);
+    ASSERT_TRUE(board.host.root().add(**created, 3));
+    PciDriver driver(board, 3);
+    driver.start(0);
+    std::thread io([&] { board.loop->run(); });
+    const uint64_t doorbell = driver.capabilities[VIRTIO_PCI_CAP_NOTIFY_CFG].address;
+    bool here = false;
+    // Sooner or later the loop sleeps. Where it may not be served here, it is served there.
+    for (unsigned i = 0; !here && (prompt || i < 1000); ++i) {
+      echo.notified_on = std::thread::id();
+      driver.write(doorbell, 2, 0);
+      while (echo.notified_on.load() == std::thread::id()) std::this_thread::yield();
+      here = echo.notified_on.load() == std::this_thread::get_id();
+    }
+    EXPECT_EQ(here, prompt);
+    board.loop->quit();
+    io.join();
+  }
+}
+
 // --- state -----------------------------------------------------------------------------------------------------------
 
 skerry::test::Trace drive(Rig& rig, std::mt19937_64& random) {
