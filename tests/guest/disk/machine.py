@@ -16,6 +16,7 @@ WARNINGS = "dmesg --notime --level emerg,alert,crit,err,warn"
 # What Debian's kernel warns of, and why that is nothing of the VM's.
 EXPECTED_WARNINGS = [
     (r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\. .*", "a choice of Debian's kernel"),
+    (r"(RETBleed|Spectre V\d|Speculative Return Stack Overflow)\b.*", "about flaws of the processor's model"),
     (r"hrtimer: interrupt took \d+ ns", "the host is busy with something else"),
 ]
 
