@@ -262,7 +262,9 @@ static void stamps(u32 me) {
   barrier(2);
   for (u64 i = 0; i < rounds / 2; i++) {
     while (__atomic_exchange_n(&stamp_lock, 1, __ATOMIC_ACQUIRE)) pause();
-    u64 before = stamp, now = rdtsc();
+    u64 before = stamp;
+    asm volatile("lfence" : : : "memory");  // else the counter may be read before the lock is had
+    u64 now = rdtsc();
     stamp = now;
     __atomic_store_n(&stamp_lock, 0, __ATOMIC_RELEASE);
     if (now < before) return fail("vCPU %u: %lu, after %lu", me, now, before);
