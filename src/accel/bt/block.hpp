@@ -74,7 +74,7 @@ struct Block {
   const uint8_t* code;    // executable
   const uint8_t* quiet;   // behind the look for requests
   uint32_t code_size;
-  std::atomic<Block*> next{nullptr};  // in its bucket
+  std::atomic<Block*> next{nullptr};  // in its chain of the table
   Block* next_in_page = nullptr;
 };
 

@@ -60,7 +60,7 @@ struct Context {
   Crossed crossed = Crossed::kNo;        // since CS and SS were right
   uint64_t tsc_offset = 0;       // what the guest's time-stamp counter is above the host's,
   uint32_t tsc_direct[2] = {};  // if that is all there is to it, for supervisor and user code
-  uint64_t flag_value[2] = {};
+  uint64_t flag_value[2] = {};  // operands of which flags can be made again: see FlagRecipe
   uint64_t window[16] = {};  // by guest register: what is to be added to a linear address off it (see Translator::window())
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it

@@ -326,10 +326,9 @@ bool Translator::repeated() {
   forget_windows();
   std::array<uint8_t*, 6> otherwise;
   unsigned count = 0;
-  const auto look_up = [&](const Reg64& address, size_t tag) {
-    const int table = at_.tlb[block_->mode.tlb()];
+  const auto find = [&](const Reg64& address, bool write) {
     mov(first_, address);
-    otherwise[count++] = look_up_page(table + static_cast<int>(tag), table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - 1, true);
+    otherwise[count++] = find_page(write, kPageBytes - 1, true);
     lea(first_, ptr[first_ + rcx * static_cast<int>(size)]);
     cmp(first_, kPageBytes);
     otherwise[count++] = branch(kAbove);
@@ -339,13 +338,13 @@ bool Translator::repeated() {
   cmp(rcx, kPageBytes / size);
   otherwise[count++] = branch(kAbove);
   if (moves) {
-    look_up(rsi, offsetof(TlbEntry, read_tag));
+    find(rsi, false);
     mov(r14d, esi);
     and_(r14d, kPageBytes - 1);
     add(first_, second_);
     store_field(at_.value, first_);
   }
-  look_up(rdi, offsetof(TlbEntry, write_tag));
+  find(rdi, true);
   mov(first_, rdi);
   and_(edi, kPageBytes - 1);
   add(rdi, second_);
@@ -531,10 +530,7 @@ bool Translator::verify_write() {
   to_interpreter(kAbove);
   lea(first_, ptr[first_ - static_cast<int>(kLast)]);
   in_context().add(first_, field(at_.gdt_base));
-  const int table = at_.tlb[block_->mode.tlb()];
-  uint8_t* const missing = look_up_page(table + static_cast<int>(offsetof(TlbEntry, read_tag)), table + static_cast<int>(offsetof(TlbEntry, host_page)),
-                                        kPageBytes - 8, false);
-  slow(Slow::What::kInterpret, missing, nullptr, offset_, 0);
+  slow(Slow::What::kInterpret, find_page(false, kPageBytes - 8, false), nullptr, offset_, 0);
   mov(first_, qword[first_]);
   constexpr unsigned kWritable = 1 << 1, kCode = 1 << 3, kCodeOrData = 1 << 4;  // from bit 40 on
   shr(first_, 40);

@@ -86,12 +86,18 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
 }
 
 HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window, bool split) {
-  held_ = -1;
-  const int table = at_.tlb[block_->mode.tlb()];
-  const int tag = table + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
-  uint8_t* const jump = look_up_page(tag, table + static_cast<int>(offsetof(TlbEntry, host_page)), kPageBytes - size, split);
-  slow(Slow::What::kFill, jump, retry, access_info(offset_, size, write, window), tag);
+  uint8_t* const jump = find_page(write, kPageBytes - size, split);
+  slow(Slow::What::kFill, jump, retry, access_info(offset_, size, write, window), tag_of(write));
   return split ? HostPlace{.base = kSecond, .index = static_cast<int>(kFirst)} : HostPlace{.base = kFirst};
+}
+
+int Translator::tag_of(bool write) const {
+  return at_.tlb[block_->mode.tlb()] + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+}
+
+uint8_t* Translator::find_page(bool write, uint32_t last, bool split) {
+  held_ = -1;
+  return look_up_page(tag_of(write), at_.tlb[block_->mode.tlb()] + static_cast<int>(offsetof(TlbEntry, host_page)), last, split);
 }
 
 void Translator::check_alignment(const HostPlace& place, unsigned alignment) {

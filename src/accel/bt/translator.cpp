@@ -431,6 +431,12 @@ void Translator::write_side_exits() {
   }
 }
 
+void Translator::store_flags_of(const Slow& slow) {
+  if (!slow.recipe) return;
+  make_flags(*slow.recipe);
+  save_flags();
+}
+
 // Of a window's failed check: where its range is over the end of a page there is no use in filling the TLB.
 void Translator::write_apart(const Slow& slow) {
   in_context().xor_(first_, qword[second_ + slow.tag]);
@@ -438,10 +444,7 @@ void Translator::write_apart(const Slow& slow) {
   and_(r15d, kPageBytes - 1);
   cmp(r15d, kPageBytes - access_size(slow.insn));
   uint8_t* within = branch(kBelowEqual);
-  if (slow.recipe) {
-    make_flags(*slow.recipe);
-    save_flags();
-  }
+  store_flags_of(slow);
   jump_by_edge(jump_offset(slow.insn), Entry::kApart);
   patch(within, getCurr());
   mov(second_, first_);  // as it was behind the check
@@ -451,11 +454,6 @@ void Translator::write_apart(const Slow& slow) {
 }
 
 void Translator::write_slow() {
-  const auto store = [&](const Slow& slow) {
-    if (!slow.recipe) return;
-    make_flags(*slow.recipe);
-    save_flags();
-  };
   for (const Slow& slow : slow_) {
     patch(slow.jump, getCurr());
     switch (slow.what) {
@@ -463,17 +461,17 @@ void Translator::write_slow() {
         if (access_is_window(slow.insn) && !options_.lockstep) write_apart(slow);
         call_routine(refill_[block_->mode.tlb()][access_writes(slow.insn)]);
         patch(branch(kZero), slow.retry);
-        store(slow);
+        store_flags_of(slow);
         store_field32(at_.insn, slow.insn);
         call_routine(fill_);
         jump_to(slow.retry);
         break;
       case Slow::What::kInterpret:
-        store(slow);
+        store_flags_of(slow);
         leave_with(Exit::kInterpret, slow.insn);
         break;
       case Slow::What::kInterpretHere:  // and on behind it
-        store(slow);
+        store_flags_of(slow);
         store_field32(at_.insn, slow.insn);
         call_routine(interpret_);
         jump_to(slow.retry);
@@ -482,7 +480,7 @@ void Translator::write_slow() {
         in_context().mov(r14d, field32(at_.requests));
         in_context().test(field32(at_.interest), r14d);
         patch(branch(kZero), slow.retry);
-        store(slow);
+        store_flags_of(slow);
         leave_with(Exit::kPoll, slow.insn);
         break;
       case Slow::What::kForgetCalls:

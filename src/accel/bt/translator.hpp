@@ -128,6 +128,8 @@ class Translator : public Emitter {
   HostPlace check_off(unsigned base, int displacement, unsigned size, bool write);  // a guest register that is not homed
   void address(const ZydisDecodedOperand& memory);
   HostPlace look_up(unsigned size, bool write, const uint8_t* retry, bool window = false, bool split = false);
+  int tag_of(bool write) const;  // where the TLB in use has its tags
+  uint8_t* find_page(bool write, uint32_t last, bool split);  // look_up_page() in it
   void check_alignment(const HostPlace& place, unsigned alignment);
   Xbyak::RegExp at(const HostPlace& place) const;
 
@@ -173,6 +175,7 @@ class Translator : public Emitter {
   void to_interpreter(unsigned condition);    // with this instruction
   void poll();
   void write_side_exits();
+  void store_flags_of(const Slow& slow);
   void write_apart(const Slow& slow);
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned

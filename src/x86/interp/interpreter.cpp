@@ -451,12 +451,12 @@ bool Interpreter::enter_page(uint64_t linear) {
   return true;
 }
 
-// Code bytes at `linear`, inside one page.
 // By the second TLB, if there is one: not the kernel's, of which it matters whether it is global.
 bool Interpreter::find_code(uint64_t linear) {
   return second_ && cpl_ == 3 && second_[kUserTlb].find_code(linear, tlbs_[kUserTlb]);
 }
 
+// Code bytes at `linear`, inside one page.
 bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
   PageAccess access;
   access.fetch = true;
