@@ -30,6 +30,7 @@ struct DebugOptions {
   bool windows = true;     // one check for several accesses off one register
   bool long_blocks = true; // a block goes on behind a conditional jump
   bool loops = true;       // a block that jumps back to its beginning has a second copy that begins as the first one ends
+  bool split_code = true;  // instructions that end in another page are translated
   bool crossings = true;   // SYSCALL, SYSRET, STAC and CLAC go on in translated code
   bool vectors = true;     // vector instructions are copied
   bool division = true;    // divisions are copied

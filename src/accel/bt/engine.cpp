@@ -50,7 +50,7 @@ void Engine::add(Context& context) {
   contexts_.push_back(&context);
 }
 
-Block* Engine::block(Context& context, const std::byte* page, unsigned offset, Mode mode, Entry entry) {
+Block* Engine::block(Context& context, const std::byte* page, unsigned offset, const std::byte* beyond, Mode mode, Entry entry) {
   if (Block* block = table_.find(page, offset, mode, entry)) return block;
   const memory::Gpa gpa = parts_.memory.gpa_of(page);
   bool prepared = false;
@@ -75,13 +75,16 @@ Block* Engine::block(Context& context, const std::byte* page, unsigned offset, M
       continue;
     }
     if (Block* block = table_.find(page, offset, mode, entry)) return block;
-    ++made_;
     Block& block = blocks_.emplace_back();
     block.page = page;
     block.offset = static_cast<uint16_t>(offset);
     block.entry = entry;
     block.mode = mode;
-    translator_->translate(block, {reinterpret_cast<const uint8_t*>(page), kPageSize}, slot, edges_);
+    if (!translator_->translate(block, {reinterpret_cast<const uint8_t*>(page), kPageSize}, reinterpret_cast<const uint8_t*>(beyond), slot, edges_)) {
+      blocks_.pop_back();
+      return nullptr;
+    }
+    ++made_;
     if (perf_map_) {
       const std::string line = fmt::format("{:x} {:x} guest {:#x} {}\n", reinterpret_cast<uintptr_t>(block.code),
                                            block.code_size, gpa + offset, mode.user() ? "user" : "kernel");

@@ -31,9 +31,9 @@ class Engine final : public memory::WriteWatcher {
   // Before the vCPU runs; it stays until the engine ends.
   void add(Context& context);
 
-  // The block that begins at `offset` of the host page `page`, made if there is none. On the vCPU's thread, outside of
-  // translated code.
-  Block* block(Context& context, const std::byte* page, unsigned offset, Mode mode, Entry entry);
+  // The block that begins at `offset` of the host page `page`, made if there is none. `beyond` is the page that code goes on in behind
+  // that one, null if it is not known; the result is null if it would have to be. On the vCPU's thread, outside of translated code.
+  Block* block(Context& context, const std::byte* page, unsigned offset, const std::byte* beyond, Mode mode, Entry entry);
   // Makes an edge's jump go straight to `to`, if both are still there.
   void link(Edge& edge, const Block& to, uint64_t generation);
   // Changes when all blocks and edges have been thrown away.

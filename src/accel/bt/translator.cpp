@@ -12,9 +12,9 @@ using Xbyak::RegExp;
 
 // The block ------------------------------------------------------------------------------------------------------------------
 
-void Translator::translate(Block& block, std::span<const uint8_t> guest_page, unsigned jump_slot, std::deque<Edge>& edges) {
+bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, const uint8_t* beyond, unsigned jump_slot, std::deque<Edge>& edges) {
   // Another vCPU may be changing the bytes: what was decoded has to be what is copied.
-  const size_t size = std::min<size_t>(kMostInstructions * 15, kPageBytes - block.offset);
+  const size_t size = std::min<size_t>(kMostInstructions * kLongest, kPageBytes - block.offset);
   std::memcpy(code_copy_.data() + block.offset, guest_page.data() + block.offset, size);
   const std::span<const uint8_t> page(code_copy_);
   block_ = &block;
@@ -28,7 +28,7 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   side_exits_.clear();
   round_ = {};
   forget_windows();
-  decode_block(page);
+  if (!decode_block(beyond)) return false;
   align(16);
   uint8_t* start = const_cast<uint8_t*>(getCurr());
   offset_ = next_ = block.offset;
@@ -47,12 +47,13 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
       continue;
     }
     decoded_ = &item.decoded;
+    if (next_ > kPageBytes) check_beyond(item);
     open = one(item, page.subspan(offset_, item.decoded.instruction.length));
     move_windows(item);
     if (const ZydisAccessedFlags* changed = decoded_->instruction.cpu_flags)
       block.undefined_flags = (block.undefined_flags & ~(changed->modified | changed->set_0 | changed->set_1)) | changed->undefined;
   }
-  block.length = static_cast<uint16_t>(next_ - block.offset);
+  block.length = static_cast<uint16_t>(std::min(next_, kPageBytes) - block.offset);
   if (open) go_to(next_);
   block.code_size = static_cast<uint32_t>(getCurr() - start);
   switch_half();
@@ -64,29 +65,69 @@ void Translator::translate(Block& block, std::span<const uint8_t> guest_page, un
   block.vectors = vectors_ensured_;
   block.code = cache_.executable(start);
   block.quiet = cache_.executable(quiet);
+  return true;
 }
 
-// The instructions up to the end of the block, which may come earlier, when one of them turns out to be the interpreter's.
-void Translator::decode_block(std::span<const uint8_t> page) {
+// The instructions up to the end of the block, which may come earlier, when one of them turns out to be the interpreter's. One that
+// ends in the page behind is a block of its own. False: it is this one, and that page is not known.
+bool Translator::decode_block(const uint8_t* beyond) {
   const unsigned most = options_.stress ? 1 + random_() % kMostInstructions : kMostInstructions;
   unsigned ways_out = 0;
   uint32_t next = block_->offset;
   for (count_ = 0; count_ < most && next < kPageBytes;) {
     Item& item = items_[count_++];
     item.offset = next;
-    const std::span<const uint8_t> bytes = page.subspan(next, std::min<size_t>(15, kPageBytes - next));
-    item.good = decode(bytes, block_->mode.code_size(), item.decoded) == DecodeStatus::kOk && model_.has(item.decoded.instruction);
-    item.next = next = item.good ? next + item.decoded.instruction.length : std::min<uint32_t>(next + 15, kPageBytes);
-    if (!item.good) return;
+    DecodeStatus status = decode_item(item, kPageBytes);
+    if (status == DecodeStatus::kNeedMoreBytes && options_.split_code && !options_.lockstep) {
+      if (count_ > 1) return --count_, true;
+      if (!beyond) return false;
+      std::memcpy(code_copy_.data() + kPageBytes, beyond, kLongest);
+      status = decode_item(item, code_copy_.size());
+    }
+    item.good = status == DecodeStatus::kOk && model_.has(item.decoded.instruction);
+    item.next = next = item.good ? next + item.decoded.instruction.length : std::min<uint32_t>(next + kLongest, kPageBytes);
+    if (!item.good) return true;
     item.kind = kind_of(item.decoded);
     item.use = register_use(item.decoded);
     item.memory = memory_operand(item.decoded);
     item.reads_flags = reads_flags(item.decoded);
     item.writes_flags = writes_flags(item.decoded);
     if (!ends_block(item.kind)) continue;
-    if (item.kind != Kind::kConditional || !options_.long_blocks || options_.lockstep || ways_out++ == kMostSideExits) return;
+    if (item.kind != Kind::kConditional || !options_.long_blocks || options_.lockstep || ways_out++ == kMostSideExits) return true;
     // A loop ends at its jump back.
-    if (item.decoded.operands[0].imm.value.s < 0 || next >= kPageBytes) return;
+    if (item.decoded.operands[0].imm.value.s < 0 || next >= kPageBytes) return true;
+  }
+  return true;
+}
+
+DecodeStatus Translator::decode_item(Item& item, size_t end) {
+  const std::span<const uint8_t> bytes(code_copy_.data() + item.offset, std::min<size_t>(kLongest, end - item.offset));
+  return decode(bytes, block_->mode.code_size(), item.decoded);
+}
+
+// Before an instruction that ends in the page behind: whether the bytes there are, now and here, those that were translated. It takes no
+// watch over that page, nor a mark that other code there knows of this. Else it is the interpreter's.
+void Translator::check_beyond(const Item& item) {
+  const int tlb = at_.tlb[block_->mode.user() ? Interpreter::kUserTlb : Interpreter::kSupervisorTlb];
+  spare_flags();
+  held_ = -1;
+  load_field(first_, at_.page_base);
+  lea(first_, ptr[first_ + static_cast<int>(kPageBytes)]);  // beyond 4 GiB no code goes on at 0
+  mov(second_, first_);
+  shr(second_, 12 - 5);
+  and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
+  in_context().cmp(first_, qword[second_ + (tlb + static_cast<int>(offsetof(TlbEntry, fetch_tag)))]);
+  to_interpreter(kNotZero);
+  in_context().mov(second_, qword[second_ + (tlb + static_cast<int>(offsetof(TlbEntry, host_page)))]);
+  for (uint32_t at = kPageBytes; at < item.next;) {
+    const uint32_t size = item.next - at < 4 ? 1 : 4;
+    const RegExp place = second_ + static_cast<int>(at - kPageBytes);
+    uint32_t bytes = 0;
+    std::memcpy(&bytes, code_copy_.data() + at, size);
+    if (size == 4) cmp(dword[place], bytes);
+    else cmp(byte[place], static_cast<uint32_t>(static_cast<int8_t>(bytes)));
+    to_interpreter(kNotZero);
+    at += size;
   }
 }
 
@@ -302,7 +343,7 @@ bool Translator::jump_() {
 
 // Whether the instruction, the last one of the block, jumps to its beginning.
 bool Translator::loops_back() const {
-  return options_.loops && !options_.lockstep && index_ + 1 == count_ &&
+  return options_.loops && !options_.lockstep && index_ + 1 == count_ && next_ <= kPageBytes &&
          next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s) == block_->offset;
 }
 

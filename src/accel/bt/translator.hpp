@@ -25,11 +25,12 @@ class Translator : public Emitter {
       : Emitter(cache, offsets), model_(model), options_(options), random_(options.stress.value_or(0)) {}
 
   // Fills `block`, whose page, offset, entry and mode are set, from `page` of guest code. `jumps` is the place of the
-  // mode's table in Context::jumps. The edges to other blocks of the page are appended to `edges`.
-  void translate(Block& block, std::span<const uint8_t> page, unsigned jump_slot, std::deque<Edge>& edges);
+  // mode's table in Context::jumps. The edges to other blocks of the page are appended to `edges`. False: it begins with an instruction
+  // that ends in the page behind, and `beyond`, that page, is null.
+  bool translate(Block& block, std::span<const uint8_t> page, const uint8_t* beyond, unsigned jump_slot, std::deque<Edge>& edges);
 
  private:
-  static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2;
+  static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2, kLongest = 15;  // the last one: bytes of an instruction
   static constexpr uint32_t kPageBytes = memory::kPageSize;
   static constexpr int kWidest = 1024;  // bytes of a window
   enum Condition : unsigned { kBelow = 2, kAboveEqual = 3, kZero = 4, kNotZero = 5, kBelowEqual = 6, kAbove = 7 };
@@ -81,7 +82,9 @@ class Translator : public Emitter {
     std::optional<FlagRecipe> recipe;  // of flags that are nowhere
   };
 
-  void decode_block(std::span<const uint8_t> page);
+  bool decode_block(const uint8_t* beyond);
+  x86::DecodeStatus decode_item(Item& item, size_t end);
+  void check_beyond(const Item& item);
   bool one(const Item& item, std::span<const uint8_t> bytes);  // false: the block ends after it
   bool plain(std::span<const uint8_t> bytes);
   void plain_keeping(const HostPlace& place, const HomedUse& homed);
@@ -210,7 +213,7 @@ class Translator : public Emitter {
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;
-  std::array<uint8_t, memory::kPageSize> code_copy_{};
+  std::array<uint8_t, memory::kPageSize + kLongest> code_copy_{};  // of the page, and the beginning of the one behind it
 };
 
 }  // namespace skerry::accel::bt

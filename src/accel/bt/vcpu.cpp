@@ -166,7 +166,18 @@ unsigned Runner::jump_slot(Mode mode) {
   return slot_.number;
 }
 
-// The code for an address, by the table of jumps or by way of the page tables. Null: an exception is to be delivered.
+// Null: the instruction there ends in a page of code of which is not known where it is. The interpreter takes it, and knows then.
+const Block* Runner::block_at(uint64_t rip, const std::byte* page, Mode mode, Entry entry) {
+  constexpr unsigned kLongest = 15;
+  const auto offset = static_cast<unsigned>(rip & memory::kPageMask);
+  const std::byte* const beyond = offset + kLongest > memory::kPageSize ? context_->interpreter.known_code(rip - offset + memory::kPageSize) : nullptr;
+  const Block* block = engine_.block(*context_, page, offset, beyond, mode, entry);
+  if (!block) context_->interpret_next = true;
+  return block;
+}
+
+// The code for an address, by the table of jumps or by way of the page tables. Null: an exception is to be delivered, or it is the
+// interpreter's turn.
 const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   Interpreter& in = context_->interpreter;
   // The tables' places may be given to other modes when all is discarded; then they are forgotten before they are used.
@@ -179,8 +190,8 @@ const uint8_t* Runner::code_at(uint64_t rip, Mode mode) {
   const std::byte* page = nullptr;
   if (mode.code64() && !Interpreter::canonical(rip)) return nullptr;
   if (!in.fetch_page(rip, page) || !page) return nullptr;
-  const Block* block =
-      engine_.block(*context_, page, static_cast<unsigned>(rip & memory::kPageMask), mode, Entry::kFlagsSaved);
+  const Block* block = block_at(rip, page, mode, Entry::kFlagsSaved);
+  if (!block) return nullptr;
   if (in.requests() & request::kEngine) return block->code;  // which looks for requests first
   jump_pages_.set(rip / memory::kPageSize % jump_pages_.size());
   if (!mode.user() && !in.fetched_global(rip)) local_supervisor_jumps_ = true;
@@ -196,7 +207,8 @@ const uint8_t* Runner::follow(Edge& edge) {
   state_.rip = rip;
   const std::byte* page = nullptr;
   if (!context_->interpreter.fetch_page(rip, page) || !page) return nullptr;
-  const Block* to = engine_.block(*context_, page, wanted.target, mode_, wanted.entry);
+  const Block* to = block_at(rip, page, mode_, wanted.entry);
+  if (!to) return nullptr;
   if (page == wanted.from_page) engine_.link(edge, *to, generation);
   return to->code;
 }
@@ -206,7 +218,9 @@ bool Runner::apart(const uint8_t*& code) {
   Interpreter& in = context_->interpreter;
   const std::byte* page = nullptr;
   if (!in.fetch_page(state_.rip, page) || !page) return false;
-  code = engine_.block(*context_, page, static_cast<unsigned>(state_.rip & memory::kPageMask), mode_, Entry::kApart)->code;
+  const Block* block = block_at(state_.rip, page, mode_, Entry::kApart);
+  if (!block) return false;
+  code = block->code;
   return true;  // it looks for requests first
 }
 
@@ -261,7 +275,7 @@ void Runner::begin_mode(Mode mode) {
 bool Runner::run_translated(Mode mode) {
   begin_mode(mode);
   const uint8_t* code = code_at(state_.rip, mode);
-  if (!code) return false;
+  if (!code && !context_->interpret_next) return false;
   context_->page_base = state_.rip & ~memory::kPageMask;
   after_interpreter();
   while (code) {
@@ -287,7 +301,7 @@ bool Runner::run_in_lockstep(Mode mode) {
   if (mode.code64() && !Interpreter::canonical(state_.rip)) return false;
   if (!in.fetch_page(state_.rip, page) || !page) return false;
   const unsigned offset = static_cast<unsigned>(state_.rip & memory::kPageMask);
-  const Block& block = *engine_.block(*context_, page, offset, mode, Entry::kFlagsSaved);
+  const Block& block = *engine_.block(*context_, page, offset, nullptr, mode, Entry::kFlagsSaved);
   if (block.instructions == 0 || !lockstep_->expect(block)) {
     in.execute();
     return true;

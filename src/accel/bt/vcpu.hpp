@@ -32,6 +32,7 @@ class Runner final : public x86::MappingListener {
   bool run_in_lockstep(Mode mode);
   void stress();
   unsigned jump_slot(Mode mode);
+  const Block* block_at(uint64_t rip, const std::byte* page, Mode mode, Entry entry);
   const uint8_t* code_at(uint64_t rip, Mode mode);
   const uint8_t* follow(Edge& edge);  // null: an exception came
   bool left(Exit exit, const uint8_t*& code);

@@ -295,6 +295,8 @@ class Interpreter {
   bool fill(uint64_t linear, bool write);
   // The host page that code at `linear` comes from; null if it is no memory. False: an exception has been raised.
   bool fetch_page(uint64_t linear, const std::byte*& page);
+  // The same if it is known without a look at the page tables; else null.
+  const std::byte* known_code(uint64_t linear);
   void set_mapping_listener(MappingListener* listener) { mapping_listener_ = listener; }
   // Of a page that fetch_page() has just given: whether it is the same in every address space.
   bool fetched_global(uint64_t linear) const;

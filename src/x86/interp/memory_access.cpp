@@ -402,6 +402,12 @@ bool Interpreter::fetch_page(uint64_t linear, const std::byte*& page) {
   return true;
 }
 
+const std::byte* Interpreter::known_code(uint64_t linear) {
+  const TlbEntry& entry = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].at(linear);
+  const bool known = entry.fetch_tag == (linear & ~kPageMask) || find_code(linear);
+  return known ? reinterpret_cast<const std::byte*>(entry.host_page) : nullptr;
+}
+
 Interpreter::Layout Interpreter::layout() const {
   const auto from_here = [this](const void* member) {
     return static_cast<size_t>(static_cast<const char*>(member) - reinterpret_cast<const char*>(this));

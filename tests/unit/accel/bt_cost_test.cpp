@@ -113,7 +113,7 @@ class BtCostTest : public ::testing::Test {
     block.offset = kAt;
     block.entry = Entry::kFlagsSaved;
     block.mode = mode(user);
-    translator.translate(block, page, user, edges);
+    translator.translate(block, page, nullptr, user, edges);
     const std::span<const uint8_t> host(block.code, block.code_size);
     unsigned count = 0;
     for (size_t at = 0; at < host.size(); ++count) {
