@@ -79,7 +79,7 @@ class Tlb {
 // What a translator looks up when it misses in a Tlb, before it asks the interpreter: entries of the same kind, many more, and all of
 // them forgotten at once. Its memory is zeroes in the beginning, most of which are never used.
 struct SecondTlb {
-  static constexpr unsigned kSize = 4096, kKeys = 4096;
+  static constexpr unsigned kSize = 16384, kKeys = 4096;
   struct Entry {
     uint64_t read, write, fetch;  // the page's linear address and the key under which that kind of access may be made; else something else
     uintptr_t host_page;
