@@ -25,6 +25,7 @@ constexpr std::array kSwitches = {
     Switch{"bt-no-lazy-flags", &DebugOptions::lazy_flags, false},
     Switch{"bt-no-windows", &DebugOptions::windows, false},
     Switch{"bt-no-split-code", &DebugOptions::split_code, false},
+    Switch{"bt-no-recent", &DebugOptions::recent, false},
     Switch{"bt-no-long-blocks", &DebugOptions::long_blocks, false},
     Switch{"bt-no-loops", &DebugOptions::loops, false},
     Switch{"bt-no-crossings", &DebugOptions::crossings, false},

@@ -28,6 +28,7 @@ struct DebugOptions {
   bool live_flags = true;  // flags stay in EFLAGS from block to block
   bool lazy_flags = true;  // flags are made again where they are wanted, rather than kept where they might be
   bool windows = true;     // one check for several accesses off one register
+  bool recent = true;      // the page that an instruction accessed last is tried first
   bool long_blocks = true; // a block goes on behind a conditional jump
   bool loops = true;       // a block that jumps back to its beginning has a second copy that begins as the first one ends
   bool split_code = true;  // instructions that end in another page are translated

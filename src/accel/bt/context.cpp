@@ -34,6 +34,7 @@ Offsets::Offsets(const Context& context) {
   host_mxcsr = from_start(&context.host_mxcsr);
   fill = from_start(&context.fill);
   interpret = from_start(&context.interpret);
+  note_site = from_start(&context.note_site);
   jumps = from_start(&context.jumps);
   site = from_start(&context.site);
   sites = from_start(&context.sites);
@@ -65,6 +66,15 @@ Offsets::Offsets(const Context& context) {
   requests = interpreter + static_cast<int>(layout.requests);
   interest = interpreter + static_cast<int>(layout.interest);
   for (unsigned n = 0; n < 3; ++n) second_tlb[n] = from_start(&context.second_tlbs[n]);
+  const auto in_recent = [&](size_t offset) {
+    return from_start(&context.second_tlbs[x86::Interpreter::kUserTlb].recent) + static_cast<int>(offset);
+  };
+  constexpr x86::RecentPages::Layout kRecent = x86::RecentPages::layout();
+  for (unsigned n = 0; n < 2; ++n) recent[n] = in_recent(kRecent.slots[n]);
+  recent_filled = in_recent(kRecent.filled);
+  recent_list = in_recent(kRecent.list);
+  recent_pages = in_recent(kRecent.pages);
+  recent_misses = in_recent(kRecent.misses);
   for (unsigned n = 0; n < 3; ++n) tlb[n] = interpreter + static_cast<int>(layout.tlbs + n * sizeof(x86::Tlb));
 }
 

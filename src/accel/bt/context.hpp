@@ -70,12 +70,13 @@ struct Context {
   // Called from translated code.
   bool (*fill)(Context*) = nullptr;
   bool (*interpret)(Context*) = nullptr;
+  bool (*note_site)(Context*) = nullptr;
 
   x86::Interpreter interpreter;
   void* owner = nullptr;        // the Runner
   bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
   x86::SecondTlb second_tlbs[3];  // zeroes in the beginning
-  uint32_t site = 0;  // the place in `sites` that a jump looked at last in vain, from the GS base
+  uint32_t site = 0;  // the place in `sites` that a jump looked at last in vain, or a slot of RecentPages; from the GS base
   alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
   JumpEntry sites[kModeSlots][kSiteCount];              // likewise
 };
@@ -106,11 +107,12 @@ constexpr int jump_undo(uint32_t info) { return static_cast<int32_t>(info) >> 12
 struct Offsets {
   explicit Offsets(const Context& context);
   int self, page_base, flags, kept, flag_value[2], value, argument, host_stack, return_limit, return_lookup, jump_key, insn, vector_loaded, host_mxcsr;
-  int fill, interpret, jumps, site, sites;
+  int fill, interpret, note_site, jumps, site, sites;
   int tsc_offset, tsc_direct, window, to_kernel, to_user, to_open, mode, crossed;
   int gdt_base, gdt_limit;
   int gpr, rflags, lstar, fmask, kernel_gs_base, tsc_aux, vector, mxcsr, segment_base[x86::kSegmentCount], selector[x86::kSegmentCount];
   int requests, interest, tlb[3], second_tlb[3];
+  int recent[2], recent_filled, recent_list, recent_pages, recent_misses;  // of the user
 };
 
 // Status flags in the form of Context::flags, and in RFLAGS.

@@ -21,6 +21,8 @@ void Emitter::make_fixed() {
   make_call(fill_, at_.fill, Exit::kInterpret);
   for (unsigned tlb = 0; tlb < 3; ++tlb)
     for (const bool write : {false, true}) make_refill(tlb, write);
+  make_call(note_site_, at_.note_site, Exit::kResume);
+  for (const bool write : {false, true}) make_refill_recent(write);
   make_call(interpret_, at_.interpret, Exit::kResume);
   align(16);
   load_vectors_ = getCurr();
@@ -131,6 +133,24 @@ uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split
   if (split) b.add({kGs, 0x4d, 0x8b, 0xbf});  // mov r15, gs:[r15 + host_page]
   else b.add({kGs, 0x4d, 0x03, 0xb7});        // add r14, gs:[r15 + host_page]
   b.add32(static_cast<uint32_t>(host_page));
+  uint8_t* const displacement = top_ + size_ + jump;
+  raw(b.data(), b.size());
+  return displacement;
+}
+
+uint8_t* Emitter::look_up_recent(int slot, uint32_t last, bool split) {
+  static_assert(offsetof(x86::RecentPages::Slot, tag) == 0 && kFirst == 14 && kSecond == 15);
+  Bytes b;
+  b.add({kGs, 0x4c, 0x33, 0x34, 0x25});  // xor r14, gs:[tag]
+  b.add32(static_cast<uint32_t>(slot));
+  b.add({0x49, 0x81, 0xfe});  // cmp r14, last
+  b.add32(last);
+  b.add({0x0f, 0x87});  // ja
+  const size_t jump = b.size();
+  b.add32(0);
+  if (split) b.add({kGs, 0x4c, 0x8b, 0x3c, 0x25});  // mov r15, gs:[host_page]
+  else b.add({kGs, 0x4c, 0x03, 0x34, 0x25});              // add r14, gs:[host_page]
+  b.add32(static_cast<uint32_t>(slot) + offsetof(x86::RecentPages::Slot, host_page));
   uint8_t* const displacement = top_ + size_ + jump;
   raw(b.data(), b.size());
   return displacement;
@@ -379,6 +399,97 @@ void Emitter::make_refill(unsigned tlb, bool write) {
   L(there);  // and still it failed: the access is over the end of the page
   test(rsp, rsp);
   jmp(miss);
+}
+
+// What the TLB has goes into the slot.
+void Emitter::make_refill_recent(bool write) {
+  using x86::RecentPages;
+  using x86::TlbEntry;
+  const auto offset = [](size_t of) { return static_cast<int>(of); };
+  const int first = at_.tlb[x86::Interpreter::kUserTlb];
+  const int tag = first + offset(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+  const auto number_of_slot = [&] {
+    lea(eax, ptr[second_ - at_.recent[0]]);
+    shr(eax, 4);
+  };
+  static_assert(sizeof(RecentPages::Slot) == 16);
+  Xbyak::Label again, over, second, replaced, done, many;
+  align(16);
+  refill_recent_[write] = getCurr();
+  L(again);
+  in_context().mov(field(at_.argument), first_);
+  push(rax);
+  push(rcx);
+  push(rdx);
+  mov(rax, first_);
+  and_(rax, -4096);
+  in_context().cmp(rax, qword[second_]);
+  je(over, T_NEAR);  // and still it failed: the access is over the end of the page
+  mov(rcx, first_);
+  shr(rcx, 12);
+  mov(edx, ecx);
+  and_(ecx, x86::Tlb::kSize - 1);
+  shl(ecx, 5);
+  in_context().cmp(rax, qword[rcx + tag]);
+  jne(second, T_NEAR);
+  in_context().mov(rcx, qword[rcx + (first + offset(offsetof(TlbEntry, host_page)))]);
+  and_(edx, RecentPages::kPages - 1);
+  in_context().bts(dword[Xbyak::RegExp(static_cast<size_t>(at_.recent_pages))], edx);
+  in_context().mov(rdx, qword[second_]);
+  in_context().mov(qword[second_], rax);
+  in_context().mov(qword[second_ + offset(offsetof(RecentPages::Slot, host_page))], rcx);
+  test(dl, 1);  // no page
+  jz(replaced);
+  in_context().mov(ecx, field32(at_.recent_filled));
+  number_of_slot();
+  in_context().mov(word[rcx * 2 + at_.recent_list], ax);
+  in_context().inc(field32(at_.recent_filled));
+  jmp(done);
+  L(replaced);
+  sub(rax, rdx);  // one that is beside the other does not count
+  add(rax, 4096);
+  test(rax, ~0x2000);
+  jz(done);
+  number_of_slot();
+  in_context().inc(byte[rax + at_.recent_misses]);
+  in_context().test(byte[rax + at_.recent_misses], RecentPages::kMany - 1);
+  jz(many);
+  L(done);
+  pop(rdx);
+  pop(rcx);
+  pop(rax);
+  cmp(eax, eax);
+  ret();
+  L(many);
+  pop(rdx);
+  pop(rcx);
+  pop(rax);
+  in_context().mov(field32(at_.site), r15d);
+  mov(second_, qword[rsp]);
+  in_context().mov(field(at_.argument), second_);
+  call_routine(note_site_);
+  cmp(eax, eax);
+  ret();
+  L(over);
+  pop(rdx);
+  pop(rcx);
+  pop(rax);
+  test(rsp, rsp);
+  ret();
+  L(second);
+  pop(rdx);
+  pop(rcx);
+  pop(rax);
+  push(second_);
+  mov(second_, first_);
+  shr(second_, 12 - 5);
+  and_(r15d, (x86::Tlb::kSize - 1) * sizeof(TlbEntry));
+  in_context().xor_(first_, qword[second_ + tag]);
+  call_routine(refill_[x86::Interpreter::kUserTlb][write]);
+  pop(second_);
+  in_context().mov(first_, field(at_.argument));
+  jz(again, T_NEAR);
+  ret();
 }
 
 // By what Context::kept says, one of many places of the same size.

@@ -78,6 +78,8 @@ class Emitter : public Xbyak::CodeGenerator {
   // offset in the first, which is there a cycle earlier. Gives the displacement of the jump to what is to be
   // done if the tag at `tag` of the entry is another, or the access is not within its page.
   uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split);
+  // The same by a slot of RecentPages, without a calculation.
+  uint8_t* look_up_recent(int slot, uint32_t last, bool split);
   static void check_library(); // ends the process if the library was asked for what it cannot do
   void save_flags(bool packed = false);  // EFLAGS into Context::flags; uses the second scratch register. `packed`: Context::kept is 0
   void restore_flags();                  // and back
@@ -105,6 +107,11 @@ class Emitter : public Xbyak::CodeGenerator {
   // After a look_up_page() that failed, by TLB and by whether it was for a write. ZF: it is to be done again. Else Context::argument
   // is the address.
   const uint8_t* refill_[3][2] = {};
+  // After a look_up_recent() that failed, with the address in the first scratch register and the slot's place in the second one. ZF: it
+  // is to be done again. Else Context::argument is the address. Of an instruction of a loop there is a NOP behind the call, whose displacement
+  // leads to that of the loop's jump back: see Translator::next_round().
+  const uint8_t* refill_recent_[2] = {};
+  const uint8_t* note_site_ = nullptr;
   const uint8_t* interpret_ = nullptr;
   const uint8_t* pack_ = nullptr;  // what Context::kept says goes into Context::flags; uses the second scratch register
   const uint8_t* load_vectors_ = nullptr;
@@ -119,6 +126,7 @@ class Emitter : public Xbyak::CodeGenerator {
   void find_jump(unsigned jump_slot, const Xbyak::Label& miss);
   void make_find_site(unsigned jump_slot);
   void make_refill(unsigned tlb, bool write);
+  void make_refill_recent(bool write);
   void go_near(uint8_t opcode, const uint8_t* place) {
     uint8_t bytes[5] = {opcode};
     const auto distance = static_cast<int32_t>(place - (getCurr() + sizeof bytes));

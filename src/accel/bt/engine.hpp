@@ -39,6 +39,9 @@ class Engine final : public memory::WriteWatcher {
   // Changes when all blocks and edges have been thrown away.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
+  // Of a loop, by the NOP that leads to its jump back; by a vCPU that is in it. See Translator::next_round().
+  void leave_quick_round(uint64_t nop) { translator_->leave_quick_round(nop); }
+
   // The table of Context::jumps for a mode.
   unsigned jump_slot(Context& context, Mode mode);
 

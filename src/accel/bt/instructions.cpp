@@ -294,7 +294,7 @@ bool Translator::bit_string() {
     sar(second_, 5);
     lea(first_, ptr[first_ + second_ * 4]);
   }
-  const RegExp place = at(look_up(size, write, retry));
+  const RegExp place = at(look_up(size, write, retry, {}));
   load_guest(second_, bit);
   and_(r15d, 8 * size - 1);
   if (decoded_->has(ZYDIS_ATTRIB_HAS_LOCK)) lock();

@@ -71,7 +71,7 @@ HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bo
   spare_flags();
   const uint8_t* retry = getCurr();
   address(memory);
-  return look_up(size, write, retry, false, split);
+  return look_up(size, write, retry, {.split = split, .slot = slot_for(memory, write)});
 }
 
 HostPlace Translator::check_stack(int displacement, unsigned size, bool write) { return check_off(kRsp, displacement, size, write); }
@@ -82,13 +82,40 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
   const uint8_t* retry = getCurr();
   lea_first(static_cast<int>(host_register(base)), -1, 1, displacement);
   if (!block_->mode.code64()) mov(r14d, r14d);
-  return look_up(size, write, retry);
+  return look_up(size, write, retry, {.slot = slot_for(base, write)});
 }
 
-HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, bool window, bool split) {
-  uint8_t* const jump = find_page(write, kPageBytes - size, split);
-  slow(Slow::What::kFill, jump, retry, access_info(offset_, size, write, window), tag_of(write));
-  return split ? HostPlace{.base = kSecond, .index = static_cast<int>(kFirst)} : HostPlace{.base = kFirst};
+HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, Look look) {
+  const uint32_t info = access_info(offset_, size, write, look.window);
+  if (look.slot) {
+    held_ = -1;
+    slow(Slow::What::kRecent, look_up_recent(*look.slot, kPageBytes - size, look.split), retry, info, *look.slot);
+  } else {
+    slow(Slow::What::kFill, find_page(write, kPageBytes - size, look.split), retry, info, tag_of(write));
+  }
+  return look.split ? HostPlace{.base = kSecond, .index = static_cast<int>(kFirst)} : HostPlace{.base = kFirst};
+}
+
+// Where an instruction will find the page that it accessed last: where it is likely the same one, and where what it takes to know that is
+// not much memory in all. What goes off the stack pointer shares one; what goes off RIP shares one with what goes to the same page from the
+// same page of code; an instruction of a loop has its own, in
+// the quick round.
+std::optional<int> Translator::slot_for(unsigned base, bool write) {
+  if (!options_.recent || !block_->mode.user()) return std::nullopt;
+  if (base == kRsp) return slot(0, write);
+  return round_.quick ? std::optional(slot(kFirstOwn + slots_[write]++ % (RecentPages::kSlots - kFirstOwn), write)) : std::nullopt;
+}
+
+std::optional<int> Translator::slot_for(const ZydisDecodedOperand& memory, bool write) {
+  if (!is_rip(memory)) return slot_for(memory.mem.base == ZYDIS_REGISTER_RSP && memory.mem.index == ZYDIS_REGISTER_NONE ? kRsp : kRax, write);
+  if (!options_.recent || !block_->mode.user()) return std::nullopt;
+  const uint64_t place = reinterpret_cast<uintptr_t>(block_->page) + next_ + static_cast<uint64_t>(memory.mem.disp.value);
+  const uint64_t both = (place >> 12) + (reinterpret_cast<uintptr_t>(block_->page) >> 12) * 0x9e3779b97f4a7c15;
+  return slot(1 + static_cast<unsigned>((both ^ both >> 32) % (kFirstOwn - 1)), write);
+}
+
+int Translator::slot(unsigned number, bool write) const {
+  return at_.recent[write] + static_cast<int>(number * sizeof(RecentPages::Slot));
 }
 
 int Translator::tag_of(bool write) const {
@@ -245,7 +272,7 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
   const uint8_t* retry = getCurr();
   const Reg64 reg(static_cast<int>(host_register(base)));
   lea_first(reg.getIdx(), -1, 1, window.lo);
-  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, true);
+  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base, window.write)});
   sub(first_, reg);
   if (window.lo != 0) lea_first(kFirst, -1, 1, -window.lo);
   store_field(delta, first_);

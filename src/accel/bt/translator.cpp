@@ -10,6 +10,10 @@ using Xbyak::Reg32;
 using Xbyak::Reg64;
 using Xbyak::RegExp;
 
+namespace {
+constexpr uint8_t kNop[] = {0x0f, 0x1f, 0x80};  // nop [rax + displacement]
+}  // namespace
+
 // The block ------------------------------------------------------------------------------------------------------------------
 
 bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, const uint8_t* beyond, unsigned jump_slot, std::deque<Edge>& edges) {
@@ -336,38 +340,58 @@ void Translator::call_to(Go go) {
 }
 
 bool Translator::jump_() {
-  if (loops_back()) return next_round();
+  if (loops_back(items_[index_])) return next_round();
   go_to(next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s));
   return false;
 }
 
-// Whether the instruction, the last one of the block, jumps to its beginning.
-bool Translator::loops_back() const {
-  return options_.loops && !options_.lockstep && index_ + 1 == count_ && next_ <= kPageBytes &&
-         next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s) == block_->offset;
+// Whether the instruction, a direct jump, goes to the beginning of the block that it ends.
+bool Translator::loops_back(const Item& item) const {
+  return options_.loops && !options_.lockstep && &item == &items_[count_ - 1] && item.next <= kPageBytes &&
+         item.next + static_cast<uint32_t>(item.decoded.operands[0].imm.value.s) == block_->offset;
 }
 
 // The first round of a loop is as any block. Behind it comes a copy that begins as it ends: with its flags, the checks of its
 // windows, the vector registers loaded; this one jumps back to itself. Each round looks for requests, as blocks do, so that no
-// window outlives a right that is taken away.
+// window outlives a right that is taken away. If its instructions try the page that they accessed last (the quick round), then there is
+// another copy behind it that does not; where that turns out to be better the jump back becomes one to the next instruction.
 bool Translator::next_round() {
   uint16_t written = 0;
   for (unsigned n = 0; n < count_; ++n) written |= items_[n].use.written;
   for (unsigned n = 0; n < windows_.size(); ++n)
     if (written >> n & 1) windows_[n] = {};
   held_ = -1;
-  if (round_.start) {
+  if (!round_.start) {
+    round_ = {.quick = options_.recent && block_->mode.user(), .slots = slots_, .flags = flags_, .recipe = recipe_, .windows = windows_};
+  } else {
     const bool same = flags_ == round_.flags && recipe_ == round_.recipe && windows_ == round_.windows;
-    if (same) jump_to(round_.start);
-    else edge(block_->offset);
-    return false;
+    if (!same || !round_.quick || round_.slots == slots_) {
+      if (same) jump_to(round_.start);
+      else edge(block_->offset);
+      return false;
+    }
+    align_displacement(1);
+    db(0xe9);
+    round_.back = getCurr();
+    dd(0);
+    patch(const_cast<uint8_t*>(round_.back), round_.start);
+    round_.quick = false;
   }
-  round_ = {getCurr(), flags_, recipe_, windows_};
+  round_.start = getCurr();
   packed_ = false;
   spare_flags();
   poll();
   index_ = ~0u;  // the first one is next
   return true;
+}
+
+// What is executed is another view of what is written.
+void Translator::leave_quick_round(uint64_t nop) {
+  uint8_t* const at = cache_.writable() + (reinterpret_cast<const uint8_t*>(nop) - cache_.executable(cache_.writable()));
+  if (std::memcmp(at, kNop, sizeof kNop) != 0) return;  // the loop has no such jump
+  int32_t distance = 0;
+  std::memcpy(&distance, at + sizeof kNop, sizeof distance);
+  __atomic_store_n(reinterpret_cast<int32_t*>(at + distance), 0, __ATOMIC_RELEASE);
 }
 
 // At the beginning of a block, or of another round of it.
@@ -380,7 +404,7 @@ void Translator::poll() {
 // The block goes on behind it if there is more of it.
 bool Translator::conditional() {
   need_flags();
-  if (loops_back()) {
+  if (loops_back(items_[index_])) {
     side_exits_.push_back({branch((decoded_->instruction.opcode & 15u) ^ 1u), next_, offset_, flags_, recipe_});
     return next_round();
   }
@@ -478,9 +502,9 @@ void Translator::store_flags_of(const Slow& slow) {
   save_flags();
 }
 
-// Of a window's failed check: where its range is over the end of a page there is no use in filling the TLB.
+// Of a window's failed check, with the address in the first scratch register: where its range is over the end of a page there is no use in
+// filling the TLB.
 void Translator::write_apart(const Slow& slow) {
-  in_context().xor_(first_, qword[second_ + slow.tag]);
   mov(r15d, r14d);
   and_(r15d, kPageBytes - 1);
   cmp(r15d, kPageBytes - access_size(slow.insn));
@@ -488,10 +512,13 @@ void Translator::write_apart(const Slow& slow) {
   store_flags_of(slow);
   jump_by_edge(jump_offset(slow.insn), Entry::kApart);
   patch(within, getCurr());
-  mov(second_, first_);  // as it was behind the check
-  shr(second_, 12 - 5);
-  and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
-  in_context().xor_(first_, qword[second_ + slow.tag]);
+}
+
+void Translator::write_fill(const Slow& slow) {
+  store_flags_of(slow);
+  store_field32(at_.insn, slow.insn);
+  call_routine(fill_);
+  jump_to(slow.retry);
 }
 
 void Translator::write_slow() {
@@ -499,13 +526,30 @@ void Translator::write_slow() {
     patch(slow.jump, getCurr());
     switch (slow.what) {
       case Slow::What::kFill:
-        if (access_is_window(slow.insn) && !options_.lockstep) write_apart(slow);
+        if (access_is_window(slow.insn) && !options_.lockstep) {
+          in_context().xor_(first_, qword[second_ + slow.tag]);
+          write_apart(slow);
+          mov(second_, first_);  // as it was behind the check
+          shr(second_, 12 - 5);
+          and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
+          in_context().xor_(first_, qword[second_ + slow.tag]);
+        }
         call_routine(refill_[block_->mode.tlb()][access_writes(slow.insn)]);
         patch(branch(kZero), slow.retry);
-        store_flags_of(slow);
-        store_field32(at_.insn, slow.insn);
-        call_routine(fill_);
-        jump_to(slow.retry);
+        write_fill(slow);
+        break;
+      case Slow::What::kRecent:
+        in_context().xor_(first_, field(slow.tag));
+        if (access_is_window(slow.insn) && !options_.lockstep) write_apart(slow);
+        mov(r15d, static_cast<uint32_t>(slow.tag));
+        call_routine(refill_recent_[access_writes(slow.insn)]);
+        if (round_.back) {
+          const auto distance = static_cast<int32_t>(round_.back - getCurr());
+          raw(kNop, sizeof kNop);
+          dd(static_cast<uint32_t>(distance));
+        }
+        patch(branch(kZero), slow.retry);
+        write_fill(slow);
         break;
       case Slow::What::kInterpret:
         store_flags_of(slow);

@@ -29,6 +29,9 @@ class Translator : public Emitter {
   // that ends in the page behind, and `beyond`, that page, is null.
   bool translate(Block& block, std::span<const uint8_t> page, const uint8_t* beyond, unsigned jump_slot, std::deque<Edge>& edges);
 
+  static constexpr unsigned kFirstOwn = 2048;  // of RecentPages' slots: those that belong to one instruction
+  void leave_quick_round(uint64_t nop);
+
  private:
   static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2, kLongest = 15;  // the last one: bytes of an instruction
   static constexpr uint32_t kPageBytes = memory::kPageSize;
@@ -62,6 +65,9 @@ class Translator : public Emitter {
   // What is known where a round of a loop begins that is not the first.
   struct Round {
     const uint8_t* start = nullptr;  // null: there is none yet
+    const uint8_t* back = nullptr;   // the displacement of the jump back of the quick round, if there is one and it is written
+    bool quick = false;              // instructions have their own slots,
+    std::array<unsigned, 2> slots{};  // slots_ at its beginning
     Flags flags = Flags::kHost;
     FlagRecipe recipe;
     std::array<Window, 16> windows;
@@ -74,11 +80,11 @@ class Translator : public Emitter {
   };
 
   struct Slow {  // out of line: behind the block
-    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack, kFindSite, kInterpretHere } what;
+    enum class What : uint8_t { kFill, kInterpret, kPoll, kLoadVectors, kForgetCalls, kPack, kFindSite, kInterpretHere, kRecent } what;
     uint8_t* jump;         // the displacement that comes here
     const uint8_t* retry;  // where to go on
     uint32_t insn;         // Context::insn
-    int tag;               // kFill: where the tag was looked up
+    int tag;               // kFill: where the tag was looked up; kRecent: the slot
     std::optional<FlagRecipe> recipe;  // of flags that are nowhere
   };
 
@@ -115,7 +121,7 @@ class Translator : public Emitter {
   void ensure_vectors();
   bool jump_();
   bool conditional();
-  bool loops_back() const;
+  bool loops_back(const Item& item) const;
   bool next_round();
   void push_return();
   void call_();
@@ -130,7 +136,14 @@ class Translator : public Emitter {
   HostPlace check_stack(int displacement, unsigned size, bool write);
   HostPlace check_off(unsigned base, int displacement, unsigned size, bool write);  // a guest register that is not homed
   void address(const ZydisDecodedOperand& memory);
-  HostPlace look_up(unsigned size, bool write, const uint8_t* retry, bool window = false, bool split = false);
+  struct Look {
+    bool window = false, split = false;  // of several accesses; see check()
+    std::optional<int> slot;             // of RecentPages, from the GS base
+  };
+  HostPlace look_up(unsigned size, bool write, const uint8_t* retry, Look look);
+  std::optional<int> slot_for(unsigned base, bool write);
+  std::optional<int> slot_for(const ZydisDecodedOperand& memory, bool write);
+  int slot(unsigned number, bool write) const;
   int tag_of(bool write) const;  // where the TLB in use has its tags
   uint8_t* find_page(bool write, uint32_t last, bool split);  // look_up_page() in it
   void check_alignment(const HostPlace& place, unsigned alignment);
@@ -180,6 +193,7 @@ class Translator : public Emitter {
   void write_side_exits();
   void store_flags_of(const Slow& slow);
   void write_apart(const Slow& slow);
+  void write_fill(const Slow& slow);
   void write_slow();
   uint8_t* branch(unsigned condition);        // a conditional jump whose displacement is returned
   void patch(uint8_t* displacement, const uint8_t* to);
@@ -199,6 +213,7 @@ class Translator : public Emitter {
   std::deque<Edge>* edges_ = nullptr;
   unsigned jump_slot_ = 0;
   unsigned sites_ = 0;  // given away, of Context::sites
+  std::array<unsigned, 2> slots_{};            // of them, given away: for reads, for writes
   const x86::Decoded* decoded_ = nullptr;
   uint32_t offset_ = 0, next_ = 0;  // of the instruction, and of the one behind it
   Flags flags_ = Flags::kSaved;

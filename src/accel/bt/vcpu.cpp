@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 
 namespace skerry::accel::bt {
@@ -43,6 +44,9 @@ Runner::Runner(unsigned index, Environment& environment, Engine& engine)
   context_->owner = this;
   context_->fill = [](Context* context) { return static_cast<Runner*>(context->owner)->fill(); };
   context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
+  context_->note_site = [](Context* context) { return static_cast<Runner*>(context->owner)->note_site(); };
+  context_->second_tlbs[Interpreter::kUserTlb].recent.begin();
+  recent_ = Offsets(*context_).recent[0];
   forget_jumps();
   context_->interpreter.set_second_tlbs(context_->second_tlbs);
   context_->interpreter.set_mapping_listener(this);
@@ -376,6 +380,17 @@ bool Runner::fill() {
   const unsigned size = access_size(context_->insn);
   if ((linear & memory::kPageMask) + size > memory::kPageSize) return false;
   return context_->interpreter.fill(linear, access_writes(context_->insn));
+}
+
+// Called from translated code: an instruction of a loop has accessed another page than the time before so often as RecentPages counts. Where
+// that happened within a short time the loop goes on by the copy that looks into the TLB.
+bool Runner::note_site() {
+  constexpr int64_t kShort = 10'000'000;  // ns
+  const auto slot = static_cast<unsigned>(context_->site - static_cast<unsigned>(recent_)) / sizeof(RecentPages::Slot);
+  if (slot % RecentPages::kSlots < Translator::kFirstOwn) return true;
+  const int64_t now = VmClock::host_now(), since = context_->second_tlbs[Interpreter::kUserTlb].recent.exchange_since(slot, now);
+  if (now - since < kShort || engine_.parts().options.stress) engine_.leave_quick_round(context_->argument);
+  return true;
 }
 
 // Called from translated code: one instruction by the interpreter. Whether the block goes on behind it; if its length is not given,

@@ -47,6 +47,7 @@ class Runner final : public x86::MappingListener {
   uint64_t address_of(uint32_t offset) const;
   bool fill();
   bool interpret();
+  bool note_site();
   void count_instruction();
 
   Engine& engine_;
@@ -71,6 +72,7 @@ class Runner final : public x86::MappingListener {
   std::array<uint64_t, x86::Interpreter::kSpaces> space_keys_{};
   unsigned space_ = 0;
   uint64_t last_key_ = 0;
+  int recent_ = 0;  // where RecentPages' slots are, from the GS base
   uint64_t vm_tsc_offset_ = 0;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;

@@ -2,11 +2,13 @@
 // code, which looks it up inline: the layout is part of that code (accel/bt).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "memory/guest_memory.hpp"
 #include "x86/paging.hpp"
@@ -76,6 +78,62 @@ class Tlb {
   std::bitset<512> large_;  // where large pages are, by large_place(); some too many
 };
 
+// The page that an instruction of translated code accessed last: most access the same one for a long time, and then it is known without a
+// look into a Tlb. An entry holds as long as one of a Tlb would. Several instructions may share a slot.
+class RecentPages {
+ public:
+  static constexpr unsigned kSlots = 8192, kMany = 64;  // of each kind of access; misses
+  struct Slot {
+    uint64_t tag;  // the page's linear address, or Tlb::kNoPage
+    uintptr_t host_page;
+  };
+  // Its memory is zeroes in the beginning: before the first use.
+  void begin() {
+    for (auto& kind : slots_) std::ranges::fill(kind, Slot{Tlb::kNoPage, 0});
+  }
+  void forget() {
+    if (filled_ == 0) return;
+    for (unsigned n = 0; n < filled_; ++n) slot(list_[n]).tag = Tlb::kNoPage;
+    filled_ = 0;
+    pages_.reset();
+  }
+  void drop(uint64_t linear) {
+    if (filled_ == 0 || !pages_[(linear >> 12) % kPages]) return;
+    for (unsigned n = 0; n < filled_;) {
+      Slot& one = slot(list_[n]);
+      if (one.tag != (linear & ~memory::kPageMask)) {
+        ++n;
+        continue;
+      }
+      one.tag = Tlb::kNoPage;
+      list_[n] = list_[--filled_];
+    }
+  }
+  // When it was called last for that slot.
+  int64_t exchange_since(unsigned slot, int64_t now) { return std::exchange(since_[slot], now); }
+
+  struct Layout {
+    size_t slots[2], filled, list, pages, misses;  // slots: of reads and of writes
+  };
+  static constexpr Layout layout();
+  static constexpr unsigned kPages = 4096;
+
+ private:
+  Slot& slot(unsigned n) { return slots_[n / kSlots][n % kSlots]; }
+
+  alignas(64) std::array<Slot, kSlots> slots_[2];
+  uint32_t filled_;
+  std::array<uint16_t, 2 * kSlots> list_;   // those that are in use, `filled_` of them
+  std::bitset<kPages> pages_;               // which they may be of, by the low bits of their numbers
+  std::array<uint8_t, 2 * kSlots> misses_;  // counted by translated code: one page in place of another that is not beside it
+  std::array<int64_t, 2 * kSlots> since_;   // ns of the host's clock
+};
+
+constexpr RecentPages::Layout RecentPages::layout() {
+  return {{offsetof(RecentPages, slots_), offsetof(RecentPages, slots_) + sizeof(slots_[0])}, offsetof(RecentPages, filled_), offsetof(RecentPages, list_),
+          offsetof(RecentPages, pages_), offsetof(RecentPages, misses_)};
+}
+
 // What a translator looks up when it misses in a Tlb, before it asks the interpreter: entries of the same kind, many more, and all of
 // them forgotten at once. Its memory is zeroes in the beginning, most of which are never used.
 struct SecondTlb {
@@ -86,6 +144,7 @@ struct SecondTlb {
   };
   uint64_t key;  // from 1 to kKeys - 1; the lower bits of a page's address have room for it
   Entry entries[kSize];
+  RecentPages recent;
 
   Entry& at(uint64_t linear) { return entries[(linear >> 12) % kSize]; }
   void put(uint64_t linear, const TlbEntry& from) {
@@ -106,8 +165,12 @@ struct SecondTlb {
     first.at(linear).host_page = entry.host_page;
     return true;
   }
-  void drop(uint64_t linear) { at(linear) = {}; }
+  void drop(uint64_t linear) {
+    at(linear) = {};
+    recent.drop(linear);
+  }
   void forget() {
+    recent.forget();
     if (++key < kKeys) return;
     std::memset(entries, 0, sizeof entries);
     key = 1;
