@@ -61,7 +61,7 @@ struct Context {
   uint64_t tsc_offset = 0;       // what the guest's time-stamp counter is above the host's,
   uint32_t tsc_direct[2] = {};  // if that is all there is to it, for supervisor and user code
   uint64_t flag_value[2] = {};  // operands of which flags can be made again: see FlagRecipe
-  uint64_t window[16] = {};  // by guest register: what is to be added to a linear address off it (see Translator::window())
+  uint64_t window[16] = {};  // by guest register: the host's address of what was checked off it at once (see Translator::window())
   uint64_t jump_key[2] = {};  // of supervisor and user modes; changes when their tables of jumps are to be forgotten
   uint32_t insn = 0;       // offset in the page of the instruction that left, and what else a helper needs of it
   uint32_t vector_loaded = 0;  // the vector registers and MXCSR are in the host's

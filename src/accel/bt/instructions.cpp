@@ -49,7 +49,7 @@ bool Translator::plain(std::span<const uint8_t> bytes) {
     place = check(*memory, memory->size / 8u, changes_memory,
                   homed.count == 0 && !item.reads_flags && !division && !alignment && !(keeps_memory && changes_memory));
     if (alignment) check_alignment(place, alignment);
-    if (place.index >= 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
+    if (place.index >= 0 || place.disp != 0) (void)bt::rewrite(decoded, bytes, registers, place, host);
   }
   if (division) {
     divide(place);

@@ -256,12 +256,12 @@ bool Translator::covered(const ZydisDecodedOperand& memory, unsigned size, bool 
 // Where an access off `base` is, by way of what one check found for several; none: it is to be checked by itself.
 std::optional<HostPlace> Translator::window(unsigned base, int displacement, unsigned size, bool write) {
   Window& window = windows_[base];
-  const HostPlace place{.base = host_register(base), .index = static_cast<int>(kFirst), .disp = displacement};
-  const int delta = at_.window + static_cast<int>(8 * base);
+  const auto place = [&] { return HostPlace{.base = kFirst, .disp = displacement + window.shift - window.lo}; };
+  const int begin = at_.window + static_cast<int>(8 * base);
   if (covers(base, displacement, size, write)) {
-    if (held_ != static_cast<int>(base)) load_field(first_, delta);
+    if (held_ != static_cast<int>(base)) load_field(first_, begin);
     held_ = static_cast<int>(base);
-    return place;
+    return place();
   }
   if (!options_.windows || !block_->mode.code64() || block_->entry == Entry::kApart || is_far(displacement))
     return std::nullopt;
@@ -270,15 +270,12 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
     return std::nullopt;
   spare_flags();
   const uint8_t* retry = getCurr();
-  const Reg64 reg(static_cast<int>(host_register(base)));
-  lea_first(reg.getIdx(), -1, 1, window.lo);
+  lea_first(static_cast<int>(host_register(base)), -1, 1, window.lo);
   look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base, window.write)});
-  sub(first_, reg);
-  if (window.lo != 0) lea_first(kFirst, -1, 1, -window.lo);
-  store_field(delta, first_);
+  store_field(begin, first_);
   window.valid = true;
   held_ = static_cast<int>(base);
-  return place;
+  return place();
 }
 
 // Behind an instruction.

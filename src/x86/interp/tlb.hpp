@@ -82,7 +82,7 @@ class Tlb {
 // look into a Tlb. An entry holds as long as one of a Tlb would. Several instructions may share a slot.
 class RecentPages {
  public:
-  static constexpr unsigned kSlots = 8192, kMany = 64;  // of each kind of access; misses
+  static constexpr unsigned kSlots = 4096, kMany = 64;  // of each kind of access; misses
   struct Slot {
     uint64_t tag;  // the page's linear address, or Tlb::kNoPage
     uintptr_t host_page;

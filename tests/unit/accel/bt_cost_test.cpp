@@ -141,7 +141,7 @@ TEST_F(BtCostTest, AreAsRecorded) {
     GTEST_SKIP() << "what was recorded is for processors with AVX2, FMA and BMI2";
   const std::vector<uint8_t> jump = {0xeb, 0x40};
   const std::array<unsigned, 2> around = {host_instructions(jump, false), host_instructions(jump, true)};
-  std::string text = "# host instructions that guest code becomes, without those of a block's entry and end where it does not end its block\n";
+  std::string text = "# host instructions that guest code becomes, without those of a block's entry and end where it does not end its block; a loop has three copies\n";
   for (const Sequence& sequence : kSequences) {
     std::vector<uint8_t> code = bytes_of(sequence.bytes);
     if (!sequence.ends) code.insert(code.end(), jump.begin(), jump.end());
