@@ -64,6 +64,14 @@ constexpr std::array kFeatures = {
     Feature{"umip", ecx7(2), 1, kAlways},
     Feature{"fsrm", edx7(4), 1, kAlways},
     Feature{"arch_capabilities", edx7(29), 1, kAlways},
+    // Branches of the guest's code are not branches of the processor, so that what kernels do with theirs against Spectre has no
+    // effect, and costs a third of a system call. SDM vol. 2, CPUID.7.2.EDX: BHI_CTRL; AMD64 APM vol. 3, Fn8000_0021: SRSO_NO, TSA_SQ_NO,
+    // TSA_L1_NO.
+    Feature{"spec_ctrl", edx7(26), 1, Provided::kBySoftware},
+    Feature{"bhi_ctrl", {7, 2, CpuidRegister::kEdx, 4}, 1, Provided::kBySoftware},
+    Feature{"srso_no", {0x80000021, 0, CpuidRegister::kEax, 29}, 1, Provided::kBySoftware},
+    Feature{"tsa_sq_no", {0x80000021, 0, CpuidRegister::kEcx, 1}, 1, Provided::kBySoftware},
+    Feature{"tsa_l1_no", {0x80000021, 0, CpuidRegister::kEcx, 2}, 1, Provided::kBySoftware},
     Feature{"lahf_lm", ecx8(0), 1, kAlways},
     Feature{"3dnowprefetch", ecx8(8), 1, kAlways},
     Feature{"xsave", ecx1(26), 1, kByHost},

@@ -22,6 +22,7 @@ enum class Provided : uint8_t {
   kByHost,     // by the host's own instruction: only where the host has it
   kByHostAvx,  // likewise, and the host's operating system must have enabled AVX
   kByProcessor,  // AVX-512: only where the processor itself executes the guest (KVM)
+  kBySoftware,   // of a processor that is software: what it need not be defended against. Not under KVM
   kByKernel,     // paravirtual: by itself, but it pays only with the kernel's KVM, so no model has it: see CpuModel::add()
 };
 

@@ -17,7 +17,7 @@ namespace {
 using enum CpuidRegister;
 
 constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4, kXcr0Avx512 = 0xe0;
-constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = 0x80000008;
+constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = 0x80000008, kHighestOfAmd = 0x80000021;
 constexpr uint32_t kKvmBase = 0x40000000, kTimingLeaf = 0x40000010;
 constexpr uint32_t kApicTimerHz = 1'000'000'000;
 
@@ -99,7 +99,7 @@ Result<CpuModel> CpuModel::create(std::string_view name, unsigned vcpus, uint64_
     if (feature.level > level->level) continue;
     if (feature.provided == Provided::kByProcessor && level->level != kForProcessors) continue;
     if (feature.provided == Provided::kByKernel) continue;
-    if (feature.provided != Provided::kAlways && !host_has(feature)) {
+    if (feature.provided != Provided::kAlways && feature.provided != Provided::kBySoftware && !host_has(feature)) {
       if (!as_host) missing.push_back(feature.name);
       continue;
     }
@@ -243,10 +243,12 @@ CpuidResult CpuModel::hypervisor(uint32_t leaf) const {
 }
 
 CpuidResult CpuModel::extended(uint32_t leaf) const {
+  const uint32_t highest = amd_ ? kHighestOfAmd : kHighestExtended;
+  if (leaf > highest) return {};
   CpuidResult r = features(leaf, 0);
   switch (leaf) {
     case 0x80000000:
-      r.eax = kHighestExtended;
+      r.eax = highest;
       if (amd_) put_text(r, vendor_, {kEbx, kEdx, kEcx, kEax}, 3);
       break;
     case 0x80000001:
@@ -290,7 +292,10 @@ CpuidResult CpuModel::cpuid(uint32_t leaf, uint32_t subleaf, const Dynamic& dyna
     case 2: r.eax = amd_ ? 0 : 0x0000ff01; break;  // one descriptor: see leaf 4
     case 4: return caches(subleaf);
     case 6: r.eax = 1u << 2; break;  // ARAT: the APIC timer runs always
-    case 7: return features(7, subleaf);
+    case 7:
+      r = features(7, subleaf);
+      if (subleaf == 0) r.eax = features(7, 2).edx ? 2 : 0;  // the highest
+      break;
     case 0xb: return topology(subleaf, dynamic);
     case 0xd: return extended_state(subleaf, dynamic);
     case 0x15:  // TSC = crystal * EBX / EAX, with a crystal of the APIC timer's frequency
@@ -433,7 +438,8 @@ std::vector<std::string_view> CpuModel::keep(const std::function<bool(const Feat
     for (Leaf& leaf : leaves_)
       if (leaf.leaf == feature.where.leaf && leaf.subleaf == feature.where.subleaf)
         register_of(leaf.value, feature.where.reg) &= ~(1u << feature.where.bit);
-    const bool of_level = feature.level < kHostOnly && (feature.level > 1 || feature.provided != Provided::kAlways);
+    const bool of_level = feature.level < kHostOnly && 
+                          (feature.level > 1 || (feature.provided != Provided::kAlways && feature.provided != Provided::kBySoftware));
     if (of_level && name_ != "host") promised.push_back(feature.name);
   }
   if (vendor_ == "GenuineIntel") signature_ = intel_signature();

@@ -23,7 +23,7 @@ constexpr std::array kRanges = {Range{0, 0x16}, Range{0x40000000, 0x40000001}, R
 unsigned subleaves(uint32_t leaf) {
   switch (leaf) {
     case 4: return 4;
-    case 7: return 1;
+    case 7: return 3;
     case 0xb: return 3;
     case kXstateLeaf: return 32;
     default: return 0;
@@ -50,6 +50,7 @@ bool has(const std::vector<kvm_cpuid_entry2>& supported, const x86::Feature& fea
 
 Result<void> cut(x86::CpuModel& model, const std::vector<kvm_cpuid_entry2>& supported, bool kernel_apics) {
   const auto missing = model.keep([&](const x86::Feature& feature) {
+    if (feature.provided == x86::Provided::kBySoftware) return false;
     if (std::ranges::find(kOwn, feature.name) != kOwn.end()) return true;
     if (!kernel_apics && std::ranges::find(kOwnParavirtual, feature.name) != kOwnParavirtual.end()) return true;
     return has(supported, feature);

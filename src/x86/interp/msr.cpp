@@ -12,7 +12,7 @@ namespace {
 enum Msr : uint32_t {
   kP5McAddr = 0x0, kP5McType = 0x1, kTsc = 0x10, kPlatformId = 0x17, kEblCrPoweron = 0x2a, kEbcFrequencyId = 0x2c,
   kFeatureControl = 0x3a, kTscAdjust = 0x3b, kBiosUpdateTrigger = 0x79, kBiosSignId = 0x8b, kFsbFreq = 0xcd,
-  kPlatformInfo = 0xce, kMtrrCap = 0xfe, kArchCapabilities = 0x10a, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
+  kSpecCtrl = 0x48, kPredCmd = 0x49, kPlatformInfo = 0xce, kMtrrCap = 0xfe, kArchCapabilities = 0x10a, kBblCrCtl3 = 0x11e, kMiscFeaturesEnables = 0x140,
   kSysenterCs = 0x174, kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179, kMcgStatus = 0x17a, kMcgCtl = 0x17b,
   kPerfStatus = 0x198, kPerfCtl = 0x199, kMiscEnable = 0x1a0, kDebugctl = 0x1d9, kLbrFromIp = 0x1db, kLbrIntToIp = 0x1de,
   kMtrrPhysBase0 = 0x200, kMtrrFix64k00000 = 0x250, kMtrrFix16k80000 = 0x258, kMtrrFix16kA0000 = 0x259,
@@ -58,6 +58,12 @@ const AmdMsr* amd_msr(const CpuModel& model, uint32_t index) {
 // processor before a check in software has allowed it. RDCL_NO, SKIP_L1DFL_VMENTRY, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO,
 // SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, GDS_NO, RFDS_NO. Intel SDM vol. 4, table 2-2.
 constexpr uint64_t kNotAffected = bit(0) | bit(3) | bit(5) | bit(6) | bit(8) | bit(13) | bit(14) | bit(15) | bit(26) | bit(27);
+
+// Nor do the processor's branches know of the guest's, so that it makes no difference how a kernel jumps: IBRS_ALL, BHI_NO, PBRSB_NO,
+// ITS_NO. They are said together with `spec_ctrl`: IBRS is to be set once, and does nothing.
+constexpr uint64_t kNotAffectedBranches = bit(1) | bit(20) | bit(24) | bit(62);
+
+constexpr uint64_t kSpecCtrlBits = bit(0) | bit(1) | bit(2) | bit(10);  // IBRS, STIBP, SSBD, BHI_DIS_S
 
 constexpr unsigned kBanks = 4;  // of machine-check registers, four each
 
@@ -181,7 +187,8 @@ bool Interpreter::read_msr(uint32_t msr, uint64_t& value) {
     case kFsBase: value = s.seg[kFs].base; return true;
     case kGsBase: value = s.seg[kGs].base; return true;
     case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
-    case kArchCapabilities: value = kNotAffected; return true;
+    case kArchCapabilities: value = kNotAffected | (model.has_named("spec_ctrl") ? kNotAffectedBranches : 0); return true;
+    case kSpecCtrl: value = s.spec_ctrl; return model.has_named("spec_ctrl");
     case kFeatureControl: value = 1; return true;        // locked, nothing enabled
     case kBiosSignId: value = uint64_t{1} << 32; return true;
     case kPlatformInfo: value = (model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
@@ -219,6 +226,11 @@ bool Interpreter::write_msr(uint32_t msr, uint64_t value) {
       return true;
     case kEfer: return write_efer(*this, value);
     case kKvmStealTime: return write_steal_time(value);
+    case kSpecCtrl:
+      if (!model.has_named("spec_ctrl") || (value & ~kSpecCtrlBits)) return false;
+      s.spec_ctrl = value;
+      return true;
+    case kPredCmd: return model.has_named("spec_ctrl") && value <= 1;
     case kPat:
       if (!each_byte_valid(value, true)) return false;
       s.pat = value;

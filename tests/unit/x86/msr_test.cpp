@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "unit/x86/system_rig.hpp"
+#include "x86/cpu_features.hpp"
 
 namespace skerry::x86 {
 namespace {
@@ -76,7 +77,7 @@ TEST_F(MsrTest, MemoryTypesAreChecked) {
 }
 
 TEST_F(MsrTest, WhatTheModelDoesNotOfferFaults) {
-  for (const uint32_t index : {0x48u, 0x49u, 0xe7u, 0xe8u, 0xda0u, 0x480u, 0xc0010015u, 0x12345678u}) {
+  for (const uint32_t index : {0x49u, 0xe7u, 0xe8u, 0xda0u, 0x480u, 0xc0010015u, 0x12345678u}) {
     rig.long_mode();
     rig.s.gpr[kRcx] = index;
     EXPECT_TRUE(raises(rig, kRdmsr, kGeneralProtection)) << std::hex << index;
@@ -90,6 +91,24 @@ TEST_F(MsrTest, WhatKernelsReadBlindlyIsThere) {
     rig.s.gpr[kRcx] = index;
     EXPECT_TRUE(succeeds(rig, kRdmsr)) << std::hex << index;
   }
+}
+
+// Intel SDM vol. 4, table 2-2: 48H, 49H, 10AH.
+TEST_F(MsrTest, KernelsAreToldThatTheyNeedNotDefendTheirBranches) {
+  constexpr uint32_t kSpecCtrl = 0x48, kPredCmd = 0x49;
+  constexpr uint64_t kIbrsAll = bit(1), kBhiDisable = bit(10);
+  EXPECT_TRUE(read(0x10a) & kIbrsAll);
+  EXPECT_TRUE(write(kSpecCtrl, 1 | kBhiDisable));
+  EXPECT_EQ(read(kSpecCtrl), 1 | kBhiDisable);
+  EXPECT_FALSE(write(kSpecCtrl, bit(3)));
+  EXPECT_FALSE(write(kSpecCtrl, bit(63)));
+  EXPECT_EQ(read(kSpecCtrl), 1 | kBhiDisable);
+  EXPECT_TRUE(write(kPredCmd, 1));
+  EXPECT_FALSE(write(kPredCmd, 2));
+  rig.model.keep([](const Feature& feature) { return feature.provided != Provided::kBySoftware; });
+  EXPECT_FALSE(read(0x10a) & kIbrsAll);
+  EXPECT_FALSE(write(kSpecCtrl, 1));
+  EXPECT_FALSE(write(kPredCmd, 1));
 }
 
 TEST_F(MsrTest, AmdProcessorsHaveAmdsRegisters) {
