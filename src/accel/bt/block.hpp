@@ -61,21 +61,23 @@ struct Edge {
   bool quiet;  // forward: there need be no look for requests
 };
 
-struct Block {
+// What is looked at to find one is in one line of the cache.
+struct alignas(64) Block {
   const std::byte* page;  // of the host
   uint16_t offset;
   Entry entry;
   bool dead = false;  // its page has been written to
   Mode mode;
+  std::atomic<Block*> next{nullptr};  // in its chain of the table
+  const uint8_t* code;    // executable
+  const uint8_t* quiet;   // behind the look for requests
+  Block* next_in_page = nullptr;
+  uint32_t code_size;
+  uint32_t undefined_flags = 0;  // at its end
   uint16_t length;        // guest bytes
   uint16_t instructions;  // translated; one more may be left to the interpreter
   bool vectors = false;   // it has vector instructions
-  uint64_t undefined_flags = 0;  // at its end
-  const uint8_t* code;    // executable
-  const uint8_t* quiet;   // behind the look for requests
-  uint32_t code_size;
-  std::atomic<Block*> next{nullptr};  // in its chain of the table
-  Block* next_in_page = nullptr;
 };
+static_assert(sizeof(Block) == 64);
 
 }  // namespace skerry::accel::bt
