@@ -125,7 +125,7 @@ class RecentPages {
   uint32_t filled_;
   std::array<uint16_t, 2 * kSlots> list_;   // those that are in use, `filled_` of them
   std::bitset<kPages> pages_;               // which they may be of, by the low bits of their numbers
-  std::array<uint8_t, 2 * kSlots> misses_;  // counted by translated code: one page in place of another that is not beside it
+  [[maybe_unused]] std::array<uint8_t, 2 * kSlots> misses_;  // counted by translated code: one page in place of another that is not beside it
   std::array<int64_t, 2 * kSlots> since_;   // ns of the host's clock
 };
 
