@@ -31,6 +31,7 @@ class Runner final : public x86::MappingListener {
   bool run_translated(Mode mode);
   bool run_in_lockstep(Mode mode);
   void stress();
+  void rest();
   unsigned jump_slot(Mode mode);
   const uint8_t* code_at(uint64_t rip, Mode mode);
   const uint8_t* follow(Edge& edge);  // null: an exception came
@@ -70,6 +71,7 @@ class Runner final : public x86::MappingListener {
   std::array<uint64_t, x86::Interpreter::kSpaces> space_keys_{};
   unsigned space_ = 0;
   uint64_t last_key_ = 0;
+  uint64_t trims_ = 0;  // of the engine, when this vCPU last gave back what is its own
   uint64_t vm_tsc_offset_ = 0;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;
