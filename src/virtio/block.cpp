@@ -26,6 +26,7 @@ constexpr uint32_t kFlagUnmap = 1;  // of struct virtio_blk_discard_write_zeroes
 
 constexpr unsigned kSector = 512, kHeaderSize = 16, kSegmentSize = 16, kIdSize = 20;
 constexpr unsigned kBorrowedRequests = 8;          // are taken by a vCPU's thread, before the loop goes on
+constexpr uint64_t kBytesPerTurn = 256 * 1024;     // then the guest is told what is there, and goes on beside the next ones
 constexpr unsigned kNotBorrowed = 16;              // notifications, after one that the loop had to go on with
 constexpr uint32_t kMaxSegments = 16;              // of discard and write zeroes
 constexpr uint32_t kMaxSegmentSectors = 0x400000;  // 2 GiB
@@ -172,13 +173,15 @@ void Block::take(unsigned index) {
   if (!queue.running()) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
   const unsigned most = loop_.turn_is_borrowed() ? std::min<unsigned>(kBorrowedRequests, queue.size()) : queue.size();
-  for (unsigned taken = 0; taken < most; ++taken) {
+  uint64_t bytes = 0;
+  for (unsigned taken = 0; taken < most && bytes < kBytesPerTurn; ++taken) {
     auto chain = queue.pop();
     if (!chain) {
       if (!queue.broken().empty()) transport_->needs_reset(fmt::format("queue {}: {}", index, queue.broken()));
       return;
     }
     ++under_way_;
+    bytes += chain->readable_size + chain->writable_size;
     Request request{.queue = index, .chain = std::move(*chain)};
     spawn(serve(std::move(request)));
   }
