@@ -14,8 +14,8 @@ namespace skerry::block {
 
 namespace {
 
-// A write that took longer than this, and a nanosecond for each byte, has waited for something.
-constexpr int64_t kLong = 500'000;
+// A write that took longer than this has waited for something, and not just for a processor.
+constexpr int64_t kLong = 5'000'000;
 constexpr int64_t kShortestPause = 100'000'000, kLongestPause = 10'000'000'000;
 
 // Those whose page cache takes writes by itself. A block device is a node in a tmpfs.
@@ -50,7 +50,7 @@ bool PageCache::read(AioRequest& request) {
 }
 
 bool PageCache::write(AioRequest& request, bool turn_is_borrowed) {
-  if (request.op != AioRequest::Op::kWrite || !request.may_complete || request.durable || changes_[request.file] != 0) return false;
+  if (request.op != AioRequest::Op::kWrite || !request.may_complete || request.durable || slow_[request.file] != 0) return false;
   const uint64_t length = length_of({request.buffers, request.count});
   if (length > (turn_is_borrowed ? kShort : kMostWritten)) return false;
   Writes& writes = writes_[request.file];
@@ -72,8 +72,7 @@ bool PageCache::write(AioRequest& request, bool turn_is_borrowed) {
   const ssize_t put = write(0);
   request.result = put < 0 ? -errno : static_cast<int>(put);
   const int64_t end = VmClock::host_now();
-  const bool waited = end - start > kLong + static_cast<int64_t>(length);
-  writes.pause = waited ? std::clamp(2 * writes.pause, kShortestPause, kLongestPause) : 0;
+  writes.pause = end - start > kLong ? std::clamp(2 * writes.pause, kShortestPause, kLongestPause) : 0;
   writes.not_before = end + writes.pause;
   return true;
 }

@@ -68,12 +68,12 @@ class PageCache {
   void add_file(unsigned slot, int fd);
   // False: nothing was done.
   bool read(AioRequest& request);
-  // Most file systems have no way to say "do not wait", and few writes have to. So it is tried, where nothing that changes the file is
-  // under way, which it would wait for; and not again for a while where one took long (too many dirty pages, a slow disk).
+  // Most file systems have no way to say "do not wait", and few writes have to. So it is tried, where nothing is under way that it would
+  // wait for; and not again for a while where one took long (too many dirty pages, a slow disk).
   bool write(AioRequest& request, bool turn_is_borrowed);
   // Around what is not done here.
-  void began(const AioRequest& request) { changes_[request.file] += changes(request); }
-  void ended(const AioRequest& request) { changes_[request.file] -= changes(request); }
+  void began(const AioRequest& request) { slow_[request.file] += is_slow(request); }
+  void ended(const AioRequest& request) { slow_[request.file] -= is_slow(request); }
 
  private:
   struct Writes {
@@ -81,10 +81,13 @@ class PageCache {
     bool local = false;   // of a file system that waits for nobody else's server
     int64_t not_before = 0, pause = 0;  // ns of the host's clock
   };
-  static unsigned changes(const AioRequest& request) { return request.op != AioRequest::Op::kRead; }
+  // It waits for the disk, with locks of the file that writers need.
+  static bool is_slow(const AioRequest& request) {
+    return request.op != AioRequest::Op::kRead && (request.op != AioRequest::Op::kWrite || request.durable);
+  }
   std::array<bool, kMaxFiles> unknown_{};  // RWF_NOWAIT is, there
   std::array<Writes, kMaxFiles> writes_{};
-  std::array<unsigned, kMaxFiles> changes_{};  // that are under way
+  std::array<unsigned, kMaxFiles> slow_{};  // requests, that are under way
 };
 
 class AioDriver {
