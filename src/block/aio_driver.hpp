@@ -59,14 +59,35 @@ class AioRequestList {
   AioRequest** end_ = &first_;
 };
 
-// Reads what the page cache has, at once.
-class CachedReads {
+// What is done at once, without a hand-over to another thread, as it is between memory and the page cache only. For AioDriver::begin().
+class PageCache {
  public:
-  void forget(unsigned file) { unknown_[file] = false; }  // its slot gets another
-  bool read(AioRequest& request);                         // as AioDriver::begin(); false: nothing was done
+  // What is copied in a borrowed turn. The loop's thread may as well copy more while the borrower goes on,
+  static constexpr uint64_t kShort = 64 << 10;
+  static constexpr uint64_t kMostWritten = 2 << 20;  // up to here: it would cost a hand-over each to have it done by another
+  void add_file(unsigned slot, int fd);
+  // False: nothing was done.
+  bool read(AioRequest& request);
+  // Most file systems have no way to say "do not wait", and few writes have to. So it is tried, where nothing is under way that it would
+  // wait for; and not again for a while where one took long (too many dirty pages, a slow disk).
+  bool write(AioRequest& request, bool turn_is_borrowed);
+  // Around what is not done here.
+  void began(const AioRequest& request) { slow_[request.file] += is_slow(request); }
+  void ended(const AioRequest& request) { slow_[request.file] -= is_slow(request); }
 
  private:
+  struct Writes {
+    bool nowait = true;   // RWF_NOWAIT may be known
+    bool local = false;   // of a file system that waits for nobody else's server
+    int64_t not_before = 0, pause = 0;  // ns of the host's clock
+  };
+  // It waits for the disk, with locks of the file that writers need.
+  static bool is_slow(const AioRequest& request) {
+    return request.op != AioRequest::Op::kRead && (request.op != AioRequest::Op::kWrite || request.durable);
+  }
   std::array<bool, kMaxFiles> unknown_{};  // RWF_NOWAIT is, there
+  std::array<Writes, kMaxFiles> writes_{};
+  std::array<unsigned, kMaxFiles> slow_{};  // requests, that are under way
 };
 
 class AioDriver {

@@ -26,6 +26,7 @@ struct Shared {
   std::condition_variable work;
   AioRequestList wanted, ended;
   bool quit = false;
+  PageCache page_cache;  // on the loop's thread
 };
 
 ssize_t execute(const AioRequest& request) {
@@ -56,6 +57,7 @@ void resume_ended(Shared& shared) {
     std::lock_guard guard(shared.lock);
     while (AioRequest* request = shared.ended.pop()) ended.push_back(request);
   }
+  for (const AioRequest* request : ended) shared.page_cache.ended(*request);
   for (AioRequest* request : ended) request->waiter.resume();
 }
 
@@ -83,8 +85,8 @@ class ThreadDriver final : public AioDriver {
   ~ThreadDriver() override;
   const char* name() const override { return "threads"; }
   void start() override;
-  Result<void> add_file(unsigned slot, int) override {
-    cached_.forget(slot);
+  Result<void> add_file(unsigned slot, int fd) override {
+    shared_->page_cache.add_file(slot, fd);
     return ok();
   }
   void remove_file(unsigned) override {}
@@ -94,7 +96,6 @@ class ThreadDriver final : public AioDriver {
   const std::shared_ptr<Shared> shared_;
   const unsigned wanted_;
   std::vector<std::thread> threads_;
-  CachedReads cached_;
 };
 
 ThreadDriver::~ThreadDriver() {
@@ -114,7 +115,8 @@ void ThreadDriver::start() {
 }
 
 bool ThreadDriver::begin(AioRequest& request) {
-  if (cached_.read(request)) return true;
+  if (shared_->page_cache.read(request) || shared_->page_cache.write(request, shared_->loop.turn_is_borrowed())) return true;
+  shared_->page_cache.began(request);
   {
     std::lock_guard guard(shared_->lock);
     shared_->wanted.push(request);

@@ -22,8 +22,6 @@ namespace {
 
 constexpr unsigned kEntries = 256;
 constexpr unsigned kReapedAtOnce = 64;
-// What is copied at once in a borrowed turn. The loop's thread may as well copy more while the borrower goes on.
-constexpr uint64_t kShortRead = 64 * KiB;
 
 class UringDriver final : public AioDriver {
  public:
@@ -51,7 +49,7 @@ class UringDriver final : public AioDriver {
   bool turn_end_asked_ = false;
   int broken_ = 0;          // the errno with which the kernel refused to take anything more
   AioRequestList waiting_;  // for a free entry, in order
-  CachedReads cached_;
+  PageCache page_cache_;
 };
 
 UringDriver::~UringDriver() {
@@ -120,7 +118,7 @@ Result<void> UringDriver::restrict_and_enable() {
 Result<void> UringDriver::add_file(unsigned slot, int fd) {
   const int result = ::io_uring_register_files_update(&ring_, slot, &fd, 1);
   if (result < 0) return errno_error(-result, "cannot register a file with io_uring");
-  cached_.forget(slot);
+  page_cache_.add_file(slot, fd);
   return ok();
 }
 
@@ -157,12 +155,14 @@ bool UringDriver::prepare(const AioRequest& request) {
 
 // The ring is entered on the loop's thread only: completions come to the thread that asked, when it is in the kernel.
 bool UringDriver::begin(AioRequest& request) {
-  if (loop_.turn_is_borrowed() && length_of({request.buffers, request.count}) <= kShortRead && cached_.read(request))
-    return true;
+  const bool borrowed = loop_.turn_is_borrowed();
+  if (borrowed && length_of({request.buffers, request.count}) <= PageCache::kShort && page_cache_.read(request)) return true;
+  if (page_cache_.write(request, borrowed)) return true;
   if (broken_ || request.op == AioRequest::Op::kDiscard) {
     request.result = broken_ ? -broken_ : -EOPNOTSUPP;
     return true;
   }
+  page_cache_.began(request);
   if (!waiting_.empty() || !prepare(request)) waiting_.push(request);
   ask_for_turn_end();
   return false;
@@ -209,6 +209,7 @@ void UringDriver::give_up(int error) {
   while (AioRequest* request = waiting_.pop()) refused.push_back(request);
   for (AioRequest* request : refused) {
     request->result = -error;
+    page_cache_.ended(*request);
     request->waiter.resume();
   }
 }
@@ -220,6 +221,7 @@ void UringDriver::reap() {
     for (unsigned i = 0; i < count; ++i) {
       ended[i] = static_cast<AioRequest*>(::io_uring_cqe_get_data(entries[i]));
       ended[i]->result = entries[i]->res;
+      page_cache_.ended(*ended[i]);
     }
     ::io_uring_cq_advance(&ring_, count);
     // Their frames may go, and new requests come.

@@ -26,7 +26,12 @@ constexpr uint32_t kFlagUnmap = 1;  // of struct virtio_blk_discard_write_zeroes
 
 constexpr unsigned kSector = 512, kHeaderSize = 16, kSegmentSize = 16, kIdSize = 20;
 constexpr unsigned kBorrowedRequests = 8;          // are taken by a vCPU's thread, before the loop goes on
+constexpr uint64_t kBytesPerTurn = 256 * 1024;     // then the guest is told what is there, and goes on beside the next ones
+constexpr uint64_t kMostBorrowed = 64 * 1024;      // bytes of a request
 constexpr unsigned kNotBorrowed = 16;              // notifications, after one that the loop had to go on with
+constexpr unsigned kBorrowedInRow = 256;           // notifications; then the loop has kTried of them,
+constexpr unsigned kTried = 8;
+constexpr unsigned kDeep = 64;                     // and so many after one that had several requests
 constexpr uint32_t kMaxSegments = 16;              // of discard and write zeroes
 constexpr uint32_t kMaxSegmentSectors = 0x400000;  // 2 GiB
 
@@ -153,31 +158,53 @@ bool Block::writeback() const {
 
 // --- queue work ------------------------------------------------------------------------------------------------------
 
-// Writes, large requests, and what has to come from the disk are the loop's in the end: then it may as well begin with them.
-// Guests do much of one kind after each other.
+// Large requests, and what has to come from the disk, are the loop's in the end: then it may as well begin with them. And who waits for
+// none but has many under way is better served by a loop that goes on beside the guest: it finds several at a time, and interrupts
+// once for them. That is seen there only, so the loop is tried now and then. Guests do much of one kind after each other.
 bool Block::prompt() {
   const unsigned left = not_borrowed_.load(std::memory_order_relaxed);
-  if (left != 0) not_borrowed_.store(left - 1, std::memory_order_relaxed);
-  return left == 0;
+  if (left != 0) {
+    not_borrowed_.store(left - 1, std::memory_order_relaxed);
+    return false;
+  }
+  const unsigned in_row = borrowed_in_row_.load(std::memory_order_relaxed) + 1;
+  borrowed_in_row_.store(in_row % kBorrowedInRow, std::memory_order_relaxed);
+  if (in_row == kBorrowedInRow) not_borrowed_.store(kTried, std::memory_order_relaxed);
+  return true;
+}
+
+void Block::do_not_borrow(unsigned notifications) {
+  not_borrowed_.store(std::max(not_borrowed_.load(std::memory_order_relaxed), notifications), std::memory_order_relaxed);
 }
 
 void Block::notified(unsigned index) {
   if (!transport_ || quiesced_) return;
   take(index);
-  if (loop_.turn_is_borrowed() && under_way_ > 0) not_borrowed_.store(kNotBorrowed, std::memory_order_relaxed);
+  if (loop_.turn_is_borrowed() && under_way_ > 0) do_not_borrow(kNotBorrowed);
 }
 
 void Block::take(unsigned index) {
   Queue& queue = queues_[index];
   if (!queue.running()) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
-  const unsigned most = loop_.turn_is_borrowed() ? std::min<unsigned>(kBorrowedRequests, queue.size()) : queue.size();
-  for (unsigned taken = 0; taken < most; ++taken) {
+  const bool borrowed = loop_.turn_is_borrowed();
+  const unsigned most = borrowed ? std::min<unsigned>(kBorrowedRequests, queue.size()) : queue.size();
+  uint64_t bytes = 0;
+  for (unsigned taken = 0; taken < most && bytes < kBytesPerTurn; ++taken) {
     auto chain = queue.pop();
     if (!chain) {
       if (!queue.broken().empty()) transport_->needs_reset(fmt::format("queue {}: {}", index, queue.broken()));
       return;
     }
+    const uint64_t size = chain->readable_size + chain->writable_size;
+    if (borrowed && size > kMostBorrowed + kHeaderSize + 1) {  // the loop is to begin with it
+      queue.unpop(*chain);
+      queue.recycle(*std::move(chain));
+      do_not_borrow(kNotBorrowed);
+      break;
+    }
+    if (!borrowed && taken == 1) do_not_borrow(kDeep);
+    bytes += size;
     ++under_way_;
     Request request{.queue = index, .chain = std::move(*chain)};
     spawn(serve(std::move(request)));

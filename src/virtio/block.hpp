@@ -56,6 +56,7 @@ class Block final : public Device {
   };
 
   void take(unsigned index);
+  void do_not_borrow(unsigned notifications);
   Task<void> serve(Request request);
   Task<uint8_t> execute(Request& request);
   Task<uint8_t> read(Request& request);
@@ -85,7 +86,8 @@ class Block final : public Device {
   bool quiesced_ = false;
   bool discarding_ = false;  // deactivate() waits: what ends is not told to the driver
   unsigned under_way_ = 0;
-  std::atomic<unsigned> not_borrowed_{0};  // so many notifications more are the loop's
+  std::atomic<unsigned> not_borrowed_{0};     // so many notifications more are the loop's
+  std::atomic<unsigned> borrowed_in_row_{0};  // notifications since the loop was tried
   uint64_t to_look_at_ = 0;  // queues that were left before they were empty; a bit each
   std::function<void()> at_rest_;
   Deferred end_of_turn_;

@@ -4,7 +4,20 @@
 
 #include <new>
 
+#include "base/units.hpp"
+
 namespace skerry::accel::bt {
+
+namespace {
+
+// What is zeroes from the host in the beginning is so again, but for what shares a page with something else.
+void give_back(void* start, size_t size) {
+  const auto from = align_up(reinterpret_cast<uintptr_t>(start), memory::kPageSize);
+  const auto to = (reinterpret_cast<uintptr_t>(start) + size) & ~memory::kPageMask;
+  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+}
+
+}  // namespace
 
 void* Context::operator new(size_t size) {
   void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -13,6 +26,17 @@ void* Context::operator new(size_t size) {
 }
 
 void Context::operator delete(void* at) { ::munmap(at, sizeof(Context)); }
+
+void Context::give_back_jumps() {
+  static_assert(sizeof jumps % memory::kPageSize == 0 && sizeof sites % memory::kPageSize == 0);
+  give_back(jumps, sizeof jumps);
+  give_back(sites, sizeof sites);
+}
+
+// What is left of them at their ends holds as before.
+void Context::give_back_second_tlbs() {
+  for (x86::SecondTlb& tlb : second_tlbs) give_back(tlb.entries, sizeof tlb.entries);
+}
 
 Offsets::Offsets(const Context& context) {
   const auto from_start = [&](const void* member) {

@@ -43,6 +43,9 @@ struct Context {
   // Its memory is zeroes from the host, most of which are never used.
   static void* operator new(size_t size);
   static void operator delete(void* at);
+  // By the vCPU's own thread, outside of translated code.
+  void give_back_jumps();  // they are empty then
+  void give_back_second_tlbs();
   Context(unsigned index, memory::GuestMemory& memory, x86::Environment& environment, const x86::CpuModel& model)
       : interpreter(index, memory, environment, model) {}
 
@@ -77,8 +80,8 @@ struct Context {
   bool interpret_next = false;  // the run loop is to take one instruction by the interpreter
   x86::SecondTlb second_tlbs[3];  // zeroes in the beginning
   uint32_t site = 0;  // the place in `sites` that a jump looked at last in vain, or a slot of RecentPages; from the GS base
-  alignas(64) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
-  JumpEntry sites[kModeSlots][kSiteCount];              // likewise
+  alignas(memory::kPageSize) JumpEntry jumps[kModeSlots][kJumpCount];  // zeroes in the beginning
+  JumpEntry sites[kModeSlots][kSiteCount];                             // likewise
 };
 
 // Context::kept: FlagRecipe::How, the size of the operands in bytes, and the second one if it is a small immediate, not flag_value[1].

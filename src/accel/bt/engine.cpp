@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "base/program_pages.hpp"
 
 namespace skerry::accel::bt {
 
@@ -166,6 +167,8 @@ void Engine::trim(Context& context, uint64_t generation) {
     translator_->give_back();
   }
   ::malloc_trim(0);  // of the blocks
+  give_back_program_pages();
+  trims_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Engine::forget_jumps() {

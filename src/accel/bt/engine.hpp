@@ -54,6 +54,7 @@ class Engine final : public memory::WriteWatcher {
   void rest(Context& context);
   // All is discarded, and its memory given back to the host.
   void trim(Context& context, uint64_t generation);
+  uint64_t trims() const { return trims_.load(std::memory_order_relaxed); }
   struct Counts {
     uint64_t blocks, pages, bytes, discards;
   };
@@ -75,15 +76,16 @@ class Engine final : public memory::WriteWatcher {
   static constexpr int64_t kLookEvery = 5'000'000'000;
   static constexpr uint64_t kFewBlocks = 500;
   // Less code than this is left alone.
-  static constexpr size_t kSlack = 12 << 20;
+  static constexpr size_t kSlack = 6 << 20;
   // Between two times that all is discarded for this: longer and longer where it was needed after all.
-  static constexpr int64_t kShortestPause = 60'000'000'000, kLongestPause = 3'600'000'000'000;
+  static constexpr int64_t kShortestPause = 10'000'000'000, kLongestPause = 3'600'000'000'000;
   const AcceleratorParts parts_;
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Translator> translator_;
   std::vector<Context*> contexts_;
   std::atomic<uint64_t> generation_{1};
   std::atomic<int64_t> next_look_{0};  // ns of the host's clock
+  std::atomic<uint64_t> trims_{0};
   BlockTable table_;
   std::array<std::atomic<uint32_t>, kModeSlots> modes_{};  // Mode::bits() + 1 of each table of jumps
 

@@ -96,7 +96,10 @@ void Runner::stress() {
     case 3: return context_->interpreter.set_request(request::kEngine);
     case 4:
       if (random_() % 1024 == 0) engine_.discard_all(*context_, engine_.generation());
-      if (random_() % 4096 == 0) engine_.trim(*context_, engine_.generation());
+      if (random_() % 4096 == 0) {
+        engine_.trim(*context_, engine_.generation());
+        rest();
+      }
       return;
     default: return;
   }
@@ -108,7 +111,7 @@ StopReason Runner::run() {
   for (;;) {
     if (engine_.parts().options.stress) stress();
     if (const auto stop = in.boundary()) {
-      if (*stop == StopReason::kHalted) engine_.rest(*context_);
+      if (*stop == StopReason::kHalted) rest();
       return *stop;
     }
     if (in.requests() & request::kEngine) {
@@ -125,6 +128,15 @@ StopReason Runner::run() {
   }
 }
 
+// About to sleep. Each vCPU gives back what is its own.
+void Runner::rest() {
+  engine_.rest(*context_);
+  if (const uint64_t trims = engine_.trims(); std::exchange(trims_, trims) == trims) return;
+  context_->give_back_jumps();
+  context_->give_back_second_tlbs();
+  context_->interpreter.forget_lowered();
+}
+
 uint64_t Runner::address_of(uint32_t offset) const {
   const uint64_t address = context_->page_base + static_cast<uint64_t>(static_cast<int32_t>(offset));
   return mode_.code64() ? address : static_cast<uint32_t>(address);
@@ -135,8 +147,7 @@ uint64_t Runner::new_key() {
   ++counts_.forgotten;
   last_key_ += uint64_t{1} << kJumpKeyShift;
   if (last_key_ == 0) {  // all have been used
-    std::memset(context_->jumps, 0, sizeof context_->jumps);
-    std::memset(context_->sites, 0, sizeof context_->sites);
+    context_->give_back_jumps();
     space_keys_ = {};
     last_key_ = uint64_t{1} << kJumpKeyShift;
     context_->jump_key[0] = last_key_;

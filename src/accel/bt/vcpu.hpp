@@ -31,6 +31,7 @@ class Runner final : public x86::MappingListener {
   bool run_translated(Mode mode);
   bool run_in_lockstep(Mode mode);
   void stress();
+  void rest();
   unsigned jump_slot(Mode mode);
   const Block* block_at(uint64_t rip, const std::byte* page, Mode mode, Entry entry);
   const uint8_t* code_at(uint64_t rip, Mode mode);
@@ -73,6 +74,7 @@ class Runner final : public x86::MappingListener {
   unsigned space_ = 0;
   uint64_t last_key_ = 0;
   int recent_ = 0;  // where RecentPages' slots are, from the GS base
+  uint64_t trims_ = 0;  // of the engine, when this vCPU last gave back what is its own
   uint64_t vm_tsc_offset_ = 0;
   std::minstd_rand random_;  // stress
   std::unique_ptr<Lockstep> lockstep_;

@@ -339,6 +339,8 @@ class Interpreter {
     trial_ = nullptr;
     set_store_listener(nullptr);
   }
+  // Drops every instruction as it was decoded; its memory goes back to the host. Between two instructions, or for fetch().
+  void forget_lowered();
   // Where translated code finds what it uses, in bytes from this object.
   struct Layout {
     size_t state, requests, interest, tlbs;
@@ -378,7 +380,6 @@ class Interpreter {
   void use_huge_pages();
   static constexpr unsigned kManyLowered = 1 << 12;  // as a program has that is worth huge pages
   unsigned lowered_ = 0;
-  void forget_lowered();
   void lower(std::span<const uint8_t> bytes, DecodeStatus status, const Decoded& decoded, Insn& insn);
 
   // Slow ways of memory accesses (memory_access.cpp).

@@ -90,9 +90,11 @@ uint8_t prefixes_of(const Decoded& decoded) {
 
 }  // namespace
 
-// Drops every lowered instruction together with the thunks that they refer to.
+// Together with the thunks that they refer to. A guest that is translated may have filled the table before that began.
 void Interpreter::forget_lowered() {
   thunks_->clear();
+  lowered_ = 0;
+  ::madvise(memo_.data(), memo_.size_bytes(), MADV_NOHUGEPAGE);
   ::madvise(memo_.data(), memo_.size_bytes(), MADV_DONTNEED);  // zeroes again
 }
 

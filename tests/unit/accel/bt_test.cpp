@@ -1,10 +1,15 @@
 // The translator where instruction sequences do not reach: code that changes, edges, requests, the instruction copier.
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "accel/bt/bt_accelerator.hpp"
+#include "accel/bt/context.hpp"
 #include "accel/bt/rewriter.hpp"
 #include "base/units.hpp"
 #include "memory/guest_memory.hpp"
@@ -155,6 +160,39 @@ std::vector<uint8_t> copy(std::vector<uint8_t> bytes, CodeSize size = CodeSize::
   bt::HostInsn host;
   if (!bt::rewrite(decoded, bytes, registers, {.base = 14}, host)) return {};
   return {host.code().begin(), host.code().end()};
+}
+
+// How much of `size` bytes from `start` is in memory.
+size_t resident(void* start, size_t size) {
+  std::vector<unsigned char> pages(size / memory::kPageSize);
+  EXPECT_EQ(::mincore(start, size, pages.data()), 0);
+  return static_cast<size_t>(std::ranges::count_if(pages, [](unsigned char page) { return page & 1; })) * memory::kPageSize;
+}
+
+TEST(BtContext, GivesBackItsTables) {
+  memory::GuestMemory memory;
+  FakeEnvironment environment;
+  const CpuModel model = CpuModel::create("host", 1, 2'000'000'000).value();
+  const auto context = std::make_unique<bt::Context>(0, memory, environment, model);
+  context->interpreter.set_second_tlbs(context->second_tlbs);
+  bt::JumpEntry* const ends[] = {&context->jumps[0][0], &context->jumps[bt::kModeSlots - 1][bt::kJumpCount - 1], &context->sites[0][0],
+                                 &context->sites[bt::kModeSlots - 1][bt::kSiteCount - 1]};
+  for (bt::JumpEntry* entry : ends) *entry = {1, 2};
+  for (SecondTlb& tlb : context->second_tlbs) std::ranges::fill(tlb.entries, SecondTlb::Entry{1, 2, 3, 4});
+  context->site = 5;
+  EXPECT_EQ(resident(context->jumps, sizeof context->jumps), 2 * memory::kPageSize);
+
+  context->give_back_jumps();
+  context->give_back_second_tlbs();
+  EXPECT_EQ(resident(context->jumps, sizeof context->jumps), 0u);
+  EXPECT_EQ(resident(context->sites, sizeof context->sites), 0u);
+  for (const bt::JumpEntry* entry : ends) EXPECT_EQ(entry->tag, 0u);
+  EXPECT_EQ(context->site, 5u);
+  for (const SecondTlb& tlb : context->second_tlbs) {
+    EXPECT_EQ(tlb.key, 1u);
+    const auto kept = std::ranges::count_if(tlb.entries, [](const SecondTlb::Entry& entry) { return entry.read == 1; });
+    EXPECT_LE(static_cast<size_t>(kept), 2 * memory::kPageSize / sizeof(SecondTlb::Entry));
+  }
 }
 
 TEST(BtRewriter, PutsTheAddressInARegister) {

@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 #include <sys/eventfd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <future>
 #include <numeric>
@@ -150,6 +151,38 @@ TEST_P(AioOfEachDriver, ReadsInABorrowedTurn) {
   }
   bench_.loop->quit();
   runner.join();
+}
+
+// A short one goes to the page cache; one that has to reach the disk, and a long one, wait for the loop.
+TEST_P(AioOfEachDriver, WritesInABorrowedTurn) {
+  std::vector<uint8_t> out(kMoreThanShort), in(kMoreThanShort);
+  std::iota(out.begin(), out.end(), uint8_t{1});
+  const struct {
+    size_t size;
+    bool durable, at_once;
+  } cases[] = {{4096, false, true}, {4096, true, false}, {kMoreThanShort, false, false}};
+  std::thread runner([&] { bench_.loop->run(); });
+  for (const auto& each : cases) {
+    std::promise<Errno> ended;
+    std::future<Errno> future = ended.get_future();
+    const auto tell = [](Task<Errno> task, std::promise<Errno>& to_whom) -> Task<void> { to_whom.set_value(co_await task); };
+    const iovec from{out.data(), each.size};
+    bool at_once = false;
+    while (!bench_.loop->borrow_turn([&] {
+      spawn(tell(bench_.aio->write(slot_, 0, {&from, 1}, each.durable), ended));
+      at_once = future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    }))
+      std::this_thread::yield();
+    if (each.at_once || GetParam() == AioOptions::Driver::kUring) {
+      EXPECT_EQ(at_once, each.at_once);
+    }
+    EXPECT_EQ(future.get(), 0);
+  }
+  bench_.loop->quit();
+  runner.join();
+  const iovec to{in.data(), in.size()};
+  EXPECT_EQ(read(0, {&to, 1}), 0);
+  EXPECT_EQ(in, out);
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, AioOfEachDriver,

@@ -16,7 +16,7 @@ namespace {
 constexpr uint64_t kFlush = 1 << 9, kConfigWce = 1 << 11;
 constexpr uint32_t kIn = 0, kOut = 1, kFlushRequest = 4, kGetId = 8, kDiscard = 11, kWriteZeroes = 13;
 constexpr uint8_t kOk = 0, kIoErr = 1, kUnsupported = 2, kUntouched = 0xee;
-constexpr size_t kSize = 64 * 1024;
+constexpr size_t kSize = 256 * 1024;
 using Asked = std::vector<std::string>;
 
 class BlockTest : public testing::Test {
@@ -243,6 +243,49 @@ TEST_F(BlockTest, AfterWhatTheLoopHadToGoOnWithItIsAskedAtOnceForAWhile) {
   borrow([&] { node.release(); });
   board.loop->quit();
   io.join();
+}
+
+TEST_F(BlockTest, ALargeRequestIsLeftToTheLoop) {
+  std::thread io([&] { board.loop->run(); });
+  Buffer answer;
+  while (!board.loop->borrow_turn([&] {
+    const Buffer large = board.guest.room(128 * 1024);
+    answer = submit(kIn, 0, {}, {large});
+    EXPECT_TRUE(node.asked.empty());
+  }))
+    std::this_thread::yield();
+  while (!board.loop->borrow_turn([&] { EXPECT_EQ(status(answer), kOk); })) std::this_thread::yield();
+  EXPECT_FALSE(block->prompt());
+  board.loop->quit();
+  io.join();
+  bool at_rest = false;
+  block->quiesce([&] { at_rest = true; });
+  EXPECT_TRUE(at_rest);
+}
+
+// Who has many requests under way is better served by the loop; whether it is so is seen there only.
+TEST_F(BlockTest, TheLoopIsTriedNowAndThenAndStaysWhereItFindsSeveral) {
+  const auto borrowed_in_row = [&] {
+    unsigned count = 0;
+    while (block->prompt() && count < 10000) ++count;
+    return count;
+  };
+  const auto loops_in_row = [&] {
+    unsigned count = 1;
+    while (!block->prompt()) ++count;
+    return count;
+  };
+  EXPECT_LT(borrowed_in_row(), 1000u);
+  const unsigned tried = loops_in_row();
+  borrowed_in_row();
+  const Buffer first = board.guest.room(512), second = board.guest.room(512);
+  submit(kIn, 0, {}, {first});
+  EXPECT_EQ(loops_in_row(), tried) << "one at a time";
+  borrowed_in_row();
+  driver->ring(0).add({board.guest.put(header(kIn, 0))}, {first, board.guest.put(Bytes{kUntouched})});
+  driver->ring(0).add({board.guest.put(header(kIn, 0))}, {second, board.guest.put(Bytes{kUntouched})});
+  driver->notify(0);
+  EXPECT_GT(loops_in_row(), 2 * tried);
 }
 
 TEST_F(BlockTest, ABrokenRingIsTold) {
