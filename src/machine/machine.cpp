@@ -98,10 +98,11 @@ Result<void> Machine::build() {
 
 // A VM that was saved goes on with what it had, under whatever accelerator.
 void Machine::have_only(const std::vector<std::string>& features) {
+  const auto anywhere = [](const x86::Feature& feature) {
+    return feature.provided == x86::Provided::kByKernel || feature.provided == x86::Provided::kSlowly || feature.provided == x86::Provided::kBySoftware;
+  };
   for (const std::string& name : features)
-    if (const x86::Feature* feature = x86::find_feature(name);
-        feature && (feature->provided == x86::Provided::kByKernel || feature->provided == x86::Provided::kSlowly))
-      model_->add(*feature);
+    if (const x86::Feature* feature = x86::find_feature(name); feature && anywhere(*feature)) model_->add(*feature);
   (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(features, feature.name) != features.end(); });
 }
 

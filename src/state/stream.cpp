@@ -143,7 +143,9 @@ Result<std::vector<std::string>> group_names(std::span<const uint8_t> data) {
     const uint8_t* size = nullptr;
     switch (static_cast<char>(header[0])) {
       case 'g':
-        if (depth++ == 0) names.emplace_back(reinterpret_cast<const char*>(name), header[1]);
+        if (depth++ > 0) break;
+        names.emplace_back(reinterpret_cast<const char*>(name), header[1]);
+        if (!std::ranges::all_of(names.back(), [](char c) { return c > ' ' && c <= '~'; })) return malformed;  // they are shown
         break;
       case 'e':
         if (depth-- == 0) return malformed;

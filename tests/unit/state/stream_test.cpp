@@ -173,6 +173,7 @@ TEST(GroupNames, OfAMalformedStateAreRefused) {
     (void)group_names(damaged);  // no more than whether it ends
   }
   EXPECT_FALSE(group_names(std::vector<uint8_t>{'e', 0}));
+  EXPECT_FALSE(group_names(std::vector<uint8_t>{'g', 1, '\n', 'e', 0})) << "names are shown";
 }
 
 }  // namespace
