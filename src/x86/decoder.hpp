@@ -21,6 +21,8 @@ struct Decoded {
 
 enum class DecodeStatus : uint8_t { kOk, kNeedMoreBytes, kInvalid, kTooLong };
 
+constexpr unsigned kLongestInsn = 15;  // bytes (SDM vol. 2, 2.3.11)
+
 // Decodes the instruction at the start of `bytes` (up to 15 are looked at). Thread-safe.
 DecodeStatus decode(std::span<const uint8_t> bytes, CodeSize size, Decoded& decoded);
 

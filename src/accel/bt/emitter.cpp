@@ -109,6 +109,16 @@ void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   raw(b.data(), b.size());
 }
 
+// Where its jump's displacement is, of an offset that is too large.
+static size_t add_range_check(Bytes& b, uint32_t last) {
+  b.add({0x49, 0x81, 0xfe});  // cmp r14, last
+  b.add32(last);
+  b.add({0x0f, 0x87});        // ja
+  const size_t jump = b.size();
+  b.add32(0);
+  return jump;
+}
+
 // The difference to the tag is the offset in the page if the tag matches, and large if not; an access that goes beyond the page is
 // too large as well.
 uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split) {
@@ -125,11 +135,7 @@ uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split
   b.add32(kMask);
   b.add({kGs, 0x4d, 0x33, 0xb7});   // xor r14, gs:[r15 + tag]
   b.add32(static_cast<uint32_t>(tag));
-  b.add({0x49, 0x81, 0xfe});        // cmp r14, last
-  b.add32(last);
-  b.add({0x0f, 0x87});              // ja
-  const size_t jump = b.size();
-  b.add32(0);
+  const size_t jump = add_range_check(b, last);
   if (split) b.add({kGs, 0x4d, 0x8b, 0xbf});  // mov r15, gs:[r15 + host_page]
   else b.add({kGs, 0x4d, 0x03, 0xb7});        // add r14, gs:[r15 + host_page]
   b.add32(static_cast<uint32_t>(host_page));
@@ -143,17 +149,19 @@ uint8_t* Emitter::look_up_recent(int slot, uint32_t last, bool split) {
   Bytes b;
   b.add({kGs, 0x4c, 0x33, 0x34, 0x25});  // xor r14, gs:[tag]
   b.add32(static_cast<uint32_t>(slot));
-  b.add({0x49, 0x81, 0xfe});  // cmp r14, last
-  b.add32(last);
-  b.add({0x0f, 0x87});  // ja
-  const size_t jump = b.size();
-  b.add32(0);
+  const size_t jump = add_range_check(b, last);
   if (split) b.add({kGs, 0x4c, 0x8b, 0x3c, 0x25});  // mov r15, gs:[host_page]
   else b.add({kGs, 0x4c, 0x03, 0x34, 0x25});              // add r14, gs:[host_page]
   b.add32(static_cast<uint32_t>(slot) + offsetof(x86::RecentPages::Slot, host_page));
   uint8_t* const displacement = top_ + size_ + jump;
   raw(b.data(), b.size());
   return displacement;
+}
+
+void Emitter::place_in_tlb() {
+  mov(second_, first_);
+  shr(second_, 12 - 5);
+  and_(r15d, (x86::Tlb::kSize - 1) * sizeof(x86::TlbEntry));
 }
 
 void Emitter::save_flags(bool packed) {
@@ -412,6 +420,11 @@ void Emitter::make_refill_recent(bool write) {
     lea(eax, ptr[second_ - at_.recent[0]]);
     shr(eax, 4);
   };
+  const auto restore = [&] {
+    pop(rdx);
+    pop(rcx);
+    pop(rax);
+  };
   static_assert(sizeof(RecentPages::Slot) == 16);
   Xbyak::Label again, over, second, replaced, done, many;
   align(16);
@@ -455,15 +468,11 @@ void Emitter::make_refill_recent(bool write) {
   in_context().test(byte[rax + at_.recent_misses], RecentPages::kMany - 1);
   jz(many);
   L(done);
-  pop(rdx);
-  pop(rcx);
-  pop(rax);
+  restore();
   cmp(eax, eax);
   ret();
   L(many);
-  pop(rdx);
-  pop(rcx);
-  pop(rax);
+  restore();
   in_context().mov(field32(at_.site), r15d);
   mov(second_, qword[rsp]);
   in_context().mov(field(at_.argument), second_);
@@ -471,19 +480,13 @@ void Emitter::make_refill_recent(bool write) {
   cmp(eax, eax);
   ret();
   L(over);
-  pop(rdx);
-  pop(rcx);
-  pop(rax);
+  restore();
   test(rsp, rsp);
   ret();
   L(second);
-  pop(rdx);
-  pop(rcx);
-  pop(rax);
+  restore();
   push(second_);
-  mov(second_, first_);
-  shr(second_, 12 - 5);
-  and_(r15d, (x86::Tlb::kSize - 1) * sizeof(TlbEntry));
+  place_in_tlb();
   in_context().xor_(first_, qword[second_ + tag]);
   call_routine(refill_[x86::Interpreter::kUserTlb][write]);
   pop(second_);

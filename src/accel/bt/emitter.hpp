@@ -80,6 +80,7 @@ class Emitter : public Xbyak::CodeGenerator {
   uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split);
   // The same by a slot of RecentPages, without a calculation.
   uint8_t* look_up_recent(int slot, uint32_t last, bool split);
+  void place_in_tlb();  // of the entry for the address in the first scratch register, from the table's: into the second one
   static void check_library(); // ends the process if the library was asked for what it cannot do
   void save_flags(bool packed = false);  // EFLAGS into Context::flags; uses the second scratch register. `packed`: Context::kept is 0
   void restore_flags();                  // and back

@@ -82,7 +82,7 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
   const uint8_t* retry = getCurr();
   lea_first(static_cast<int>(host_register(base)), -1, 1, displacement);
   if (!block_->mode.code64()) mov(r14d, r14d);
-  return look_up(size, write, retry, {.slot = slot_for(base, write)});
+  return look_up(size, write, retry, {.slot = slot_for(base == kRsp, write)});
 }
 
 HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, Look look) {
@@ -98,16 +98,15 @@ HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, L
 
 // Where an instruction will find the page that it accessed last: where it is likely the same one, and where what it takes to know that is
 // not much memory in all. What goes off the stack pointer shares one; what goes off RIP shares one with what goes to the same page from the
-// same page of code; an instruction of a loop has its own, in
-// the quick round.
-std::optional<int> Translator::slot_for(unsigned base, bool write) {
+// same page of code; an instruction of a loop has its own, in the quick round.
+std::optional<int> Translator::slot_for(bool stack, bool write) {
   if (!options_.recent || !block_->mode.user()) return std::nullopt;
-  if (base == kRsp) return slot(0, write);
+  if (stack) return slot(0, write);
   return round_.quick ? std::optional(slot(kFirstOwn + slots_[write]++ % (RecentPages::kSlots - kFirstOwn), write)) : std::nullopt;
 }
 
 std::optional<int> Translator::slot_for(const ZydisDecodedOperand& memory, bool write) {
-  if (!is_rip(memory)) return slot_for(memory.mem.base == ZYDIS_REGISTER_RSP && memory.mem.index == ZYDIS_REGISTER_NONE ? kRsp : kRax, write);
+  if (!is_rip(memory)) return slot_for(memory.mem.base == ZYDIS_REGISTER_RSP && memory.mem.index == ZYDIS_REGISTER_NONE, write);
   if (!options_.recent || !block_->mode.user()) return std::nullopt;
   const uint64_t place = reinterpret_cast<uintptr_t>(block_->page) + next_ + static_cast<uint64_t>(memory.mem.disp.value);
   const uint64_t both = (place >> 12) + (reinterpret_cast<uintptr_t>(block_->page) >> 12) * 0x9e3779b97f4a7c15;
@@ -271,7 +270,7 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
   spare_flags();
   const uint8_t* retry = getCurr();
   lea_first(static_cast<int>(host_register(base)), -1, 1, window.lo);
-  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base, window.write)});
+  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base == kRsp, window.write)});
   store_field(begin, first_);
   window.valid = true;
   held_ = static_cast<int>(base);

@@ -18,7 +18,7 @@ constexpr uint8_t kNop[] = {0x0f, 0x1f, 0x80};  // nop [rax + displacement]
 
 bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, const uint8_t* beyond, unsigned jump_slot, std::deque<Edge>& edges) {
   // Another vCPU may be changing the bytes: what was decoded has to be what is copied.
-  const size_t size = std::min<size_t>(kMostInstructions * kLongest, kPageBytes - block.offset);
+  const size_t size = std::min<size_t>(kMostInstructions * kLongestInsn, kPageBytes - block.offset);
   std::memcpy(code_copy_.data() + block.offset, guest_page.data() + block.offset, size);
   const std::span<const uint8_t> page(code_copy_);
   block_ = &block;
@@ -85,11 +85,11 @@ bool Translator::decode_block(const uint8_t* beyond) {
     if (status == DecodeStatus::kNeedMoreBytes && options_.split_code && !options_.lockstep) {
       if (count_ > 1) return --count_, true;
       if (!beyond) return false;
-      std::memcpy(code_copy_.data() + kPageBytes, beyond, kLongest);
+      std::memcpy(code_copy_.data() + kPageBytes, beyond, kLongestInsn);
       status = decode_item(item, code_copy_.size());
     }
     item.good = status == DecodeStatus::kOk && model_.has(item.decoded.instruction);
-    item.next = next = item.good ? next + item.decoded.instruction.length : std::min<uint32_t>(next + kLongest, kPageBytes);
+    item.next = next = item.good ? next + item.decoded.instruction.length : std::min<uint32_t>(next + kLongestInsn, kPageBytes);
     if (!item.good) return true;
     item.kind = kind_of(item.decoded);
     item.use = register_use(item.decoded);
@@ -105,7 +105,7 @@ bool Translator::decode_block(const uint8_t* beyond) {
 }
 
 DecodeStatus Translator::decode_item(Item& item, size_t end) {
-  const std::span<const uint8_t> bytes(code_copy_.data() + item.offset, std::min<size_t>(kLongest, end - item.offset));
+  const std::span<const uint8_t> bytes(code_copy_.data() + item.offset, std::min<size_t>(kLongestInsn, end - item.offset));
   return decode(bytes, block_->mode.code_size(), item.decoded);
 }
 
@@ -117,9 +117,7 @@ void Translator::check_beyond(const Item& item) {
   held_ = -1;
   load_field(first_, at_.page_base);
   lea(first_, ptr[first_ + static_cast<int>(kPageBytes)]);  // beyond 4 GiB no code goes on at 0
-  mov(second_, first_);
-  shr(second_, 12 - 5);
-  and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
+  place_in_tlb();
   in_context().cmp(first_, qword[second_ + (tlb + static_cast<int>(offsetof(TlbEntry, fetch_tag)))]);
   to_interpreter(kNotZero);
   in_context().mov(second_, qword[second_ + (tlb + static_cast<int>(offsetof(TlbEntry, host_page)))]);
@@ -529,9 +527,7 @@ void Translator::write_slow() {
         if (access_is_window(slow.insn) && !options_.lockstep) {
           in_context().xor_(first_, qword[second_ + slow.tag]);
           write_apart(slow);
-          mov(second_, first_);  // as it was behind the check
-          shr(second_, 12 - 5);
-          and_(r15d, (Tlb::kSize - 1) * sizeof(TlbEntry));
+          place_in_tlb();  // as it was behind the check
           in_context().xor_(first_, qword[second_ + slow.tag]);
         }
         call_routine(refill_[block_->mode.tlb()][access_writes(slow.insn)]);

@@ -33,7 +33,7 @@ class Translator : public Emitter {
   void leave_quick_round(uint64_t nop);
 
  private:
-  static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2, kLongest = 15;  // the last one: bytes of an instruction
+  static constexpr unsigned kMostInstructions = 64, kMostSideExits = 2;
   static constexpr uint32_t kPageBytes = memory::kPageSize;
   static constexpr int kWidest = 1024;  // bytes of a window
   enum Condition : unsigned { kBelow = 2, kAboveEqual = 3, kZero = 4, kNotZero = 5, kBelowEqual = 6, kAbove = 7 };
@@ -141,7 +141,7 @@ class Translator : public Emitter {
     std::optional<int> slot;             // of RecentPages, from the GS base
   };
   HostPlace look_up(unsigned size, bool write, const uint8_t* retry, Look look);
-  std::optional<int> slot_for(unsigned base, bool write);
+  std::optional<int> slot_for(bool stack, bool write);
   std::optional<int> slot_for(const ZydisDecodedOperand& memory, bool write);
   int slot(unsigned number, bool write) const;
   int tag_of(bool write) const;  // where the TLB in use has its tags
@@ -228,7 +228,7 @@ class Translator : public Emitter {
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter
   std::vector<Slow> slow_;
-  std::array<uint8_t, memory::kPageSize + kLongest> code_copy_{};  // of the page, and the beginning of the one behind it
+  std::array<uint8_t, memory::kPageSize + x86::kLongestInsn> code_copy_{};  // of the page, and the beginning of the one behind it
 };
 
 }  // namespace skerry::accel::bt

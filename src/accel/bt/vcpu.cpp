@@ -46,7 +46,6 @@ Runner::Runner(unsigned index, Environment& environment, Engine& engine)
   context_->interpret = [](Context* context) { return static_cast<Runner*>(context->owner)->interpret(); };
   context_->note_site = [](Context* context) { return static_cast<Runner*>(context->owner)->note_site(); };
   context_->second_tlbs[Interpreter::kUserTlb].recent.begin();
-  recent_ = Offsets(*context_).recent[0];
   forget_jumps();
   context_->interpreter.set_second_tlbs(context_->second_tlbs);
   context_->interpreter.set_mapping_listener(this);
@@ -183,9 +182,8 @@ unsigned Runner::jump_slot(Mode mode) {
 
 // Null: the instruction there ends in a page of code of which is not known where it is. The interpreter takes it, and knows then.
 const Block* Runner::block_at(uint64_t rip, const std::byte* page, Mode mode, Entry entry) {
-  constexpr unsigned kLongest = 15;
   const auto offset = static_cast<unsigned>(rip & memory::kPageMask);
-  const std::byte* const beyond = offset + kLongest > memory::kPageSize ? context_->interpreter.known_code(rip - offset + memory::kPageSize) : nullptr;
+  const std::byte* const beyond = offset + kLongestInsn > memory::kPageSize ? context_->interpreter.known_code(rip - offset + memory::kPageSize) : nullptr;
   const Block* block = engine_.block(*context_, page, offset, beyond, mode, entry);
   if (!block) context_->interpret_next = true;
   return block;
@@ -397,9 +395,10 @@ bool Runner::fill() {
 // that happened within a short time the loop goes on by the copy that looks into the TLB.
 bool Runner::note_site() {
   constexpr int64_t kShort = 10'000'000;  // ns
-  const auto slot = static_cast<unsigned>(context_->site - static_cast<unsigned>(recent_)) / sizeof(RecentPages::Slot);
+  RecentPages& recent = context_->second_tlbs[Interpreter::kUserTlb].recent;
+  const unsigned slot = recent.number(reinterpret_cast<const std::byte*>(context_.get()) + context_->site);
   if (slot % RecentPages::kSlots < Translator::kFirstOwn) return true;
-  const int64_t now = VmClock::host_now(), since = context_->second_tlbs[Interpreter::kUserTlb].recent.exchange_since(slot, now);
+  const int64_t now = VmClock::host_now(), since = recent.exchange_since(slot, now);
   if (now - since < kShort || engine_.parts().options.stress) engine_.leave_quick_round(context_->argument);
   return true;
 }

@@ -73,7 +73,6 @@ class Runner final : public x86::MappingListener {
   std::array<uint64_t, x86::Interpreter::kSpaces> space_keys_{};
   unsigned space_ = 0;
   uint64_t last_key_ = 0;
-  int recent_ = 0;  // where RecentPages' slots are, from the GS base
   uint64_t trims_ = 0;  // of the engine, when this vCPU last gave back what is its own
   uint64_t vm_tsc_offset_ = 0;
   std::minstd_rand random_;  // stress

@@ -23,7 +23,6 @@ namespace {
 
 constexpr int kInterruptSignal = SIGUSR1;
 constexpr uint32_t kApicBase = 0x1b;
-constexpr unsigned kLongestInsn = 15;
 
 // The guest's rate, where it is not the host's: of a VM that was saved elsewhere.
 Result<void> set_tsc_rate(int vcpu, uint64_t khz) {
@@ -511,7 +510,7 @@ void Runner::begin_rescue() {
   // Kernels that cannot be asked not to have queued a #UD for what they do not know.
   x86::PendingEvent& pending = interpreter_.state.pending;
   if (pending.kind == x86::EventKind::kException && pending.vector == x86::kInvalidOpcode) pending = {};
-  std::array<uint8_t, kLongestInsn> bytes{};
+  std::array<uint8_t, x86::kLongestInsn> bytes{};
   const x86::CpuState& state = interpreter_.state;
   const uint64_t linear = interpreter_.code64() ? state.rip : static_cast<uint32_t>(state.seg[x86::kCs].base + state.rip);
   size_t count = 0;

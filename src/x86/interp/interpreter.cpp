@@ -16,7 +16,6 @@ namespace skerry::x86 {
 
 namespace {
 
-constexpr unsigned kLongestInsn = 15;
 
 
 // DR7: L0..G3, and per breakpoint R/W and LEN (SDM vol. 3, 17.2.4).
@@ -171,7 +170,7 @@ void Interpreter::switch_address_space(bool keep) {
   if (mapping_listener_) mapping_listener_->address_space_changed(space_, fresh);
 }
 
-bool Interpreter::fetched_global(uint64_t linear) const { return tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].global(linear); }
+bool Interpreter::fetched_global(uint64_t linear) const { return code_tlb().global(linear); }
 
 void Interpreter::flush_page(uint64_t linear) {
   bool large = false;
@@ -443,7 +442,7 @@ const Insn* Interpreter::fetch() {
 
 // Whether the page that is fetched from now on is one whose place is known.
 bool Interpreter::enter_page(uint64_t linear) {
-  const TlbEntry& entry = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].at(linear);
+  const TlbEntry& entry = code_tlb().at(linear);
   const uint64_t page = linear & ~memory::kPageMask;
   if (entry.fetch_tag != page) return false;
   fetch_page_ = page;
@@ -458,19 +457,18 @@ bool Interpreter::find_code(uint64_t linear) {
 
 // Code bytes at `linear`, inside one page.
 bool Interpreter::fetch_bytes(uint64_t linear, uint8_t* to, unsigned size) {
-  PageAccess access;
-  access.fetch = true;
-  access.user = cpl_ == 3;
   uint64_t gpa = 0;
-  std::byte* host = nullptr;
-  Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
-  const TlbEntry& entry = tlb.at(linear);
-  if (entry.fetch_tag == (linear & ~memory::kPageMask))
-    host = entry.host(linear);
-  else if (find_code(linear))
-    host = entry.host(linear);
-  else if (!translate(linear, access, tlb, gpa, host))
-    return false;
+  std::byte* translated = nullptr;
+  const std::byte* host = known_code(linear);
+  if (host) {
+    host += linear & memory::kPageMask;
+  } else {
+    PageAccess access;
+    access.fetch = true;
+    access.user = cpl_ == 3;
+    if (!translate(linear, access, code_tlb(), gpa, translated)) return false;
+    host = translated;
+  }
   if (!host) {
     for (unsigned i = 0; i < size; ++i) to[i] = static_cast<uint8_t>(env.mmio_read(gpa + i, 1));
     return true;

@@ -372,6 +372,8 @@ class Interpreter {
   const Insn* fetch();
   const Insn* fetch_slow(uint64_t linear);
   bool enter_page(uint64_t linear);
+  Tlb& code_tlb() { return tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb]; }
+  const Tlb& code_tlb() const { return tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb]; }
   bool fetch_bytes(uint64_t linear, uint8_t* to, unsigned size);
   bool find_code(uint64_t linear);
   static constexpr unsigned kMemoCount = 1 << 16;

@@ -387,23 +387,19 @@ bool Interpreter::fill(uint64_t linear, bool write) {
 }
 
 bool Interpreter::fetch_page(uint64_t linear, const std::byte*& page) {
-  Tlb& tlb = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb];
-  if (const TlbEntry& entry = tlb.at(linear); entry.fetch_tag == (linear & ~kPageMask) || find_code(linear)) {
-    page = reinterpret_cast<const std::byte*>(entry.host_page);
-    return true;
-  }
+  if ((page = known_code(linear))) return true;
   PageAccess access;
   access.fetch = true;
   access.user = cpl_ == 3;
   uint64_t gpa = 0;
   std::byte* host = nullptr;
-  if (!translate(linear, access, tlb, gpa, host)) return false;
+  if (!translate(linear, access, code_tlb(), gpa, host)) return false;
   page = host ? host - (linear & kPageMask) : nullptr;
   return true;
 }
 
 const std::byte* Interpreter::known_code(uint64_t linear) {
-  const TlbEntry& entry = tlbs_[cpl_ == 3 ? kUserTlb : kSupervisorTlb].at(linear);
+  const TlbEntry& entry = code_tlb().at(linear);
   const bool known = entry.fetch_tag == (linear & ~kPageMask) || find_code(linear);
   return known ? reinterpret_cast<const std::byte*>(entry.host_page) : nullptr;
 }

@@ -63,6 +63,7 @@ constexpr uint64_t kNotAffected = bit(0) | bit(3) | bit(5) | bit(6) | bit(8) | b
 // ITS_NO. They are said together with `spec_ctrl`: IBRS is to be set once, and does nothing.
 constexpr uint64_t kNotAffectedBranches = bit(1) | bit(20) | bit(24) | bit(62);
 
+bool has_spec_ctrl(const CpuModel& model) { return model.has_named("spec_ctrl"); }
 constexpr uint64_t kSpecCtrlBits = bit(0) | bit(1) | bit(2) | bit(10);  // IBRS, STIBP, SSBD, BHI_DIS_S
 
 constexpr unsigned kBanks = 4;  // of machine-check registers, four each
@@ -187,8 +188,8 @@ bool Interpreter::read_msr(uint32_t msr, uint64_t& value) {
     case kFsBase: value = s.seg[kFs].base; return true;
     case kGsBase: value = s.seg[kGs].base; return true;
     case kMcgCap: value = 0x100 | kBanks; return true;  // MCG_CTL is there
-    case kArchCapabilities: value = kNotAffected | (model.has_named("spec_ctrl") ? kNotAffectedBranches : 0); return true;
-    case kSpecCtrl: value = s.spec_ctrl; return model.has_named("spec_ctrl");
+    case kArchCapabilities: value = kNotAffected | (has_spec_ctrl(model) ? kNotAffectedBranches : 0); return true;
+    case kSpecCtrl: value = s.spec_ctrl; return has_spec_ctrl(model);
     case kFeatureControl: value = 1; return true;        // locked, nothing enabled
     case kBiosSignId: value = uint64_t{1} << 32; return true;
     case kPlatformInfo: value = (model.tsc_hz() / 100'000'000 & 0xff) << 8; return true;
@@ -227,10 +228,10 @@ bool Interpreter::write_msr(uint32_t msr, uint64_t value) {
     case kEfer: return write_efer(*this, value);
     case kKvmStealTime: return write_steal_time(value);
     case kSpecCtrl:
-      if (!model.has_named("spec_ctrl") || (value & ~kSpecCtrlBits)) return false;
+      if (!has_spec_ctrl(model) || (value & ~kSpecCtrlBits)) return false;
       s.spec_ctrl = value;
       return true;
-    case kPredCmd: return model.has_named("spec_ctrl") && value <= 1;
+    case kPredCmd: return has_spec_ctrl(model) && value <= 1;
     case kPat:
       if (!each_byte_valid(value, true)) return false;
       s.pat = value;

@@ -109,6 +109,7 @@ class RecentPages {
       list_[n] = list_[--filled_];
     }
   }
+  unsigned number(const std::byte* slot) const { return static_cast<unsigned>((slot - reinterpret_cast<const std::byte*>(&slots_)) / sizeof(Slot)); }
   // When it was called last for that slot.
   int64_t exchange_since(unsigned slot, int64_t now) { return std::exchange(since_[slot], now); }
 
