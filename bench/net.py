@@ -67,7 +67,7 @@ def run(options):
     for program, package in (("iperf3", "iperf3"), ("socat", "socat"), ("ss", "iproute2")):
         engines.require(program, package)
     iperf_server = server("iperf3", "--server", "--bind", "127.0.0.1", "--port", "PORT")
-    echo_server = server("socat", "TCP-LISTEN:PORT,bind=127.0.0.1,fork,nodelay", "EXEC:cat")
+    echo_server = server("socat", "TCP-LISTEN:PORT,bind=127.0.0.1,fork,nodelay", "PIPE")  # one process, no more to wake than must be
     with iperf_server as iperf, echo_server as echo:
         rows = [
             rates.Row("tcp-to-host", "Mbit/s", True, tcp(options, iperf, "")),

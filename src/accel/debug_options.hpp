@@ -16,7 +16,7 @@ struct DebugOptions {
   bool lockstep = false;
   // bt: forgets, discards and interrupts at random, by this seed.
   std::optional<uint64_t> stress;
-  uint64_t cache_size = 128 << 20;  // bt: of the memory for translated code, in bytes
+  std::optional<uint64_t> cache_size;  // bt: of the memory for translated code, in bytes; none: by the guest's memory
   unsigned slow_clock = 1;  // a second of the guest's is so many of the host's, for guests that are made slow
   bool stats = false;     // bt: counts, at the VM's end
   bool perf_map = false;  // bt: /tmp/perf-PID.map, for perf

@@ -23,7 +23,7 @@ class BlockTable {
   void clear();  // while nobody looks
 
  private:
-  static constexpr unsigned kPages = 1 << 12, kPerPage = 1 << 6;  // chains
+  static constexpr unsigned kPages = 1 << 14, kPerPage = 1 << 6;  // chains
   using Chain = std::atomic<Block*>;
   Chain& chain(const std::byte* page, unsigned offset, Mode mode, Entry entry);
 

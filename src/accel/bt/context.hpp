@@ -22,7 +22,7 @@ struct JumpEntry {
   uint64_t tag;  // address ^ Context::jump_key
   uint64_t code;
 };
-constexpr unsigned kJumpBits = 14, kJumpCount = 1 << kJumpBits;
+constexpr unsigned kJumpBits = 16, kJumpCount = 1 << kJumpBits;
 constexpr unsigned kModeSlots = 32;  // the even ones for supervisor modes, the odd ones for user modes
 // Each address has two places, so that two that are jumped to in turn find room beside each other.
 constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip ^ rip >> 9) & (kJumpCount - 1)); }

@@ -10,6 +10,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/program_pages.hpp"
+#include "base/units.hpp"
 
 namespace skerry::accel::bt {
 
@@ -23,10 +24,16 @@ uint64_t lines_of(uint64_t first, uint64_t last) {
   return (~uint64_t{0} >> (63 - (to - from))) << from;
 }
 
+// A compiler and what it is started by are 130 MiB of translated code, and to translate them again takes as long as a tenth of what they do. A
+// small guest runs small programs.
+uint64_t usual_cache_size(uint64_t ram) {
+  return std::clamp<uint64_t>(align_up(ram / 2, MiB), 128 * MiB, 512 * MiB);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::create(AcceleratorParts parts) {
-  auto cache = CodeCache::create(parts.options.cache_size);
+  auto cache = CodeCache::create(parts.options.cache_size.value_or(usual_cache_size(parts.memory.ram_size())));
   if (!cache) return std::move(cache).error().in("accelerator bt");
   std::unique_ptr<Engine> engine(new Engine(parts, std::move(*cache)));
   if (!parts.options.perf_map) return engine;

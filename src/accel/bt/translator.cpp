@@ -30,6 +30,7 @@ bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, co
   vectors_ensured_ = ends_interpreted_ = false;
   slow_.clear();
   side_exits_.clear();
+  unlinked_.clear();
   round_ = {};
   forget_windows();
   if (!decode_block(beyond)) return false;
@@ -63,6 +64,7 @@ bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, co
   switch_half();
   write_side_exits();
   write_slow();
+  write_unlinked();
   switch_half();
   check_library();
   block.instructions = static_cast<uint16_t>(index_ - ends_interpreted_);
@@ -250,10 +252,19 @@ void Translator::leave_with(Exit exit, uint32_t insn) {
   jump_to(leave_[static_cast<unsigned>(exit)]);
 }
 
-// Loops come back with the flags saved, because only such blocks look for requests.
+// How an edge to an offset of this page can take the flags from where they are. Loops come back with the flags saved, because only such
+// blocks look for requests.
+std::optional<Entry> Translator::entry_without_store(uint32_t target) const {
+  if (target >= kPageBytes) return std::nullopt;
+  if (flags_ == Flags::kSaved || flags_ == Flags::kBoth) return Entry::kFlagsSaved;
+  if (flags_ == Flags::kHost && target > offset_ && options_.live_flags) return Entry::kFlagsLive;
+  return std::nullopt;
+}
+
 void Translator::edge(uint32_t target) {
-  if (target <= offset_ || !options_.live_flags || flags_ != Flags::kHost) store_flags();
-  jump_by_edge(target, flags_ == Flags::kHost ? Entry::kFlagsLive : Entry::kFlagsSaved);
+  const auto entry = entry_without_store(target);
+  if (!entry) store_flags();
+  jump_by_edge(target, entry.value_or(Entry::kFlagsSaved));
 }
 
 void Translator::jump_by_edge(uint32_t target, Entry entry) {
@@ -261,13 +272,17 @@ void Translator::jump_by_edge(uint32_t target, Entry entry) {
   db(0xe9);
   uint8_t* displacement = const_cast<uint8_t*>(getCurr());
   dd(0);
+  add_edge(displacement, target, entry);
+}
+
+void Translator::branch_by_edge(unsigned condition, uint32_t target, Entry entry) {
+  align_displacement(2);
+  add_edge(branch(condition), target, entry);
+}
+
+void Translator::add_edge(uint8_t* displacement, uint32_t target, Entry entry) {
   edges_->push_back({block_, block_->page, displacement, target, entry, target > offset_});
-  patch(displacement, getCurr());
-  // Until it is linked: out. The run loop wants the flags saved.
-  if (entry == Entry::kFlagsLive) save_flags();
-  mov(first_, reinterpret_cast<uint64_t>(&edges_->back()));
-  store_field(at_.argument, first_);
-  jump_to(leave_[static_cast<unsigned>(Exit::kLink)]);
+  unlinked_.push_back({&edges_->back(), entry == Entry::kFlagsLive});
 }
 
 void Translator::page_address(uint32_t offset) {
@@ -407,7 +422,9 @@ bool Translator::conditional() {
     return next_round();
   }
   const uint32_t target = next_ + static_cast<uint32_t>(decoded_->operands[0].imm.value.s);
-  side_exits_.push_back({branch(decoded_->instruction.opcode & 15u), target, offset_, flags_, recipe_});
+  const unsigned condition = decoded_->instruction.opcode & 15u;
+  if (const auto entry = entry_without_store(target)) branch_by_edge(condition, target, *entry);
+  else side_exits_.push_back({branch(condition), target, offset_, flags_, recipe_});
   if (index_ + 1 < count_) return true;
   go_to(next_);
   return false;
@@ -491,6 +508,17 @@ void Translator::write_side_exits() {
     packed_ = false;
     offset_ = exit.offset;
     go_to(exit.target);
+  }
+}
+
+// The run loop wants the flags saved.
+void Translator::write_unlinked() {
+  for (const auto& [edge, live_flags] : unlinked_) {
+    patch(edge->patch, getCurr());
+    if (live_flags) save_flags();
+    mov(first_, reinterpret_cast<uint64_t>(edge));
+    store_field(at_.argument, first_);
+    jump_to(leave_[static_cast<unsigned>(Exit::kLink)]);
   }
 }
 

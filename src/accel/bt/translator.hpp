@@ -72,6 +72,10 @@ class Translator : public Emitter {
     FlagRecipe recipe;
     std::array<Window, 16> windows;
   };
+  struct Unlinked {  // where an edge goes before it is linked: written behind the block
+    Edge* edge;
+    bool live_flags;
+  };
   struct SideExit {  // a conditional jump's target, written behind the block
     uint8_t* jump;
     uint32_t target, offset;  // in the page; of the jump
@@ -176,8 +180,11 @@ class Translator : public Emitter {
   void scatter_flags();
 
   // Ways out.
+  std::optional<Entry> entry_without_store(uint32_t target) const;
   void edge(uint32_t target);                 // to an offset of this page
   void jump_by_edge(uint32_t target, Entry entry);
+  void branch_by_edge(unsigned condition, uint32_t target, Entry entry);
+  void add_edge(uint8_t* displacement, uint32_t target, Entry entry);
   void go_to(uint32_t target);                // to an offset of this page, or beyond it
   void go_beyond(uint32_t target);
   bool may_cross(bool user) const;
@@ -191,6 +198,7 @@ class Translator : public Emitter {
   void to_interpreter(unsigned condition);    // with this instruction
   void poll();
   void write_side_exits();
+  void write_unlinked();
   void store_flags_of(const Slow& slow);
   void write_apart(const Slow& slow);
   void write_fill(const Slow& slow);
@@ -224,6 +232,7 @@ class Translator : public Emitter {
   std::array<Window, 16> windows_;  // by guest register
   int held_ = -1;                   // whose window's entry of Context::window is in the first scratch register
   std::vector<SideExit> side_exits_;
+  std::vector<Unlinked> unlinked_;
   Round round_;
   bool vectors_ensured_ = false;
   bool ends_interpreted_ = false;  // the last instruction of the block is left to the interpreter

@@ -149,8 +149,11 @@ uint64_t Runner::new_key() {
     context_->give_back_jumps();
     space_keys_ = {};
     last_key_ = uint64_t{1} << kJumpKeyShift;
-    context_->jump_key[0] = last_key_;
-    last_key_ += uint64_t{1} << kJumpKeyShift;
+    for (uint64_t& key : context_->jump_key) {  // neither is left as it is: it would be given again
+      key = last_key_;
+      last_key_ += uint64_t{1} << kJumpKeyShift;
+    }
+    space_keys_[space_] = context_->jump_key[1];
   }
   return last_key_;
 }
