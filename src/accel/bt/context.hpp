@@ -29,7 +29,7 @@ constexpr unsigned jump_index(uint64_t rip) { return static_cast<unsigned>((rip 
 constexpr unsigned kOtherWay = 1;  // exclusive or
 
 // Beside it, for jumps out of a page to an address in the instruction: each has a place of its own, found without a calculation.
-constexpr unsigned kSiteCount = 1 << 12;
+constexpr unsigned kSiteCount = 1 << 16;
 
 // Where an instruction goes on that changes the privilege of 64-bit code and nothing else of its mode.
 struct Crossing {

@@ -60,9 +60,9 @@ bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, co
   }
   block.length = static_cast<uint16_t>(std::min(next_, kPageBytes) - block.offset);
   if (open) go_to(next_);
+  write_side_exits();
   block.code_size = static_cast<uint32_t>(getCurr() - start);
   switch_half();
-  write_side_exits();
   write_slow();
   write_unlinked();
   switch_half();
