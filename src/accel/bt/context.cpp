@@ -33,9 +33,12 @@ void Context::give_back_jumps() {
   give_back(sites, sizeof sites);
 }
 
-// What is left of them at their ends holds as before.
+// One entry at each end may be in two pages, and lose a half: none may hold any more.
 void Context::give_back_second_tlbs() {
-  for (x86::SecondTlb& tlb : second_tlbs) give_back(tlb.entries, sizeof tlb.entries);
+  for (x86::SecondTlb& tlb : second_tlbs) {
+    tlb.forget();
+    give_back(tlb.entries, sizeof tlb.entries);
+  }
 }
 
 Offsets::Offsets(const Context& context) {
