@@ -250,6 +250,13 @@ bool reads_flags(const x86::Decoded& decoded) {
   return ((written | flags->undefined) & kStatus) != kStatus;
 }
 
+bool carries(const x86::Decoded& decoded) {
+  switch (decoded.instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_ADC: case ZYDIS_MNEMONIC_SBB: case ZYDIS_MNEMONIC_ADCX: case ZYDIS_MNEMONIC_ADOX: return true;
+    default: return false;
+  }
+}
+
 bool is_vector(const x86::Decoded& decoded) {
   if (decoded.instruction.meta.category == ZYDIS_CATEGORY_AVX || decoded.instruction.meta.category == ZYDIS_CATEGORY_AVX2 ||
       decoded.instruction.meta.category == ZYDIS_CATEGORY_SSE)

@@ -41,6 +41,7 @@ const ZydisDecodedOperand* memory_operand(const x86::Decoded& decoded);
 
 bool reads_flags(const x86::Decoded& decoded);          // or leaves some as they were
 bool writes_flags(const x86::Decoded& decoded);
+bool carries(const x86::Decoded& decoded);  // one flag goes in and out, as in additions of many words
 bool is_vector(const x86::Decoded& decoded);
 // The alignment that a memory operand must have, or 0.
 unsigned alignment_of(const x86::Decoded& decoded, const ZydisDecodedOperand& memory);

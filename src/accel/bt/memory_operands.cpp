@@ -256,9 +256,8 @@ bool Translator::covered(const ZydisDecodedOperand& memory, unsigned size, bool 
 std::optional<HostPlace> Translator::window(unsigned base, int displacement, unsigned size, bool write) {
   Window& window = windows_[base];
   const auto place = [&] { return HostPlace{.base = kFirst, .disp = displacement + window.shift - window.lo}; };
-  const int begin = at_.window + static_cast<int>(8 * base);
   if (covers(base, displacement, size, write)) {
-    if (held_ != static_cast<int>(base)) load_field(first_, begin);
+    if (held_ != static_cast<int>(base)) load_field(first_, window_field(base));
     held_ = static_cast<int>(base);
     return place();
   }
@@ -267,14 +266,33 @@ std::optional<HostPlace> Translator::window(unsigned base, int displacement, uns
   window = plan(base);
   if (window.accesses < 2 || displacement < window.lo || displacement + static_cast<int>(size) > window.hi || (write && !window.write))
     return std::nullopt;
+  open_window(base);
+  return place();
+}
+
+// The check of what windows_[base] is to cover.
+void Translator::open_window(unsigned base) {
+  Window& window = windows_[base];
   spare_flags();
   const uint8_t* retry = getCurr();
   lea_first(static_cast<int>(host_register(base)), -1, 1, window.lo);
   look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base == kRsp, window.write)});
-  store_field(begin, first_);
+  store_field(window_field(base), first_);
   window.valid = true;
   held_ = static_cast<int>(base);
-  return place();
+}
+
+// At the beginning of a block or round with a chain of carries, whose flags have no recipe: what would be checked in the midst of it is
+// checked before it.
+void Translator::open_windows_early() {
+  if (!carries_ || !options_.windows || !block_->mode.code64() || block_->entry == Entry::kApart || flags_ != Flags::kSaved) return;
+  index_ = 0;
+  offset_ = block_->offset;
+  for (unsigned base = 0; base < windows_.size(); ++base) {
+    if (is_homed(base) || windows_[base].valid) continue;
+    windows_[base] = plan(base);
+    if (windows_[base].accesses >= 2) open_window(base);
+  }
 }
 
 // Behind an instruction.

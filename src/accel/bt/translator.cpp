@@ -39,6 +39,7 @@ bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, co
   offset_ = next_ = block.offset;
   if (block.entry != Entry::kFlagsLive) poll();
   const uint8_t* const quiet = getCurr();
+  open_windows_early();
   bool open = true;
   for (index_ = 0; open && index_ < count_; ++index_) {
     const Item& item = items_[index_];
@@ -79,6 +80,7 @@ bool Translator::translate(Block& block, std::span<const uint8_t> guest_page, co
 bool Translator::decode_block(const uint8_t* beyond) {
   const unsigned most = options_.stress ? 1 + random_() % kMostInstructions : kMostInstructions;
   unsigned ways_out = 0;
+  carries_ = false;
   uint32_t next = block_->offset;
   for (count_ = 0; count_ < most && next < kPageBytes;) {
     Item& item = items_[count_++];
@@ -98,6 +100,7 @@ bool Translator::decode_block(const uint8_t* beyond) {
     item.memory = memory_operand(item.decoded);
     item.reads_flags = reads_flags(item.decoded);
     item.writes_flags = writes_flags(item.decoded);
+    carries_ |= carries(item.decoded);
     if (!ends_block(item.kind)) continue;
     if (item.kind != Kind::kConditional || !options_.long_blocks || options_.lockstep || ways_out++ == kMostSideExits) return true;
     // A loop ends at its jump back.
@@ -394,6 +397,7 @@ bool Translator::next_round() {
   packed_ = false;
   spare_flags();
   poll();
+  open_windows_early();
   index_ = ~0u;  // the first one is next
   return true;
 }

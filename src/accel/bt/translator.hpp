@@ -161,6 +161,9 @@ class Translator : public Emitter {
   bool covers(unsigned base, int displacement, unsigned size, bool write) const;
   bool covered(const ZydisDecodedOperand& memory, unsigned size, bool write) const;  // needs no check
   std::optional<HostPlace> window(unsigned base, int displacement, unsigned size, bool write);
+  void open_window(unsigned base);
+  void open_windows_early();
+  int window_field(unsigned base) const { return at_.window + static_cast<int>(8 * base); }
   void move_windows(const Item& item);
   void forget_windows();
 
@@ -229,6 +232,7 @@ class Translator : public Emitter {
   bool packed_ = false;  // Context::kept is known to be 0
   std::array<Item, kMostInstructions> items_;
   unsigned count_ = 0, index_ = 0;  // of items_; the one that is being written
+  bool carries_ = false;            // one of them adds or subtracts with a carry
   std::array<Window, 16> windows_;  // by guest register
   int held_ = -1;                   // whose window's entry of Context::window is in the first scratch register
   std::vector<SideExit> side_exits_;

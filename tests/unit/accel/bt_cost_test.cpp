@@ -49,6 +49,8 @@ constexpr std::array kSequences = {
     Sequence{"flags nobody wants: add rax, 8; mov rcx, [rdi+8*rax]; sub rdx, rcx", "4883c008488b0cc74829ca"},
     Sequence{"adc rax, [rbx]", "481303"},
     Sequence{"sum: add rax, [rbx]; add rbx, 8; dec ecx; jnz sum", "4803034883c308ffc975f5", true, true},
+    Sequence{"words: mov rax, [rsi]; adc [rdi], rax; mov rax, [rsi+8]; adc [rdi+8], rax; lea rsi, [rsi+16]; lea rdi, [rdi+16]; dec ecx; jnz words",
+             "488b06481107488b460848114708488d7610488d7f10ffc975e6", true, true},
     Sequence{"sieve: mov byte [rsi+rax], 0; add rax, rdx; cmp rax, rcx; jb sieve", "c60406004801d04839c872f4", true, true},
     Sequence{"jmp +16", "eb10", true, true},
     Sequence{"call +256", "e800010000", true, true},
