@@ -24,7 +24,7 @@ uint64_t lines_of(uint64_t first, uint64_t last) {
   return (~uint64_t{0} >> (63 - (to - from))) << from;
 }
 
-// A compiler and what it is started by are 130 MiB of translated code, and to translate them again takes as long as a tenth of what they do. A
+// A compiler and what it is started by are 130 MiB of translated code, and to translate all of it again takes a sixth of its time. A
 // small guest runs small programs.
 uint64_t usual_cache_size(uint64_t ram) {
   return std::clamp<uint64_t>(align_up(ram / 2, MiB), 128 * MiB, 512 * MiB);
