@@ -438,7 +438,7 @@ std::vector<std::string_view> CpuModel::keep(const std::function<bool(const Feat
     for (Leaf& leaf : leaves_)
       if (leaf.leaf == feature.where.leaf && leaf.subleaf == feature.where.subleaf)
         register_of(leaf.value, feature.where.reg) &= ~(1u << feature.where.bit);
-    const bool of_level = feature.level < kHostOnly && 
+    const bool of_level = feature.level < kHostOnly &&
                           (feature.level > 1 || (feature.provided != Provided::kAlways && feature.provided != Provided::kBySoftware));
     if (of_level && name_ != "host") promised.push_back(feature.name);
   }

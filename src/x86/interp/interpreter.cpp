@@ -2,6 +2,7 @@
 
 #include <emmintrin.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,8 +16,6 @@
 namespace skerry::x86 {
 
 namespace {
-
-
 
 // DR7: L0..G3, and per breakpoint R/W and LEN (SDM vol. 3, 17.2.4).
 constexpr bool breakpoint_enabled(uint64_t dr7, unsigned n) { return dr7 >> (2 * n) & 3; }
@@ -33,6 +32,13 @@ bool makes_double_fault(unsigned first, unsigned second) {
 }
 
 }  // namespace
+
+// Another one in each process; the two bits above differ, so that it is not canonical however many levels of tables there are.
+const uint64_t Tlb::kNoPage = [] {
+  uint64_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != sizeof random) std::abort();
+  return (random & (bit(62) - 1) & ~memory::kPageMask) | bit(62) | 1;
+}();
 
 Interpreter::Interpreter(unsigned vcpu_index, memory::GuestMemory& guest_memory, Environment& environment,
                          const CpuModel& cpu_model)

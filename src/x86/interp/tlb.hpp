@@ -30,8 +30,9 @@ struct TlbEntry {
 class Tlb {
  public:
   static constexpr unsigned kSize = 512;
-  // No page's linear address, nor less than a page away from one: for any place in the table.
-  static constexpr uint64_t kNoPage = uint64_t{1} << 47 | 1;
+  // For any place in the table, and for what is not in one. Translated code compares before it is known whether an address is canonical,
+  // and to each tag there is a page of addresses that match: these are not canonical, and no guest knows them.
+  static const uint64_t kNoPage;
   Tlb() { clear(); }
   TlbEntry& at(uint64_t linear) { return entries_[(linear >> 12) % kSize]; }
   void clear() {

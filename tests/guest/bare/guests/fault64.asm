@@ -164,6 +164,16 @@ main:
         push    rax
         pop     rax
         DONE
+        CASE    "ss.noncanonical-pop-in-ring3"  ;= #1 vec=c err=0 ip=+0 cs=2b
+        USER
+        mov     rsp, 0x0000800000000100         ; the lowest that is not canonical
+ T      pop     rax
+        DONE
+        CASE    "gp.noncanonical-write-in-ring3";= #1 vec=d err=0 ip=+0 cs=2b
+        USER
+        mov     rsi, 0x0000800000000100
+ T      mov     [rsi], eax
+        DONE
         CASE    "gp.null-ss-in-ring3"           ;= #1 vec=d err=0 ip=+0 cs=2b
         USER
         xor     eax, eax
