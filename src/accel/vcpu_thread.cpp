@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 
 namespace skerry::accel {
@@ -137,6 +138,23 @@ void VcpuThread::apply_messages() {
   vcpu_->state_changed();
 }
 
+void VcpuThread::sleep() {
+  const int64_t began = VmClock::host_now();
+  const int64_t until = began + halt_poll_.window();
+  bool taken_away = false;
+  for (int64_t last = began; last < until && !taken_away && wake_.load(std::memory_order_relaxed) == 0;) {
+    __builtin_ia32_pause();
+    const int64_t now = VmClock::host_now();
+    taken_away = now - last > HaltPoll::kTakenAway;
+    last = now;
+  }
+  wake_.wait(0);
+  if (taken_away)
+    halt_poll_.taken_away();
+  else
+    halt_poll_.woken_after(VmClock::host_now() - began);
+}
+
 void VcpuThread::body() {
   thread_id_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
   std::unique_lock lock(lock_);
@@ -161,7 +179,7 @@ void VcpuThread::body() {
     gate_.enter();
     const Exit exit = one ? vcpu_->step() : vcpu_->run();
     gate_.leave();
-    if (exit == Exit::kHalted) wake_.wait(0);
+    if (exit == Exit::kHalted) sleep();
     lock.lock();
 
     if (exit == Exit::kKicked || exit == Exit::kHalted) continue;

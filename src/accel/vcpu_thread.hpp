@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "accel/accelerator.hpp"
+#include "accel/halt_poll.hpp"
 #include "accel/run_gate.hpp"
 #include "bus/interrupt.hpp"
 
@@ -54,6 +55,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
  private:
   void body();
   void apply_messages();  // with lock_ held, on the vCPU's thread
+  void sleep();           // until wake(); on the vCPU's thread
 
   const unsigned index_;
   std::unique_ptr<Vcpu> vcpu_;
@@ -71,6 +73,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
   bool sipi_pending_ = false;
   uint8_t sipi_vector_ = 0;
   std::atomic<int> wake_{0};  // 1: something came since the last run. An int is what the kernel can wait for
+  HaltPoll halt_poll_;        // the vCPU's thread's
   std::atomic<int> thread_id_{0};
   std::thread thread_;
 };
