@@ -33,6 +33,8 @@ Ich9Lpc::Ich9Lpc(bus::IrqSink& irqs)
             std::lock_guard guard(lock_);
             (offset ? apm_status_ : apm_control_) = static_cast<uint8_t>(value);
           }) {
+  // It decodes always (13.1.3), and UEFI looks at that before it uses what is behind it.
+  set_config<uint16_t>(bus::pci::kCommand, bus::pci::kCommandIo | bus::pci::kCommandMemory | bus::pci::kCommandMaster);
   set_config<uint32_t>(kPmBaseRegister, kPmBase | 1);
   set_config<uint8_t>(kAcpiControl, 0x80);  // ACPI_EN, SCI on IRQ 9
   for (unsigned i = 0; i < kPirqs; ++i) {
