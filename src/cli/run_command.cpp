@@ -52,7 +52,9 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
                  "writethrough, directsync or unsafe, serial=TEXT. A comma in a name is written twice",
                  "FILE[,SETTING...]");
   add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is", "FILE");
-  app.add_option("--firmware", o.firmware, "Firmware to start instead of the board's own (Debian's seabios)")
+  app.add_option("--firmware", o.firmware, "Firmware: bios (Debian's seabios), uefi (Debian's ovmf), or a file (default bios)")->type_name("NAME");
+  app.add_option("--uefi-vars", o.uefi_variables,
+                 "What UEFI remembers, as boot entries: a file of this VM's own, made if it is not there. Without it that is gone with the VM")
       ->type_name("FILE");
 }
 

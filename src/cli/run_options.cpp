@@ -18,6 +18,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"name", "--name"},
     {"board", "--board"},
     {"firmware", "--firmware"},
+    {"uefi_variables", "--uefi-vars"},
     {"disks", "--disk"},
     {"nics", "--net"},
     {"cloud_init", "--cloud-init"},
@@ -274,6 +275,7 @@ Result<RunPlan> lower(const RunOptions& options) {
   config.cpu_model = options.cpu;
   config.kernel = {options.kernel, options.initrd, options.append};
   config.firmware = options.firmware;
+  config.uefi_variables = options.uefi_variables;
   config.no_reboot = options.no_reboot;
   const auto vcpus = parse_vcpus(options.cpus);
   if (!vcpus) return vcpus.error();

@@ -20,6 +20,7 @@ struct RunOptions {
   std::string vsock;
   std::string guest_agent;
   std::string firmware;
+  std::string uefi_variables;
   std::string board;  // empty: the one that has room for the rest
   std::string name;   // empty: the first image's, or "vm"
   std::string accel = "auto";

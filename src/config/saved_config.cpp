@@ -53,6 +53,8 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("cpu.model", saved.cpu_model, now.cpu_model);
   compare.field("cpu.count", saved.vcpus, now.vcpus);
   compare.field("memory", saved.memory, now.memory);
+  compare.field("firmware", saved.firmware, now.firmware);
+  compare.field("uefi_variables", !saved.uefi_variables.empty(), !now.uefi_variables.empty());
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("disks", saved.disks.size(), now.disks.size());

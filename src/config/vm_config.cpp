@@ -53,6 +53,10 @@ Result<void> check_kernel(const VmConfig& config) {
     if (auto good = check_path("kernel.path", kernel.path); !good) return good;
   if (!config.firmware.empty())
     if (auto good = check_path("firmware", config.firmware); !good) return good;
+  if (!config.uefi_variables.empty() && (config.firmware.empty() || config.firmware == "bios"))
+    return error("uefi_variables: only a UEFI has them; give one (--firmware uefi), or leave them out");
+  if (!config.uefi_variables.empty())
+    if (auto good = check_path("uefi_variables", config.uefi_variables); !good) return good;
   if (auto good = check_text("kernel.initrd", kernel.initrd, kMaxInitrd); !good) return good;
   return check_text("kernel.command_line", kernel.command_line, kMaxCommandLine);
 }

@@ -157,7 +157,8 @@ struct VmConfig {
   std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's
   uint64_t memory = 512 * MiB;  // bytes, whole pages
   Kernel kernel;                // path empty: the firmware starts from the first disk
-  std::string firmware;         // file; empty: the board's own choice. Without a kernel only
+  std::string firmware;         // "bios", "uefi", or a file; empty: the board's own choice. Without a kernel only
+  std::string uefi_variables;   // the file that they are kept in; empty: they are gone with the VM
   std::vector<Disk> disks;
   std::vector<Nic> nics;
   std::optional<CloudInit> cloud_init;

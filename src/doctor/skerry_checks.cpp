@@ -39,20 +39,19 @@ std::optional<Finding> check_seccomp(const Host& host) {
 
 std::optional<Finding> check_seabios(const Host& host) {
   using machine::FirmwareImage;
-  const auto image = FirmwareImage::load("", host.real_path(FirmwareImage::kSeaBios));
-  if (image) return fine(std::string(FirmwareImage::kSeaBios));
+  const std::string_view path = FirmwareImage::known().front().path;
+  const auto image = FirmwareImage::load(host.real_path(path));
+  if (image) return fine(std::string(path));
   const std::string remedy =
       "apt install seabios; elsewhere the package of SeaBIOS, its bios-256k.bin given by --firmware";
-  if (host.presence(FirmwareImage::kSeaBios) == Presence::kAbsent)
-    return missing(fmt::format("there is no {}: no VM starts from a disk", FirmwareImage::kSeaBios), remedy);
+  if (host.presence(path) == Presence::kAbsent) return missing(fmt::format("there is no {}: no VM starts from a disk", path), remedy);
   return missing(fmt::format("cannot be used: {}", printable(image.error().message())), remedy);
 }
 
 std::optional<Finding> check_ovmf(const Host& host) {
-  for (const std::string_view path : {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd",
-                                      "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/ovmf/OVMF_CODE.fd"})
-    if (host.has(path)) return fine(std::string(path));
-  return warning("there is no OVMF in /usr/share/OVMF or /usr/share/edk2: guests that start by UEFI only cannot",
+  for (const machine::KnownFirmware& known : machine::FirmwareImage::known())
+    if (known.name == machine::FirmwareImage::kUefi && host.has(known.path) && host.has(known.variables)) return fine(std::string(known.path));
+  return warning("there is no OVMF in /usr/share/OVMF or /usr/share/edk2: no VM starts by UEFI",
                  "apt install ovmf; elsewhere the package edk2-ovmf");
 }
 

@@ -107,11 +107,7 @@ void add_boot(Adder& add, const FirmwareInputs& inputs) {
 
 }  // namespace
 
-std::string boot_path(unsigned device) { return fmt::format("/pci@i0cf8/device@{:x}", device); }
-
-std::string boot_path_behind(unsigned root_port, unsigned device) {
-  return fmt::format("/pci@i0cf8/pci-bridge@{:x}/device@{:x}", root_port, device);
-}
+std::string boot_path_of_disk(unsigned slot) { return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", slot); }
 
 Result<void> add_firmware_files(FwCfg& fw_cfg, const FirmwareInputs& inputs, VmGenId* vm_gen_id) {
   assert(inputs.board.pci);

@@ -20,16 +20,15 @@ struct FirmwareInputs {
 
   acpi::Board board;     // with PCI
   smbios::Info machine;  // the sizes of memory too
-  // Where to boot from, best first, by boot_path(). Empty: the firmware decides.
+  // Where to boot from, best first, by boot_path_of_disk(). Empty: the firmware decides.
   std::vector<std::string> boot_order;
   // The serial port that is the screen and keyboard of the firmware, for boards without any: its first I/O port.
   std::optional<uint16_t> serial_console;
   uint32_t boot_fail_wait = kForever;  // milliseconds until a reset when nothing can be booted
 };
 
-// A disk's or network card's path: the device number on bus 0, or behind the root port that has that number there.
-std::string boot_path(unsigned device);
-std::string boot_path_behind(unsigned root_port, unsigned device = 0);
+// The path of the virtio disk that is device `slot` of bus 0, as OVMF wants it to the letter; SeaBIOS looks at the number only.
+std::string boot_path_of_disk(unsigned slot);
 
 // Adds all of it. `vm_gen_id` may be null; else it is told its address by the firmware, and outlives `fw_cfg`.
 Result<void> add_firmware_files(devices::FwCfg& fw_cfg, const FirmwareInputs& inputs, devices::VmGenId* vm_gen_id);

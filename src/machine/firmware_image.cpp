@@ -2,25 +2,54 @@
 
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 
 #include "machine/loader/input_file.hpp"
+#include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
 
-Result<FirmwareImage> FirmwareImage::load(const std::string& given, std::string_view usual) {
+namespace {
+
+constexpr KnownFirmware kKnown[] = {
+    {"bios", "/usr/share/seabios/bios-256k.bin", "", "seabios"},
+    {"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", "ovmf"},
+    {"uefi", "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd", "ovmf"},
+    {"uefi", "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", "ovmf"},
+    {"uefi", "/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd", "ovmf"},
+};
+
+// The first of that name that is there, or else the first; null: it is no known name.
+const KnownFirmware* find_known(std::string_view name) {
+  const KnownFirmware* first = nullptr;
+  for (const KnownFirmware& known : kKnown) {
+    if (known.name != name) continue;
+    if (::access(known.path.data(), F_OK) == 0) return &known;
+    if (!first) first = &known;
+  }
+  return first;
+}
+
+}  // namespace
+
+std::span<const KnownFirmware> FirmwareImage::known() { return kKnown; }
+
+Result<FirmwareImage> FirmwareImage::load(const std::string& given) {
   FirmwareImage image;
-  image.path_ = given.empty() ? std::string(usual) : given;
-  if (::access(image.path_.c_str(), F_OK) != 0)
-    return error("firmware: there is no '{}'; install the Debian package seabios, {}", image.path_,
-                 given.empty() ? "or give a firmware file" : "which is used when none is named, or name one that is there");
+  image.path_ = given;
+  if (const KnownFirmware* known = find_known(given.empty() ? kBios : given)) {
+    image.path_ = known->path;
+    image.variables_ = known->variables;
+    if (::access(known->path.data(), F_OK) != 0)
+      return error("firmware {}: there is no '{}'; install the Debian package {}, or give a firmware file", known->name, known->path,
+                   known->package);
+  }
   auto file = InputFile::open("firmware", image.path_);
   if (!file) return std::move(file).error();
   const uint64_t size = file->size();
-  if (!std::has_single_bit(size) || size < kMinSize || size > kMaxSize)
-    return error("{}: has {}; a BIOS image has a power of two from {} to {}", file->label(), format_size(size),
-                 format_size(kMinSize), format_size(kMaxSize));
+  if (size % memory::kPageSize != 0 || size < kMinSize || size > kMaxSize)
+    return error("{}: has {}; a firmware image has {} to {}, in whole pages of 4K", file->label(), format_size(size), format_size(kMinSize),
+                 format_size(kMaxSize));
   image.content_.resize(size);
   if (auto good = file->read(0, std::as_writable_bytes(std::span(image.content_))); !good)
     return std::move(good).error();

@@ -1,4 +1,4 @@
-// The firmware of a board: a BIOS image, read whole while files can still be opened.
+// The firmware of a board: an image, read whole while files can still be opened.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,28 @@
 
 namespace skerry::machine {
 
+// What distributions bring.
+struct KnownFirmware {
+  std::string_view name;       // as config::VmConfig has it
+  std::string_view path;
+  std::string_view variables;  // what they are at first, in flash memory below the image; empty: it has none
+  std::string_view package;    // Debian's
+};
+
 class FirmwareImage {
  public:
-  static constexpr std::string_view kSeaBios = "/usr/share/seabios/bios-256k.bin";
+  // In the order in which they are looked for: of each name the first that is there is taken.
+  static std::span<const KnownFirmware> known();
+  static constexpr std::string_view kBios = "bios", kUefi = "uefi";
   static constexpr uint64_t kMinSize = 64 * KiB, kMaxSize = 8 * MiB;
   static constexpr uint64_t kLowSize = 128 * KiB;  // at most this much of it is below 1 MiB too
 
-  // The file `given`; if that is empty, `usual`, which Debian's package seabios brings.
-  static Result<FirmwareImage> load(const std::string& given, std::string_view usual = kSeaBios);
+  // A known name, or a file; "" is kBios.
+  static Result<FirmwareImage> load(const std::string& given);
 
   const std::string& path() const { return path_; }
+  // KnownFirmware::variables
+  const std::string& variables() const { return variables_; }
   // The image, and where it is: it ends at 4 GiB.
   std::span<const uint8_t> content() const { return content_; }
   uint64_t base() const { return 4 * GiB - content_.size(); }
@@ -33,7 +45,7 @@ class FirmwareImage {
 
  private:
   FirmwareImage() = default;
-  std::string path_;
+  std::string path_, variables_;
   std::vector<uint8_t> content_;
 };
 

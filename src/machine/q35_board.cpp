@@ -40,6 +40,8 @@ Q35Board::Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Cha
     : PlainBoard(config, loop, console, requests),
       config_(config),
       memory_(memory),
+      mmio_(mmio),
+      kick_all_(kick_all),
       lpc_(router()),
       host_(pio, mmio, apic_bus(), lpc_),
       mch_(host_, memory, std::move(kick_all)),
@@ -78,10 +80,24 @@ Result<void> Q35Board::prepare_firmware(const std::vector<unsigned>& disk_slots)
   if (!image) return std::move(image).error();
   image_ = std::move(*image);
   if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
+  if (auto good = add_uefi_variables(); !good) return good;
   FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_)};
-  for (const unsigned slot : disk_slots) inputs.boot_order.push_back(boot_path(slot));
+  for (const unsigned slot : disk_slots) inputs.boot_order.push_back(boot_path_of_disk(slot));
   if (config_.console.type != config::Console::Type::kNone) inputs.serial_console = devices::Serial16550::kCom1;
   return add_firmware_files(fw_cfg_, inputs, vm_gen_id_.get());
+}
+
+Result<void> Q35Board::add_uefi_variables() {
+  if (image_->variables().empty() && config_.uefi_variables.empty()) return ok();
+  auto variables = UefiVariables::open(config_.uefi_variables, image_->variables());
+  if (!variables) return std::move(variables).error();
+  uefi_variables_ = std::move(*variables);
+  const std::span<const uint8_t> content = uefi_variables_->content();
+  const auto store = [this](uint64_t offset, std::span<const std::byte> bytes) { return uefi_variables_->store(offset, bytes); };
+  auto flash = devices::CfiFlash::create("uefi-variables", memory_, mmio_, image_->base() - content.size(), content, {kick_all_, store});
+  if (!flash) return std::move(flash).error();
+  flash_ = std::move(*flash);
+  return ok();
 }
 
 void Q35Board::load_firmware() {
@@ -119,6 +135,7 @@ std::vector<bus::Device*> Q35Board::devices() {
   all.push_back(&fw_cfg_);
   all.push_back(&pvpanic_);
   all.push_back(vm_gen_id_.get());
+  if (flash_) all.push_back(flash_.get());
   all.push_back(&host_state_);
   all.push_back(&mch_);
   return all;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bus/pci.hpp"
+#include "devices/cfi_flash.hpp"
 #include "devices/fw_cfg.hpp"
 #include "devices/ich9_lpc.hpp"
 #include "devices/pvpanic.hpp"
@@ -19,6 +20,7 @@
 #include "machine/acpi/tables.hpp"
 #include "machine/firmware_image.hpp"
 #include "machine/plain_board.hpp"
+#include "machine/uefi_variables.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
@@ -64,8 +66,12 @@ class Q35Board final : public PlainBoard {
     bus::PciHost& host_;
   };
 
+  Result<void> add_uefi_variables();
+
   const config::VmConfig config_;
   memory::GuestMemory& memory_;
+  bus::AddressSpace& mmio_;
+  const std::function<void()> kick_all_;
   devices::Ich9Lpc lpc_;
   bus::PciHost host_;
   devices::Q35Mch mch_;
@@ -76,6 +82,8 @@ class Q35Board final : public PlainBoard {
   devices::PvPanic pvpanic_;
   std::unique_ptr<devices::VmGenId> vm_gen_id_;
   std::optional<FirmwareImage> image_;
+  std::optional<UefiVariables> uefi_variables_;
+  std::unique_ptr<devices::CfiFlash> flash_;  // where they are
 };
 
 }  // namespace skerry::machine

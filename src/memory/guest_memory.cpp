@@ -32,7 +32,7 @@ GuestMemory::~GuestMemory() {
   for (const auto& region : regions_) ::munmap(region->host, region->size);
 }
 
-Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::string name, bool writable) {
+Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::string name, Kind kind) {
   if (size == 0 || ((base | size) & kPageMask) || base + size < base)
     return error("guest memory '{}': {:#x}+{:#x} is not a range of whole pages", name, base, size);
   for (const auto& region : regions_)
@@ -51,12 +51,13 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
   region->base = base;
   region->size = size;
   region->host = static_cast<std::byte*>(host);
-  region->ram = region->writable = writable;
+  region->kind = kind;
+  region->writable = kind == Kind::kRam;
   region->name = std::move(name);
   region->backing = std::move(backing);
   region->dirty = std::make_unique<std::atomic<uint64_t>[]>((size / kPageSize + 63) / 64);
   region->marks = std::make_unique<std::atomic<uint8_t>[]>(size / kPageSize);
-  log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, writable ? "RAM" : "ROM",
+  log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, kind == Kind::kRam ? "RAM" : "ROM",
              region->name);
   Region* raw = region.get();
   if (map_listener_)
@@ -72,25 +73,40 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
 }
 
 Result<void> GuestMemory::add_ram(Gpa base, uint64_t size, std::string name) {
-  auto region = add(base, size, std::move(name), true);
+  auto region = add(base, size, std::move(name), Kind::kRam);
   if (!region) return std::move(region).error();
   return ok();
 }
 
-Result<void> GuestMemory::add_rom(Gpa base, std::span<const uint8_t> content, std::string name) {
-  auto region = add(base, align_up(content.size(), kPageSize), std::move(name), false);
+Result<void> GuestMemory::add_content(Gpa base, std::span<const uint8_t> content, std::string name, Kind kind) {
+  auto region = add(base, align_up(content.size(), kPageSize), std::move(name), kind);
   if (!region) return std::move(region).error();
   std::memcpy((*region)->host, content.data(), content.size());
   return ok();
 }
 
+Result<void> GuestMemory::add_rom(Gpa base, std::span<const uint8_t> content, std::string name) {
+  return add_content(base, content, std::move(name), Kind::kRom);
+}
+
+Result<void> GuestMemory::add_device_rom(Gpa base, std::span<const uint8_t> content, std::string name) {
+  return add_content(base, content, std::move(name), Kind::kDevice);
+}
+
+void GuestMemory::tell_changed(const Region& region) {
+  generation_.fetch_add(1, std::memory_order_release);
+  if (!map_listener_) return;
+  if (auto told = map_listener_->changed(mapped(region)); !told) log::failure("{}", told.error().message());
+}
+
 void GuestMemory::set_writable(Gpa base, bool writable) {
-  for (const auto& region : regions_) {
-    if (region->base != base || !region->ram || region->writable.exchange(writable) == writable) continue;
-    generation_.fetch_add(1, std::memory_order_release);
-    if (!map_listener_) continue;
-    if (auto told = map_listener_->changed(mapped(*region)); !told) log::failure("{}", told.error().message());
-  }
+  for (const auto& region : regions_)
+    if (region->base == base && region->kind == Kind::kRam && region->writable.exchange(writable) != writable) tell_changed(*region);
+}
+
+void GuestMemory::set_readable(Gpa base, bool readable) {
+  for (const auto& region : regions_)
+    if (region->base == base && region->kind == Kind::kDevice && region->readable.exchange(readable) != readable) tell_changed(*region);
 }
 
 bool GuestMemory::remove(Gpa base) {
@@ -117,7 +133,7 @@ Result<void> GuestMemory::set_map_listener(MapListener* listener) {
 uint64_t GuestMemory::ram_size() const {
   uint64_t size = 0;
   for (const auto& region : regions_)
-    if (region->ram) size += region->size;
+    if (region->kind == Kind::kRam) size += region->size;
   return size;
 }
 
@@ -129,7 +145,7 @@ const GuestMemory::Region* GuestMemory::find(Gpa gpa) const {
 
 Page GuestMemory::page(Gpa gpa) const {
   const Region* region = find(gpa);
-  if (!region) return {};
+  if (!region || !region->readable) return {};
   return {region->host + ((gpa - region->base) & ~kPageMask), region->writable};
 }
 
@@ -139,11 +155,20 @@ Gpa GuestMemory::gpa_of(const std::byte* host) const {
   return ~Gpa{0};
 }
 
+bool GuestMemory::allows(const Region& region, Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kRead: return region.readable;
+    case Purpose::kWrite: return region.writable;
+    case Purpose::kPut: break;
+  }
+  return region.kind != Kind::kRom;
+}
+
 bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
   if (gpa + size < gpa) return false;
   while (size > 0) {
     const Region* region = find(gpa);
-    if (!region || (purpose == Purpose::kWrite && !region->writable) || (purpose == Purpose::kPut && !region->ram)) return false;
+    if (!region || !allows(*region, purpose)) return false;
     const uint64_t here = std::min(size, region->base + region->size - gpa);
     gpa += here;
     size -= here;
@@ -245,7 +270,7 @@ bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vecto
 
 std::vector<GuestMemory::RegionInfo> GuestMemory::regions() const {
   std::vector<RegionInfo> all;
-  for (const auto& region : regions_) all.push_back({region->base, region->size, region->ram, region->name});
+  for (const auto& region : regions_) all.push_back({region->base, region->size, region->kind == Kind::kRam, region->name});
   std::sort(all.begin(), all.end(), [](const RegionInfo& a, const RegionInfo& b) { return a.base < b.base; });
   return all;
 }
@@ -265,6 +290,12 @@ std::optional<GuestMemory::Range> GuestMemory::next_data(Gpa from) const {
   }
   if (file == region->from_file.end()) return std::nullopt;
   return *file;
+}
+
+std::span<const std::byte> GuestMemory::content(Range range) const {
+  const Region* region = find(range.begin);
+  if (!region || range.end < range.begin || range.end - region->base > region->size) return {};
+  return {region->host + (range.begin - region->base), range.end - range.begin};
 }
 
 Result<void> GuestMemory::map_file(Gpa gpa, uint64_t size, int fd, uint64_t offset) {

@@ -40,6 +40,7 @@ struct MappedRegion {
   uint64_t size;  // bytes, whole pages
   std::byte* host;
   bool writable;
+  bool readable;  // false: accesses are the device's whose memory it is
 };
 
 // Told of changes of the address map, on the thread that makes them.
@@ -47,7 +48,7 @@ class MapListener {
  public:
   virtual ~MapListener() = default;
   virtual Result<void> added(const MappedRegion& region) = 0;
-  virtual Result<void> changed(const MappedRegion& region) = 0;  // another `writable`
+  virtual Result<void> changed(const MappedRegion& region) = 0;  // another `writable` or `readable`
   virtual void removed(Gpa base) = 0;
 };
 
@@ -71,6 +72,10 @@ class GuestMemory {
   // Adds read-only memory with `content`, padded with zeroes to whole pages.
   Result<void> add_rom(Gpa base, std::span<const uint8_t> content, std::string name);
 
+  // The same, but the memory is a device's: it may put() something else there, and take reads for itself by set_readable().
+  // Writes of the guest go to whoever has the addresses on the bus, as they do for all read-only memory.
+  Result<void> add_device_rom(Gpa base, std::span<const uint8_t> content, std::string name);
+
   // Takes away the region that begins at `base`; false if none does. Nothing refers to its host memory any more.
   bool remove(Gpa base);
 
@@ -82,13 +87,16 @@ class GuestMemory {
   // Write-protects the RAM region that begins at `base`, or not, as a chipset can do with the memory below 1 MiB. Any
   // thread; every vCPU has to be kicked afterwards: until it has come to an instruction boundary the old right holds.
   void set_writable(Gpa base, bool writable);
+  // Of the device's memory that begins at `base`: whether reads and fetches find it, or are accesses like those of registers. The
+  // vCPU that has made the device do it sees that from its next instruction on, if it is kicked; for others as above.
+  void set_readable(Gpa base, bool readable);
 
   // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM).
   // Not for what the guest expects to be single-copy atomic: that is load() and store().
   bool read(Gpa gpa, std::span<std::byte> to) const;
   bool write(Gpa gpa, std::span<const std::byte> from);
   bool fill(Gpa gpa, uint64_t size, uint8_t value);
-  // Like write(), for what the machine itself puts there: into RAM that the chipset write-protects, too.
+  // Like write(), for what the machine itself puts there: into RAM that the chipset write-protects, too, and a device's memory.
   bool put(Gpa gpa, std::span<const std::byte> from);
 
   // For input and output that the host's kernel does by itself: appends where [gpa, gpa + size) is in this process; false
@@ -149,6 +157,8 @@ class GuestMemory {
   // The first whole pages at or after `from`, in its region, that may hold anything but zeroes; none, if there are none.
   // What nobody ever used is found to be zero without being touched.
   std::optional<Range> next_data(Gpa from) const;
+  // The content of `range`, of one region, whether the guest may read it or not; empty if it is no part of one.
+  std::span<const std::byte> content(Range range) const;
   // Makes the content of [gpa, gpa + size), whole pages of one region, that of the file at `offset`, ROM too. Nothing is
   // read before it is used, and the file does not change by what the guest writes. It may be deleted. If it becomes
   // shorter, uses of what is missing raise SIGBUS.
@@ -182,19 +192,21 @@ class GuestMemory {
     return region->marks[(gpa - region->base) / kPageSize];
   }
 
+  enum class Kind : uint8_t { kRam, kRom, kDevice };
   struct Region {
     Gpa base;
     uint64_t size;
     std::byte* host;
-    bool ram = true;
-    std::atomic<bool> writable;  // of RAM: set_writable()
+    Kind kind = Kind::kRam;
+    std::atomic<bool> writable;        // of RAM: set_writable()
+    std::atomic<bool> readable{true};  // of a device's: set_readable()
     std::string name;
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
     std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
     mutable std::vector<Range> from_file;            // by map_file(), and not in `backing`; sorted, apart
   };
-  static MappedRegion mapped(const Region& region) { return {region.base, region.size, region.host, region.writable}; }
+  static MappedRegion mapped(const Region& region) { return {region.base, region.size, region.host, region.writable, region.readable}; }
   template <typename T>
   Page aligned(Gpa gpa) const {
     static_assert(std::is_integral_v<T> && (sizeof(T) & (sizeof(T) - 1)) == 0);
@@ -203,8 +215,11 @@ class GuestMemory {
   }
   const Region* find(Gpa gpa) const;
   static bool drop(const Region& region, uint64_t offset, uint64_t size);
-  Result<Region*> add(Gpa base, uint64_t size, std::string name, bool writable);
+  Result<Region*> add(Gpa base, uint64_t size, std::string name, Kind kind);
+  Result<void> add_content(Gpa base, std::span<const uint8_t> content, std::string name, Kind kind);
+  void tell_changed(const Region& region);
   enum class Purpose : uint8_t { kRead, kWrite, kPut };
+  static bool allows(const Region& region, Purpose purpose);
   bool contains(Gpa gpa, uint64_t size, Purpose purpose) const;
   bool copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose);
 

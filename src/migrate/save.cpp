@@ -144,10 +144,8 @@ Result<void> SaveTask::write_chunk(SavedRegion& region, size_t index) {
 
 // Pages that are not zero, each run of them at once.
 Result<void> SaveTask::write_pages(const SavedRegion& region, GuestMemory::Range range, Chunk& chunk) {
-  std::vector<iovec> where;
-  if (!machine_.memory().host_ranges(range.begin, range.end - range.begin, false, where) || where.size() != 1)
-    return error("cannot read guest memory at {:#x}", range.begin);
-  const std::span bytes(static_cast<const std::byte*>(where[0].iov_base), where[0].iov_len);
+  const std::span<const std::byte> bytes = machine_.memory().content(range);
+  if (bytes.empty()) return error("cannot read guest memory at {:#x}", range.begin);
   chunk.crc = crc32c(chunk.crc, bytes);
   const uint64_t offset = layout_[Part::kMemory].offset + region.offset + (range.begin - region.base);
   for (uint64_t at = 0; at < bytes.size();) {

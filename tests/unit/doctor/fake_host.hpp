@@ -158,6 +158,7 @@ class DoctorTest : public ::testing::Test {
     put("/usr/sbin/dnsmasq", "", 0755);
     put("/usr/share/seabios/bios-256k.bin", std::string(256 * 1024, 'b'));
     put("/usr/share/OVMF/OVMF_CODE_4M.fd", "");
+    put("/usr/share/OVMF/OVMF_VARS_4M.fd", "");
   }
   // One that this user may not open, as far as the kernel says so.
   void closed(const std::string& path) {

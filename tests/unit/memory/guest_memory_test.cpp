@@ -202,6 +202,55 @@ TEST_F(GuestMemoryTest, TheMachinePutsThingsWhereTheChipsetLetsNobodyWrite) {
   EXPECT_FALSE(memory_.put(2 * GiB, text)) << "no memory";
 }
 
+struct LastChange final : MapListener {
+  std::optional<MappedRegion> last;
+  unsigned changes = 0;
+  Result<void> added(const MappedRegion&) override { return ok(); }
+  Result<void> changed(const MappedRegion& region) override {
+    last = region;
+    ++changes;
+    return ok();
+  }
+  void removed(Gpa) override {}
+};
+
+TEST_F(GuestMemoryTest, ADeviceChangesItsMemoryAndMayTakeReadsForItself) {
+  constexpr Gpa kBase = 2 * GiB;
+  LastChange listener;
+  ASSERT_TRUE(memory_.set_map_listener(&listener));
+  ASSERT_TRUE(memory_.add_device_rom(kBase, std::vector<uint8_t>(8 * KiB, 0x11), "flash"));
+  const uint32_t value = 0x22222222;
+  EXPECT_FALSE(memory_.write(kBase, bytes_of(value))) << "the guest's writes are the device's";
+  EXPECT_TRUE(memory_.put(kBase, bytes_of(value)));
+  EXPECT_EQ(memory_.load<uint32_t>(kBase), value);
+  EXPECT_EQ(memory_.load<uint32_t>(kBase + 4), 0x11111111u);
+
+  const uint64_t generation = memory_.map_generation();
+  memory_.set_readable(kBase, false);
+  memory_.set_readable(kBase, false);
+  EXPECT_NE(memory_.map_generation(), generation);
+  EXPECT_EQ(listener.changes, 1u);
+  EXPECT_FALSE(listener.last->readable);
+  EXPECT_EQ(memory_.page(kBase).host, nullptr);
+  EXPECT_FALSE(memory_.load<uint32_t>(kBase));
+  EXPECT_TRUE(memory_.put(kBase, bytes_of(uint32_t{0x33333333})));
+  EXPECT_EQ(memory_.content({kBase, kBase + 1}).front(), std::byte{0x33});
+
+  memory_.set_readable(kBase, true);
+  EXPECT_EQ(listener.changes, 2u);
+  EXPECT_EQ(memory_.load<uint32_t>(kBase), 0x33333333u);
+  memory_.set_readable(GiB, false);
+  EXPECT_NE(memory_.page(GiB).host, nullptr) << "ROM is nobody's";
+  ASSERT_TRUE(memory_.set_map_listener(nullptr));
+}
+
+TEST_F(GuestMemoryTest, ContentIsOfOneRegion) {
+  EXPECT_EQ(memory_.content({0, 64 * KiB}).size(), 64 * KiB);
+  EXPECT_TRUE(memory_.content({0, 64 * KiB + 1}).empty());
+  EXPECT_TRUE(memory_.content({4, 3}).empty());
+  EXPECT_TRUE(memory_.content({3 * GiB, 3 * GiB + 1}).empty());
+}
+
 TEST_F(GuestMemoryTest, RefusesToMapWhereItIsNot) {
   const UniqueFd file = file_with("", 1 * MiB);
   EXPECT_FALSE(memory_.map_file(0, 0, file.get(), 0));
