@@ -49,7 +49,9 @@ void add_pointer(Bytes& script, std::string_view file, size_t offset, unsigned s
   Entry(kAddPointer).file(file).file(target).integer(offset, 4).integer(size, 1).append_to(script);
 }
 
-void add_checksum(Bytes& script, std::string_view file, size_t checksum, size_t start, size_t size) {
+// The byte at `checksum` is made 0 here: EDK II puts there what all of them add up to, where SeaBIOS corrects what is there.
+void add_checksum(Bytes& script, std::string_view file, Bytes& content, size_t checksum, size_t start, size_t size) {
+  content[checksum] = 0;
   Entry(kAddChecksum).file(file).integer(checksum, 4).integer(start, 4).integer(size, 4).append_to(script);
 }
 
@@ -87,11 +89,11 @@ LoaderFiles loader_files(const Board& board) {
                 pointer.to_vm_gen_id ? VmGenId::kGuidFile : kTablesFile);
   for (const Tables::Part& part : tables.parts)
     if (holds_pointer(tables, part))
-      add_checksum(script, kTablesFile, part.offset + kTableChecksum, part.offset, part.size);
+      add_checksum(script, kTablesFile, tables.content, part.offset + kTableChecksum, part.offset, part.size);
   if (has_id) write_pointer(script, VmGenId::kAddressFile, 8, VmGenId::kGuidFile, VmGenId::kGuidOffset);
   link_rsdp(script);
-  add_checksum(script, kRsdpFile, kRsdpChecksum, 0, kRsdpV1Size);
-  add_checksum(script, kRsdpFile, kRsdpExtendedChecksum, 0, tables.rsdp.size());
+  add_checksum(script, kRsdpFile, tables.rsdp, kRsdpChecksum, 0, kRsdpV1Size);
+  add_checksum(script, kRsdpFile, tables.rsdp, kRsdpExtendedChecksum, 0, tables.rsdp.size());
   files.rsdp = std::move(tables.rsdp);
   files.tables = std::move(tables.content);
   return files;

@@ -15,7 +15,7 @@ from vmm import GUESTS, ROOT, Failure  # noqa: E402
 from vmm import expect as need  # noqa: E402
 
 IMAGE, KEY = GUESTS / "debian-test.img", GUESTS / "debian-test.key"
-ROOT_START = 8192 * 512  # of the first partition, in bytes
+ROOT_START = 262144 * 512  # of the first partition, in bytes
 SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
                "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=300", "-o", "ServerAliveInterval=60"]
 
