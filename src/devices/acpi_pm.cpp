@@ -159,7 +159,7 @@ void AcpiPm::write_control(uint64_t offset, unsigned size, uint64_t value) {
   }
   if (!(written & SLP_EN)) return;
   const unsigned type = (written & SLP_TYP) >> kSlpTypShift;
-  if (type == kSlpTypS5)
+  if (type == kSlpTypS5 || type == kSlpTypFirmwaresS5)
     actions_.power_off();
   else
     log::debug(log::Category::kDevice, "acpi-pm: the guest asks for sleep type {}, which there is not", type);

@@ -29,6 +29,7 @@ class AcpiPm final : public bus::Device {
   static constexpr unsigned kGpe0Events = 16;
   static constexpr unsigned kSciIrq = 9;
   static constexpr uint8_t kSlpTypS5 = 5;  // \_S5
+  static constexpr uint8_t kSlpTypFirmwaresS5 = 0;  // QEMU's, which OVMF and SeaBIOS write to power off without asking \_S5
   static constexpr uint16_t kResetRegister = 0xcf9;
   static constexpr uint8_t kResetValue = 0x06;
 

@@ -42,6 +42,8 @@ TEST(AcpiPm, SleepTypeFivePowersOff) {
   EXPECT_EQ(rig.power_offs, 1u);
   rig.out(0x605, 5 << 2 | 1 << 5);
   EXPECT_EQ(rig.power_offs, 2u);
+  rig.out(0x604, 1 << 13, 2);
+  EXPECT_EQ(rig.power_offs, 3u) << "as firmware does it";
 }
 
 TEST(AcpiPm, TimerRunsAtItsFrequency) {
