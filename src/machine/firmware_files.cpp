@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "base/units.hpp"
+#include "devices/ata/ahci.hpp"
 #include "devices/pvpanic.hpp"
 #include "machine/acpi/table_loader.hpp"
 #include "machine/loader/ram_layout.hpp"
@@ -111,6 +112,12 @@ std::string boot_path(unsigned device) { return fmt::format("/pci@i0cf8/device@{
 
 std::string boot_path_behind(unsigned root_port, unsigned device) {
   return fmt::format("/pci@i0cf8/pci-bridge@{:x}/device@{:x}", root_port, device);
+}
+
+// UEFI firmware knows the controller by its IDs.
+std::string boot_path_of_sata(unsigned port) {
+  using devices::ata::Ahci;
+  return fmt::format("/pci@i0cf8/pci8086,2922@{:x},{:x}/drive@{:x}/disk@0", Ahci::kSlot, Ahci::kFunction, port);
 }
 
 Result<void> add_firmware_files(FwCfg& fw_cfg, const FirmwareInputs& inputs, VmGenId* vm_gen_id) {

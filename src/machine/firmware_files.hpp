@@ -30,6 +30,8 @@ struct FirmwareInputs {
 // A disk's or network card's path: the device number on bus 0, or behind the root port that has that number there.
 std::string boot_path(unsigned device);
 std::string boot_path_behind(unsigned root_port, unsigned device = 0);
+// That of what is plugged into a port of the AHCI controller.
+std::string boot_path_of_sata(unsigned port);
 
 // Adds all of it. `vm_gen_id` may be null; else it is told its address by the firmware, and outlives `fw_cfg`.
 Result<void> add_firmware_files(devices::FwCfg& fw_cfg, const FirmwareInputs& inputs, devices::VmGenId* vm_gen_id);
