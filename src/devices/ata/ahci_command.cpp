@@ -61,9 +61,7 @@ bool CommandReader::read_regions(uint64_t size, bool for_write, Regions& to) con
       const uint64_t address = get64(entry) & ~uint64_t{1};
       // DBC is the count less one, and odd.
       const uint64_t here = std::min<uint64_t>(((get32(entry + 12) & kPrdCount) | 1) + 1, size - to.size);
-      if (!memory_.host_ranges(address, here, for_write, to.host)) return false;
-      to.regions.push_back({address, here});
-      to.size += here;
+      if (!to.add(memory_, address, here, for_write)) return false;
       to.interrupts |= (get32(entry + 12) & kPrdInterrupt) != 0;
     }
   }

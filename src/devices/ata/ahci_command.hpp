@@ -10,6 +10,7 @@
 
 #include "devices/ata/ahci_layout.hpp"
 #include "devices/ata/device.hpp"
+#include "devices/ata/regions.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::devices::ata::ahci {
@@ -28,18 +29,6 @@ struct HostFis {
   bool is_command() const { return bytes[1] & kFisCommand; }
   bool resets() const { return bytes[15] & kControlReset; }
   TaskFile task() const;
-};
-
-// Guest memory that a command's data is in.
-struct Regions {
-  struct Region {
-    memory::Gpa address;
-    uint64_t size;
-  };
-  std::vector<Region> regions;
-  std::vector<iovec> host;  // where that is in this process
-  uint64_t size = 0;
-  bool interrupts = false;  // one of them asks for an interrupt when it is done
 };
 
 class CommandReader {

@@ -289,8 +289,7 @@ Task<bool> Port::move(const CommandReader& reader, Command& command, TaskFile& t
     co_return true;
   }
   co_await device_->move(command, 0, regions.host, task);
-  if (command.to_host())  // even of what has failed a part may be there
-    for (const Regions::Region& region : regions.regions) controller_.memory.written(region.address, region.size);
+  if (command.to_host()) regions.written(controller_.memory);  // even of what has failed a part may be there
   co_return true;
 }
 

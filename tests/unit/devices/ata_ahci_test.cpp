@@ -371,7 +371,7 @@ skerry::test::Trace drive(AhciRig& rig, std::mt19937_64& random) {
   return trace;
 }
 
-TEST(AhciState, Survives) { skerry::test::run_state_test<AhciRig>(30, drive); }
+TEST(AhciState, Survives) { skerry::test::run_state_test<AhciRig>(12, drive); }
 
 }  // namespace
 }  // namespace skerry::devices::ata::test

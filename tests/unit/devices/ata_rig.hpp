@@ -44,7 +44,7 @@ struct AtaBoard {
     EXPECT_TRUE(host.attach(nullptr));
   }
   void run_loop() {
-    for (int i = 0; i < 8; ++i) loop->poll(0);
+    for (int i = 0; i < 4; ++i) loop->poll(0);
   }
   Bytes bytes(memory::Gpa at, size_t size) const {
     Bytes content(size);
