@@ -342,18 +342,17 @@ void Port::complete(const Run& run, const CommandReader& reader, const Command& 
   const auto area = receive_area(run.epoch);
   if (!area) return leave(1);
   controller_.memory.store<uint32_t>(reader.byte_count_at(), static_cast<uint32_t>(task.failed() ? 0 : regions.size));
-  // Data that a host gets by PIO ends with the FIS that announces the last of it (Serial ATA 3.2, 11.7).
-  const bool by_pio = command.to_host() && !command.dma && !command.packet && !task.failed();
-  if (by_pio)
-    receive(*area, kPioSetupAt, pio_setup_fis(task, static_cast<uint16_t>(command.block), true, true));
-  else
-    receive(*area, kRegisterAt, register_fis(task, true));
+  // Data that a host gets by PIO is announced block by block, of which the last is told. With it the command is over, unless it
+  // is a packet's (Serial ATA 3.2, 11.7 and 11.10).
+  const bool by_pio = command.to_host() && !command.dma && !task.failed(), registers = !by_pio || command.packet;
+  if (by_pio) receive(*area, kPioSetupAt, pio_setup_fis(task, static_cast<uint16_t>(command.block), true, true));
+  if (registers) receive(*area, kRegisterAt, register_fis(task, true));
   {
     std::lock_guard guard(controller_.lock);
     if (current(run.epoch)) {
       busy_ = false;
       set_task(task);
-      interrupts_ |= by_pio ? interrupt::PSS : interrupt::DHRS;
+      interrupts_ |= (by_pio ? interrupt::PSS : 0) | (registers ? interrupt::DHRS : 0);
       if (regions.interrupts) interrupts_ |= interrupt::DPS;
       if (command.to_host() && regions.size < command.size && !task.failed()) interrupts_ |= interrupt::OFS;
       if (task.failed()) {

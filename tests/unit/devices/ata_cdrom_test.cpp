@@ -210,6 +210,7 @@ TEST(CdromOnAhci, PacketsGoThroughTheCommandTable) {
   EXPECT_EQ(rig.bytes(AhciRig::kReceived + ahci::kRegisterAt + 12, 1), Bytes{3}) << "the interrupt reason";
   ASSERT_TRUE(packet({0x12, 0, 0, 0, 36}, {{AhciRig::kData, 64}}, 0)) << "by PIO";
   EXPECT_EQ(rig.get32(AhciRig::kList + 4), 36u);
+  EXPECT_EQ(rig.port(ahci::PxIS, 2) & ahci::interrupt::kCleared, ahci::interrupt::PSS | ahci::interrupt::DHRS);
   EXPECT_FALSE(rig.command({.command = 0xa0}, {}, false, 2)) << "the header says nothing of a packet";
 }
 

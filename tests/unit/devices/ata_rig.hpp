@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,7 +24,8 @@ using Bytes = std::vector<uint8_t>;
 // Sector n is full of the byte n * 7 + n / 256.
 inline uint8_t sector_byte(uint64_t sector) { return static_cast<uint8_t>(sector * 7 + sector / 256); }
 inline void fill_sectors(MemoryNode& node) {
-  for (size_t i = 0; i < node.content.size(); ++i) node.content[i] = sector_byte(i / 512);
+  for (size_t at = 0; at < node.content.size(); at += 512)
+    std::fill_n(node.content.begin() + static_cast<ptrdiff_t>(at), 512, sector_byte(at / 512));
 }
 
 struct AtaBoard {
