@@ -3,6 +3,8 @@ say() { echo "ATA $*"; }
 fail() { say "ERROR $*"; exit 1; }
 fresh() { echo 3 >/proc/sys/vm/drop_caches; }
 
+# They are looked for beside this; the host has its own idea of how long is too long.
+until [ -b /dev/sda ] && [ -b /dev/sr0 ]; do sleep 1; done
 say "disk $(cat /sys/block/sda/device/model) queue $(cat /sys/block/sda/device/queue_depth) sectors $(cat /sys/block/sda/size)"
 say "drive $(cat /sys/block/sr0/device/model)"
 mkdir -p /cd /new && mount -t tmpfs none /new || fail "no room"
