@@ -188,7 +188,8 @@ TEST(AtaFuzz, HostileAhciDrivers) {
     HostileAhci rig;
     rig.start(0);
     rig.start(1);
-    for (int i = 0; i < 150; ++i) ahci_step(rig, random);
+    rig.turns = 1;
+    for (int i = 0; i < 600; ++i) ahci_step(rig, random);
     ASSERT_NO_FATAL_FAILURE(rest(rig, rig.ahci));
     auto state = skerry::test::save(rig.ahci);
     rig.ahci.reset();
@@ -201,6 +202,7 @@ TEST(AtaFuzz, HostileAhciDrivers) {
       ASSERT_NO_FATAL_FAILURE(rest(rig, rig.ahci));
       rig.ahci.reset();
     }
+    rig.turns = 4;
     rig.map();
     rig.ahci.resume();
     fill_sectors(rig.node);
@@ -258,7 +260,8 @@ void ide_step(HostileIde& rig, Random& random) {
 TEST(AtaFuzz, HostileIdeDrivers) {
   sessions("ide", [](Random& random) {
     HostileIde rig;
-    for (int i = 0; i < 150; ++i) ide_step(rig, random);
+    rig.turns = 1;
+    for (int i = 0; i < 600; ++i) ide_step(rig, random);
     ASSERT_NO_FATAL_FAILURE(rest(rig, rig.ide));
     auto state = skerry::test::save(rig.ide);
     rig.ide.reset();
@@ -271,6 +274,7 @@ TEST(AtaFuzz, HostileIdeDrivers) {
       ASSERT_NO_FATAL_FAILURE(rest(rig, rig.ide));
       rig.ide.reset();
     }
+    rig.turns = 4;
     rig.map();
     rig.ide.resume();
     rig.run_loop();

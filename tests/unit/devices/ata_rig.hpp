@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -46,7 +47,7 @@ struct AtaBoard {
     EXPECT_TRUE(host.attach(nullptr));
   }
   void run_loop() {
-    for (int i = 0; i < 4; ++i) loop->poll(0);
+    for (unsigned i = 0; i < turns; ++i) loop->poll(0);
   }
   Bytes bytes(memory::Gpa at, size_t size) const {
     Bytes content(size);
@@ -55,7 +56,9 @@ struct AtaBoard {
   }
   void put(memory::Gpa at, std::span<const uint8_t> content) { EXPECT_TRUE(memory.write(at, std::as_bytes(content))); }
   void put32(memory::Gpa at, uint32_t value) {
-    for (unsigned i = 0; i < 4; ++i) put(at + i, Bytes{static_cast<uint8_t>(value >> (8 * i))});
+    const std::array<uint8_t, 4> raw = {static_cast<uint8_t>(value), static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value >> 16),
+                                        static_cast<uint8_t>(value >> 24)};
+    put(at, raw);
   }
   uint32_t get32(memory::Gpa at) const {
     const Bytes raw = bytes(at, 4);
@@ -67,6 +70,7 @@ struct AtaBoard {
     lines.high = other.lines.high;
   }
 
+  unsigned turns = 4;  // enough for everything that is ready
   VmClock clock;
   memory::GuestMemory memory;
   bus::AddressSpace pio{"port"}, mmio{"memory"};
