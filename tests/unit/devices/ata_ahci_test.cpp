@@ -363,6 +363,9 @@ skerry::test::Trace drive(AhciRig& rig, std::mt19937_64& random) {
     trace.push_back(rig.read(IS));
     trace.push_back(rig.lines.high);
   }
+  if (random() % 2) rig.command(dma(kReadDmaExt, 4000, 1), {{AhciRig::kData, 512}});  // fails, and holds what comes behind it
+  rig.queue(7, false, random() % 2048, 1, AhciRig::kData);
+  rig.run_loop();
   bool at_rest = false;
   rig.ahci.quiesce([&] { at_rest = true; });
   rig.run_loop();
