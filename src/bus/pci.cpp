@@ -16,6 +16,9 @@ constexpr unsigned kBarIoMask = 3, kBarMemoryMask = 15;
 // MSI-X capability: Message Control, table and PBA places (PCI 6.8.2.3).
 constexpr unsigned kMsixControl = 2;
 constexpr uint16_t kMsixWritable = 0xc000;
+// MSI capability: Message Control, 64-bit address, data (PCI 6.8.1.3 to 6.8.1.6).
+constexpr unsigned kMsiControl = 2, kMsiAddress = 4, kMsiData = 12, kMsiEnd = 14;
+constexpr uint16_t kMsiEnable = 1 << 0, kMsi64Bit = 1 << 7;
 
 bool is_wide(BarKind kind) { return kind == BarKind::kMemory64 || kind == BarKind::kMemory64Prefetchable; }
 
@@ -82,6 +85,15 @@ void PciFunction::add_msix(unsigned vectors, unsigned bar) {
   add_bar(bar, BarKind::kMemory32, msix_->bar_size(), *msix_);
 }
 
+void PciFunction::add_msi() {
+  std::array<uint8_t, kMsiEnd - 2> content{}, writable{};
+  content[kMsiControl - 2] = kMsi64Bit;
+  writable[kMsiControl - 2] = kMsiEnable;
+  std::fill(writable.begin() + kMsiAddress - 2, writable.end(), uint8_t{0xff});
+  writable[kMsiAddress - 2] = 0xfc;
+  msi_capability_ = add_capability(kCapMsi, content, writable);
+}
+
 // PCIe 7.8: version 2, no link trouble, nothing that can be written.
 void PciFunction::add_pci_express(unsigned port_type, unsigned slot) {
   std::array<uint8_t, 58> content{};
@@ -109,6 +121,7 @@ void PciFunction::reset() {
     std::lock_guard guard(intx_lock_);
     intx_ = intx_driven_ = false;
   }
+  msi_changed();
   command_changed();
 }
 
@@ -130,6 +143,7 @@ void PciFunction::restored() {
     std::lock_guard guard(intx_lock_);
     intx_driven_ = false;
   }
+  msi_changed();
   command_changed();
 }
 
@@ -148,6 +162,10 @@ void PciFunction::config_write(unsigned offset, unsigned size, uint32_t value) {
   }
   if (msix_ && overlaps(offset, size, msix_capability_ + kMsixControl, 2))
     msix_->set_control(config<uint16_t>(msix_capability_ + kMsixControl) & kMsixWritable);
+  if (msi_capability_ && overlaps(offset, size, msi_capability_ + kMsiControl, kMsiEnd - kMsiControl)) {
+    msi_changed();
+    update_intx();
+  }
   const bool command = overlaps(offset, size, kCommand, 2);
   if (command) command_changed();
   if (bus_ && bus_->host_ && (command || overlaps(offset, size, kBar0, 24))) bus_->host_->remap();
@@ -156,6 +174,22 @@ void PciFunction::config_write(unsigned offset, unsigned size, uint32_t value) {
 void PciFunction::command_changed() {
   command_.store(config<uint16_t>(kCommand), std::memory_order_release);
   update_intx();
+}
+
+void PciFunction::msi_changed() {
+  if (!msi_capability_) return;
+  std::lock_guard guard(msi_.lock);
+  msi_.address = config<uint32_t>(msi_capability_ + kMsiAddress) |
+                 uint64_t{config<uint32_t>(msi_capability_ + kMsiAddress + 4)} << 32;
+  msi_.data = config<uint16_t>(msi_capability_ + kMsiData);
+  msi_.enabled.store(config<uint16_t>(msi_capability_ + kMsiControl) & kMsiEnable, std::memory_order_release);
+}
+
+bool PciFunction::send_msi() {
+  if (!msi_.enabled.load(std::memory_order_acquire)) return false;
+  std::lock_guard guard(msi_.lock);
+  if (msi_.sink && bus_master()) msi_.sink->send_msi(msi_.address, msi_.data);
+  return true;
 }
 
 std::optional<uint64_t> PciFunction::bar_base(unsigned index) const {
@@ -178,7 +212,7 @@ void PciFunction::set_intx(bool level) {
 void PciFunction::update_intx() {
   std::lock_guard guard(intx_lock_);
   const bool level = intx_.load(std::memory_order_acquire) && !(command_.load() & kCommandIntxDisable) &&
-                     !(msix_ && msix_->enabled());
+                     !(msix_ && msix_->enabled()) && !msi_.enabled.load(std::memory_order_acquire);
   if (level == intx_driven_ || !bus_ || !bus_->host_) return;
   intx_driven_ = level;
   bus_->host_->drive_intx(*this, level);
@@ -205,6 +239,7 @@ void PciBus::connect(PciHost& host) {
   for (PciFunction* function : functions_) {
     if (!function) continue;
     if (function->msix_) function->msix_->connect(&host.msi_);
+    function->msi_.sink = &host.msi_;
     if (PciBus* behind = function->secondary()) behind->connect(host);
   }
 }

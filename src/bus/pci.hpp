@@ -129,6 +129,8 @@ class PciFunction : public Device {
   unsigned add_capability(uint8_t id, std::span<const uint8_t> content, std::span<const uint8_t> writable = {});
   // MSI-X with a BAR of its own.
   void add_msix(unsigned vectors, unsigned bar);
+  // MSI with one message, without masking (PCI 6.8.1). Its state is that of the configuration space.
+  void add_msi();
   void add_pci_express(unsigned port_type, unsigned slot = 0);
   void use_interrupt_pin(uint8_t pin);  // 1 to 4: INTA to INTD
   template <typename T>
@@ -149,6 +151,8 @@ class PciFunction : public Device {
   // Any thread, with the device's lock held or not.
   Msix* msix() { return msix_.get(); }
   void set_intx(bool level);
+  // Sends the message, if the guest has enabled it: then true, and INTx is not driven.
+  bool send_msi();
 
  private:
   friend class PciHost;
@@ -164,6 +168,7 @@ class PciFunction : public Device {
   // Where the BAR is, if it is anywhere.
   std::optional<uint64_t> bar_base(unsigned index) const;
   void command_changed();
+  void msi_changed();
   void update_intx();
 
   const std::string name_;
@@ -175,6 +180,15 @@ class PciFunction : public Device {
   unsigned last_capability_ = 0;
   std::unique_ptr<Msix> msix_;
   unsigned msix_capability_ = 0;
+  unsigned msi_capability_ = 0;
+  // The message that the configuration space tells, for other threads. The lock's place is that of Msix's.
+  struct Msi {
+    std::mutex lock;
+    MsiSink* sink = nullptr;
+    uint64_t address = 0;
+    uint16_t data = 0;
+    std::atomic<bool> enabled{false};
+  } msi_;
   std::atomic<uint16_t> command_{0};
   std::atomic<bool> intx_{false};
   std::mutex intx_lock_;

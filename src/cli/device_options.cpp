@@ -20,6 +20,15 @@ Result<config::Disk::Cache> parse_cache(std::string_view text) {
   return error("cache mode '{}' is not known; use {}", text, fmt::join(choices, ", "));
 }
 
+Result<config::Disk::Bus> parse_bus(std::string_view text) {
+  std::vector<std::string_view> choices;
+  for (const auto& [name, bus] : config::kDiskBuses) {
+    if (name == text) return bus;
+    choices.push_back(name);
+  }
+  return error("bus '{}' is not known; use {}", text, fmt::join(choices, ", "));
+}
+
 Result<void> set_disk(const Setting& setting, DiskOption& option) {
   config::Disk& disk = option.disk;
   if (setting.key == "format") {
@@ -31,12 +40,16 @@ Result<void> set_disk(const Setting& setting, DiskOption& option) {
     const auto mode = parse_cache(setting.value);
     if (!mode) return mode.error();
     disk.cache = *mode;
+  } else if (setting.key == "bus") {
+    const auto bus = parse_bus(setting.value);
+    if (!bus) return bus.error();
+    disk.bus = *bus;
   } else if (setting.key == "readonly") {
     const auto on = parse_switch(setting);
     if (!on) return on.error();
     disk.read_only = *on;
   } else {
-    return unknown_setting(setting.key, {"format", "readonly", "cache", "serial"});
+    return unknown_setting(setting.key, {"format", "readonly", "cache", "serial", "bus"});
   }
   return ok();
 }
@@ -122,6 +135,18 @@ Result<DiskOption> parse_disk(std::string_view text) {
     if (!setting) return setting.error();
     if (auto set = set_disk(*setting, option); !set) return std::move(set).error();
   }
+  return option;
+}
+
+Result<DiskOption> parse_cdrom(std::string_view text) {
+  DiskOption option{.disk = {.path = std::string(text), .read_only = true, .cdrom = true}};
+  constexpr std::string_view kBus = ",bus=";
+  const size_t at = text.rfind(kBus);
+  if (at == text.npos) return option;
+  const auto bus = parse_bus(text.substr(at + kBus.size()));
+  if (!bus) return bus.error();
+  option.disk.path = text.substr(0, at);
+  option.disk.bus = *bus;
   return option;
 }
 

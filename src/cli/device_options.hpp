@@ -15,8 +15,10 @@ struct DiskOption {
   config::Disk disk;
   bool format_given = false;
 };
-// "FILE[,format=raw][,readonly=on][,cache=MODE][,serial=S]".
+// "FILE[,format=raw][,readonly=on][,cache=MODE][,serial=S][,bus=BUS]".
 Result<DiskOption> parse_disk(std::string_view text);
+// "FILE[,bus=BUS]": of FILE only such an end is no part of the name.
+Result<DiskOption> parse_cdrom(std::string_view text);
 
 // "user[,hostfwd=...]...", "tap=NAME", "tap-fd=N", "bridge=NAME", "socket=PATH[,listen=on]", each with settings; nothing
 // for "none".

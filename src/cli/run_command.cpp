@@ -49,9 +49,10 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
       ->type_name("FILE");
   add_repeatable(app, "--disk", o.disks,
                  "Disk: a raw image or a block device. Settings: format=raw, readonly=on, cache=writeback, none, "
-                 "writethrough, directsync or unsafe, serial=TEXT. A comma in a name is written twice",
+                 "writethrough, directsync or unsafe, serial=TEXT, bus=virtio or sata. A comma in a name is written twice",
                  "FILE[,SETTING...]");
-  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is", "FILE");
+  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata a drive, else a virtio disk",
+                 "FILE[,bus=BUS]");
   app.add_option("--firmware", o.firmware, "Firmware: bios (Debian's seabios), uefi (Debian's ovmf), or a file (default bios)")->type_name("NAME");
   app.add_option("--uefi-vars", o.uefi_variables,
                  "What UEFI remembers, as boot entries: a file of this VM's own, made if it is not there. Without it that is gone with the VM")

@@ -130,9 +130,10 @@ Result<void> lower_disks(const RunOptions& options, config::VmConfig& config) {
     if (auto added = add_disk("--disk", std::move(*disk), config); !added) return added;
   }
   for (const std::string& path : options.cdroms) {
-    if (path.empty()) return error("--cdrom: is empty; give the path of an image");
-    DiskOption disk{.disk = {.path = path, .read_only = true, .cdrom = true}};
-    if (auto added = add_disk("--cdrom", std::move(disk), config); !added) return added;
+    auto disk = parse_cdrom(path);
+    if (!disk) return std::move(disk).error().in("--cdrom");
+    if (disk->disk.path.empty()) return error("--cdrom: is empty; give the path of an image");
+    if (auto added = add_disk("--cdrom", std::move(*disk), config); !added) return added;
   }
   if (auto good = check_images_differ(config.disks); !good) return std::move(good).error().in("--disk");
   return ok();

@@ -24,6 +24,7 @@ Result<void> check_disk(const std::string& field, const Disk& disk) {
   if (disk.format == "qcow2")
     return error("{}.format: qcow2 is not there yet; use raw, which 'qemu-img convert -O raw OLD NEW' makes of it", field);
   if (auto good = check_choice(field + ".format", shown(disk.format), {"raw"}); !good) return good;
+  if (disk.bus == Disk::Bus::kIde) return error("{}.bus: this board has no IDE controller; use sata or virtio", field);
   if (disk.cdrom && !disk.read_only) return error("{}.read_only: a CD-ROM cannot be written to; use true", field);
   return check_serial(field + ".serial", disk.serial);
 }
@@ -163,6 +164,9 @@ Result<void> check_pair(const VmConfig& config, size_t first, size_t second) {
 Result<void> check_disks(const VmConfig& config) {
   if (config.disks.size() > kMaxDisks)
     return error("disks: {} are too many; board {} has room for {}", config.disks.size(), config.board, kMaxDisks);
+  const auto is_sata = [](const Disk& disk) { return disk.bus == Disk::Bus::kSata; };
+  if (const auto count = std::ranges::count_if(config.disks, is_sata); count > static_cast<ptrdiff_t>(kMaxSataDisks))
+    return error("disks: {} with bus=sata are too many; the controller has {} ports", count, kMaxSataDisks);
   for (size_t i = 0; i < config.disks.size(); ++i) {
     const std::string field = fmt::format("disks[{}]", i);
     if (auto good = check_disk(field, config.disks[i]); !good) return good;

@@ -4,6 +4,7 @@ namespace skerry::config {
 
 namespace {
 
+std::string text_of(std::string_view value) { return std::string(value); }
 std::string text_of(const std::string& value) { return value; }
 template <typename T>
 std::string text_of(const T& value) {
@@ -17,6 +18,8 @@ std::string text_of(const std::optional<T>& value) {
 std::optional<uint32_t> cid_of(const VmConfig& config) {
   return config.vsock ? std::optional(config.vsock->cid) : std::nullopt;
 }
+
+std::string_view bus_of(const Disk& disk) { return kDiskBuses[static_cast<unsigned>(disk.bus)].first; }
 
 // Keeps the first difference.
 class Comparison {
@@ -63,6 +66,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
     compare.field(fmt::format("disks.{}.read_only", i), a.read_only, b.read_only);
     compare.field(fmt::format("disks.{}.cdrom", i), a.cdrom, b.cdrom);
     compare.field(fmt::format("disks.{}.serial", i), a.serial, b.serial);
+    compare.field(fmt::format("disks.{}.bus", i), bus_of(a), bus_of(b));
   }
   compare.field("nics", saved.nics.size(), now.nics.size());
   for (size_t i = 0; i < std::min(saved.nics.size(), now.nics.size()); ++i) {

@@ -39,6 +39,7 @@ constexpr unsigned kIsaDebugExitPorts = 4;
 // with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers.
 constexpr size_t kPciPlaces = 24, kOtherPciDevices = 5;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
+constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller, which takes none of these places
 static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
 constexpr size_t kMaxForwards = 64;  // of one card
 constexpr unsigned kMaxQueuePairs = 8;
@@ -80,12 +81,15 @@ struct GdbAddress {
 struct Disk {
   // How writes reach the host's disk: what a guest's write and flush mean under each is in docs/storage.md.
   enum class Cache : uint8_t { kWriteback, kNone, kWritethrough, kDirectsync, kUnsafe };
+  // What the guest reaches it by: a virtio device of its own, or a port of the board's disk controller.
+  enum class Bus : uint8_t { kVirtio, kSata, kIde };
   std::string path;
   std::string format = "raw";
   bool read_only = false;
   bool cdrom = false;
   Cache cache = Cache::kWriteback;
   std::string serial;  // at most 20 printable characters; empty: none
+  Bus bus = Bus::kVirtio;
   bool operator==(const Disk&) const = default;
 };
 
@@ -96,6 +100,12 @@ constexpr std::pair<std::string_view, Disk::Cache> kCacheModes[] = {
     {"writethrough", Disk::Cache::kWritethrough},
     {"directsync", Disk::Cache::kDirectsync},
     {"unsafe", Disk::Cache::kUnsafe},
+};
+
+constexpr std::pair<std::string_view, Disk::Bus> kDiskBuses[] = {
+    {"virtio", Disk::Bus::kVirtio},
+    {"sata", Disk::Bus::kSata},
+    {"ide", Disk::Bus::kIde},
 };
 
 // A port of the host that leads to a port of the guest.

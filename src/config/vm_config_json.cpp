@@ -38,6 +38,7 @@ void read_disk(ObjectReader& disk, Disk& value) {
   disk.read("cdrom", value.cdrom);
   disk.read("cache", value.cache, kCacheModes);
   disk.read("serial", value.serial);
+  disk.read("bus", value.bus, kDiskBuses);
 }
 
 void read_forward(ObjectReader& forward, PortForward& value) {
@@ -157,6 +158,7 @@ ordered_json json_of(const Disk& disk) {
                     {"cdrom", disk.cdrom},
                     {"cache", name_of(kCacheModes, disk.cache)}};
   if (!disk.serial.empty()) json["serial"] = disk.serial;
+  if (disk.bus != Disk::Bus::kVirtio) json["bus"] = name_of(kDiskBuses, disk.bus);
   return json;
 }
 

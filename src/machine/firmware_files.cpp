@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "base/units.hpp"
+#include "devices/ata/ahci.hpp"
 #include "devices/pvpanic.hpp"
 #include "machine/acpi/table_loader.hpp"
 #include "machine/loader/ram_layout.hpp"
@@ -108,6 +109,12 @@ void add_boot(Adder& add, const FirmwareInputs& inputs) {
 }  // namespace
 
 std::string boot_path_of_disk(unsigned slot) { return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", slot); }
+
+// UEFI firmware knows the controller by its IDs.
+std::string boot_path_of_sata(unsigned port) {
+  using devices::ata::Ahci;
+  return fmt::format("/pci@i0cf8/pci8086,2922@{:x},{:x}/drive@{:x}/disk@0", Ahci::kSlot, Ahci::kFunction, port);
+}
 
 Result<void> add_firmware_files(FwCfg& fw_cfg, const FirmwareInputs& inputs, VmGenId* vm_gen_id) {
   assert(inputs.board.pci);

@@ -29,6 +29,8 @@ struct FirmwareInputs {
 
 // The path of the virtio disk that is device `slot` of bus 0, as OVMF wants it to the letter; SeaBIOS looks at the number only.
 std::string boot_path_of_disk(unsigned slot);
+// That of what is plugged into a port of the AHCI controller.
+std::string boot_path_of_sata(unsigned port);
 
 // Adds all of it. `vm_gen_id` may be null; else it is told its address by the firmware, and outlives `fw_cfg`.
 Result<void> add_firmware_files(devices::FwCfg& fw_cfg, const FirmwareInputs& inputs, devices::VmGenId* vm_gen_id);

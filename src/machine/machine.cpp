@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "machine/firmware_files.hpp"
 #include "x86/cpu_features.hpp"
 
 namespace skerry::machine {
@@ -120,7 +121,21 @@ Result<void> Machine::build_board() {
   auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *q35_);
   if (!devices) return std::move(devices).error();
   virtio_ = std::move(*devices);
-  return !files_ ? q35_->prepare_firmware(virtio_->disk_slots()) : ok();
+  auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
+  if (!ata) return std::move(ata).error();
+  ata_ = std::move(*ata);
+  return !files_ ? q35_->prepare_firmware(boot_order()) : ok();
+}
+
+// The disks, in their order.
+std::vector<std::string> Machine::boot_order() const {
+  std::map<size_t, std::string> paths;
+  for (const auto& [disk, slot] : virtio_->disk_slots()) paths[disk] = boot_path_of_disk(slot);
+  if (ata_)
+    for (const auto& [disk, port] : ata_->disk_ports()) paths[disk] = boot_path_of_sata(port);
+  std::vector<std::string> order;
+  for (auto& [disk, path] : paths) order.push_back(std::move(path));
+  return order;
 }
 
 void Machine::kick_all() {
@@ -214,11 +229,13 @@ void Machine::start_clocks() {
   loop_.clock_changed();
   around_.io.loop().clock_changed();
   if (virtio_) virtio_->resume();
+  if (ata_) ata_->resume();
 }
 
 void Machine::stop_clocks() {
   if (!loop_.clock().running()) return;
   if (virtio_) virtio_->quiesce();
+  if (ata_) ata_->quiesce();
   loop_.clock().stop();
   tsc_.stop();
   loop_.clock_changed();
@@ -275,6 +292,7 @@ void Machine::restored() {
     processor->thread->vcpu().state_changed();
   }
   if (virtio_) virtio_->restored();
+  if (ata_) ata_->restored();
   if (q35_) q35_->restored();
   has_run_ = true;
 }

@@ -19,6 +19,7 @@
 #include "devices/kvm_clock.hpp"
 #include "irqchip/lapic.hpp"
 #include "machine/accelerators.hpp"
+#include "machine/ata_devices.hpp"
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/plain_board.hpp"
@@ -95,6 +96,7 @@ class Machine {
   Result<void> build();
   void have_only(const std::vector<std::string>& features);
   Result<void> build_board();
+  std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
   void kick_all();
   Result<void> load();
@@ -118,6 +120,7 @@ class Machine {
   std::unique_ptr<PlainBoard> board_;
   Q35Board* q35_ = nullptr;  // the board, if it is one
   std::unique_ptr<VirtioDevices> virtio_;
+  std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;

@@ -58,6 +58,12 @@ Result<unsigned> Q35Board::add(bus::PciFunction& function) {
   return error("the board has {} places for devices, and all are taken", kLastSlot - kFirstSlot + 1);
 }
 
+Result<void> Q35Board::add_at(bus::PciFunction& function, unsigned slot, unsigned number) {
+  if (auto good = host_.root().add(function, slot, number); !good) return good;
+  functions_.push_back(&function);
+  return ok();
+}
+
 Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
   if (auto good = PlainBoard::attach(pio, mmio); !good) return good;
   if (auto good = lpc_.attach(pio); !good) return good;
@@ -75,14 +81,13 @@ Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
   return fw_cfg_.attach(pio);
 }
 
-Result<void> Q35Board::prepare_firmware(const std::vector<unsigned>& disk_slots) {
+Result<void> Q35Board::prepare_firmware(std::vector<std::string> boot_order) {
   auto image = FirmwareImage::load(config_.firmware);
   if (!image) return std::move(image).error();
   image_ = std::move(*image);
   if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
   if (auto good = add_uefi_variables(); !good) return good;
-  FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_)};
-  for (const unsigned slot : disk_slots) inputs.boot_order.push_back(boot_path_of_disk(slot));
+  FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_), .boot_order = std::move(boot_order)};
   if (config_.console.type != config::Console::Type::kNone) inputs.serial_console = devices::Serial16550::kCom1;
   return add_firmware_files(fw_cfg_, inputs, vm_gen_id_.get());
 }

@@ -1,7 +1,7 @@
 // The board "q35-1": a plain board with PCI Express, as the Q35 chipset has it.
 //
 // Root bus: 00.0 host bridge; 1 to kRootPorts empty root ports, for what is plugged in later; from kFirstSlot on the
-// devices of the VM, in the order in which they are added; 1f.0 LPC bridge.
+// devices of the VM, in the order in which they are added; 1f.0 LPC bridge; 1f.2 AHCI controller, if a disk is on it.
 #pragma once
 
 #include <functional>
@@ -36,9 +36,11 @@ class Q35Board final : public PlainBoard {
 
   // After attach(). `function` outlives the board's use. Gives its slot.
   Result<unsigned> add(bus::PciFunction& function);
-  // For a VM that is started by firmware: finds it, and tells it what there is, and the slots of the disks to start from,
-  // in their order. After the last add(), before the sandbox closes.
-  Result<void> prepare_firmware(const std::vector<unsigned>& disk_slots);
+  // Likewise, of a function that has its place.
+  Result<void> add_at(bus::PciFunction& function, unsigned slot, unsigned number);
+  // For a VM that is started by firmware: finds it, and tells it what there is, and the disks to start from by their
+  // boot_path_of_disk() and the like, in their order. After the last add(), before the sandbox closes.
+  Result<void> prepare_firmware(std::vector<std::string> boot_order);
   // Puts it where the processor starts. After the devices have been reset.
   void load_firmware();
   devices::VmGenId& vm_gen_id() { return *vm_gen_id_; }

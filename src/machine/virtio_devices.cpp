@@ -45,12 +45,13 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
     if (!slot) return std::move(slot).error();
   }
   for (size_t i = 0; i < backends.disks.size(); ++i) {
+    if (i < config.disks.size() && config.disks[i].bus != config::Disk::Bus::kVirtio) continue;
     const auto queues = static_cast<uint16_t>(std::min(config.vcpus, kMostDiskQueues));
     auto slot = add(std::make_unique<virtio::Block>(
         fmt::format("disk{}", i), io, memory_, *backends.disks[i].node,
         virtio::Block::Options{.serial = backends.disks[i].serial, .queues = queues}));
     if (!slot) return std::move(slot).error();
-    disk_slots_.push_back(*slot);
+    disk_slots_[i] = *slot;
   }
   if (auto slot = add(std::make_unique<virtio::Entropy>("rng0", io, memory_)); !slot) return std::move(slot).error();
   auto balloon = std::make_unique<virtio::Balloon>("balloon0", io, memory_);

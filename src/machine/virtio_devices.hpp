@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,8 +34,8 @@ class VirtioDevices {
   void restored() { quiet_ = true; }
 
   virtio::Balloon& balloon() { return *balloon_; }
-  // The slots of the disks, in their order: what firmware may start from.
-  const std::vector<unsigned>& disk_slots() const { return disk_slots_; }
+  // The slots of the disks, by their place among Backends::disks: what firmware may start from.
+  const std::map<size_t, unsigned>& disk_slots() const { return disk_slots_; }
 
  private:
   struct Entry {
@@ -52,7 +53,7 @@ class VirtioDevices {
   memory::GuestMemory& memory_;
   Q35Board& board_;
   std::vector<Entry> entries_;
-  std::vector<unsigned> disk_slots_;
+  std::map<size_t, unsigned> disk_slots_;
   virtio::Balloon* balloon_ = nullptr;
   bool quiet_ = false;
 };

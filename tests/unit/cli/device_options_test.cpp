@@ -106,15 +106,17 @@ TEST_F(DeviceOptions, EverySettingOfADiskIsLowered) {
   RunOptions options;
   options.image = file("a");
   options.disks = {file("b,c") .replace(path("").size() + 1, 1, ",,") + ",format=raw,readonly=on,cache=directsync,serial=S 1",
-                   file("d") + ",cache=unsafe"};
-  options.cdroms = {file("e,f")};
+                   file("d") + ",cache=unsafe,bus=sata"};
+  options.cdroms = {file("e,f"), file("g,h") + ",bus=sata"};
   options.memory = "3G";
   options.name = "web";
   const config::VmConfig config = lowered(options);
-  ASSERT_EQ(config.disks.size(), 4u);
+  ASSERT_EQ(config.disks.size(), 5u);
   EXPECT_EQ(config.disks[1], (Disk{.path = path("b,c"), .read_only = true, .cache = Disk::Cache::kDirectsync, .serial = "S 1"}));
   EXPECT_EQ(config.disks[2].cache, Disk::Cache::kUnsafe);
+  EXPECT_EQ(config.disks[2].bus, Disk::Bus::kSata);
   EXPECT_EQ(config.disks[3], (Disk{.path = path("e,f"), .read_only = true, .cdrom = true}));
+  EXPECT_EQ(config.disks[4], (Disk{.path = path("g,h"), .read_only = true, .cdrom = true, .bus = Disk::Bus::kSata}));
   EXPECT_EQ(config.memory, 3 * GiB);
   EXPECT_EQ(config.name, "web");
 }
@@ -124,7 +126,10 @@ TEST_F(DeviceOptions, WrongSettingsOfADiskAreToldWithWhatIsRight) {
   EXPECT_THAT(complaint_of_disk(disk + ",cache=fast"),
               StartsWith("--disk: cache mode 'fast' is not known; use writeback, none, writethrough, directsync, unsafe"));
   EXPECT_THAT(complaint_of_disk(disk + ",readonly=yes"), HasSubstr("use readonly=on or readonly=off"));
-  EXPECT_THAT(complaint_of_disk(disk + ",bus=ide"), HasSubstr("'bus' is not known; use format, readonly, cache, serial"));
+  EXPECT_THAT(complaint_of_disk(disk + ",wwn=1"), HasSubstr("'wwn' is not known; use format, readonly, cache, serial, bus"));
+  EXPECT_THAT(complaint_of_disk(disk + ",bus=scsi"), HasSubstr("bus 'scsi' is not known; use virtio, sata, ide"));
+  EXPECT_THAT(complaint_of_disk(disk + ",bus=ide"), HasSubstr("bus: this board has no IDE controller; use sata or virtio"));
+  EXPECT_THAT(complaint({.cdroms = {disk + ",bus=usb"}}), HasSubstr("bus 'usb' is not known"));
   EXPECT_THAT(complaint_of_disk(disk + ",readonly"), HasSubstr("'readonly' is not of the form KEY=VALUE"));
   EXPECT_THAT(complaint_of_disk(disk + ","), HasSubstr("a comma inside of a name is written twice"));
   EXPECT_THAT(complaint_of_disk(""), StartsWith("--disk: "));

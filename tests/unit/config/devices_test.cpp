@@ -33,7 +33,7 @@ VmConfig full() {
   config.board = "q35-1";
   config.firmware = "/usr/share/seabios/bios-256k.bin";
   config.disks = {{.path = "/srv/a b.img", .cache = Disk::Cache::kNone, .serial = "root"},
-                  {.path = "/srv/c.iso", .read_only = true, .cdrom = true, .cache = Disk::Cache::kUnsafe}};
+                  {.path = "/srv/c.iso", .read_only = true, .cdrom = true, .cache = Disk::Cache::kUnsafe, .bus = Disk::Bus::kSata}};
   Nic user;
   user.restricted = true;
   user.forwards = {{false, "127.0.0.1", 2222, "", 22}, {true, "", 53, "10.0.2.15", 53}};
@@ -106,6 +106,13 @@ TEST(Devices, WrongDisksAreRefused) {
       {"one serial twice", [](VmConfig& c) { c.disks[1].serial = "root"; },
        "disks[1].serial: 'root' is the serial of '/srv/a b.img' too"},
       {"one file twice", [](VmConfig& c) { c.disks[1].path = c.disks[0].path; }, "disks[1].path: '/srv/a b.img' is there twice"},
+      {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; }, "disks[1].bus: this board has no IDE controller; use sata or virtio"},
+      {"7 on SATA",
+       [](VmConfig& c) {
+         c.disks.clear();
+         for (int i = 0; i < 7; ++i) c.disks.push_back({.path = fmt::format("/{}", i), .bus = Disk::Bus::kSata});
+       },
+       "disks: 7 with bus=sata are too many; the controller has 6 ports"},
       {"CD-ROM to write on", [](VmConfig& c) { c.disks[1].read_only = false; }, "disks[1].read_only: a CD-ROM cannot"},
       {"9 disks",
        [](VmConfig& c) {
@@ -259,7 +266,7 @@ TEST(Devices, WrongJsonIsRefusedWithThePathOfWhatIsWrong) {
       {R"("disks":[{"path":"/a"},{}])", "disks[1].path: is missing"},
       {R"("disks":[{"path":"/a","cache":"fast"}])",
        "disks[0].cache: \"fast\" is not known; use writeback, none, writethrough, directsync, unsafe"},
-      {R"("disks":[{"path":"/a","readonly":true}])", "disks[0]: key \"readonly\" is not known; the keys are cache, cdrom"},
+      {R"("disks":[{"path":"/a","readonly":true}])", "disks[0]: key \"readonly\" is not known; the keys are bus, cache, cdrom"},
       {R"("disks":[{"path":"/a","read_only":"on"}])", "disks[0].read_only: is a string; it must be true or false"},
       {R"("nics":[{}])", "nics[0].type: is missing"},
       {R"("nics":[{"type":"wifi"}])", "nics[0].type: \"wifi\" is not known; use user, tap, bridge, socket"},
