@@ -8,7 +8,8 @@
 namespace skerry::devices::ata::ahci {
 
 namespace {
-constexpr unsigned kMostAtOnce = 2 * kSlots;  // commands, before the loop goes on with others
+constexpr unsigned kMostAtOnce = 2 * kSlots;  // commands, before the loop goes on with others;
+constexpr size_t kMostRegions = 16 * 1024;    // likewise, all of them together
 constexpr uint8_t kReadQueued = 0x60, kWriteQueued = 0x61;
 constexpr uint32_t kTaskBusy = status::BSY | status::DRQ;
 constexpr unsigned kLeastFisDwords = 2, kMostFisDwords = 16;  // CFL (4.2.2)
@@ -168,15 +169,15 @@ void Port::abandon() {
 void Port::serve() {
   if (serving_) return;  // who serves looks again
   serving_ = true;
-  unsigned count = 0;
-  while (count < kMostAtOnce && !do_what_is_wanted()) {
-    const auto next = take();
-    if (!next) break;
-    ++count;
-    spawn(run(*next));
+  bool more = true;
+  regions_ = 0;
+  for (unsigned count = 0; more && count < kMostAtOnce && regions_ < kMostRegions; ++count) {
+    const auto next = do_what_is_wanted() ? std::nullopt : take();
+    more = next.has_value();
+    if (next) spawn(run(*next));
   }
   serving_ = false;
-  if (count == kMostAtOnce) controller_.loop.post([this] { serve(); });
+  if (more) controller_.loop.post([this] { serve(); });
 }
 
 // Resets, and the signature after them. True: they have to wait.
@@ -283,7 +284,9 @@ Command Port::begin(const CommandReader& reader, TaskFile& task, bool& good) {
 
 // False: a region is not memory.
 Task<bool> Port::move(const CommandReader& reader, Command& command, TaskFile& task, Regions& regions) {
-  if (!reader.read_regions(command.size, command.to_host(), regions)) co_return false;
+  const bool good = reader.read_regions(command.size, command.to_host(), regions);
+  regions_ += regions.regions.size();
+  if (!good) co_return false;
   if (command.from_host() && regions.size < command.size) {  // the device waits for the rest, in vain
     task.fail(error::ABRT);
     co_return true;

@@ -114,6 +114,7 @@ class Port {
 
   // The loop's.
   bool serving_ = false, telling_ = false;
+  size_t regions_ = 0;  // that commands of this turn have
   bool warned_ = false;
 };
 

@@ -240,6 +240,48 @@ TEST_F(MsixTest, AMessageThatNoEventTakesIsSentAsItIs) {
   EXPECT_EQ(messages.sent, (std::vector<Messages::Message>{{0xfee0'1000, 0x41}}));
 }
 
+// A function without MSI-X.
+struct PlainCard final : PciFunction {
+  PlainCard() : PciFunction("plain", {.vendor = 0x1234, .device = 0x9abc, .class_code = 0x010601}) {
+    add_msi();
+    use_interrupt_pin(1);
+  }
+  using PciFunction::send_msi;
+  using PciFunction::set_intx;
+};
+
+TEST_F(PciTest, AMessageOfAFunctionWithoutATableTakesThePlaceOfItsPin) {
+  PlainCard plain;
+  ASSERT_TRUE(host.root().add(plain, 6));
+  const unsigned devfn = 6 << 3, at = host.config_read(0, devfn, kCapabilities, 1);
+  EXPECT_EQ(host.config_read(0, devfn, at, 1), kCapMsi);
+  EXPECT_EQ(host.config_read(0, devfn, at + 2, 2), 0x80u) << "one message, 64-bit addresses, no masking";
+  plain.set_intx(true);
+  EXPECT_TRUE((lines.levels[{6, 0}]));
+  EXPECT_FALSE(plain.send_msi()) << "not enabled";
+  host.config_write(0, devfn, at + 4, 4, 0xfee0'1003);
+  host.config_write(0, devfn, at + 8, 4, 1);
+  host.config_write(0, devfn, at + 12, 2, 0x41);
+  host.config_write(0, devfn, at + 2, 2, 1);
+  EXPECT_FALSE((lines.levels[{6, 0}])) << "the pin is let go";
+  EXPECT_TRUE(plain.send_msi());
+  EXPECT_TRUE(messages.sent.empty()) << "it is no bus master";
+  host.config_write(0, devfn, kCommand, 2, kCommandMaster);
+  EXPECT_TRUE(plain.send_msi());
+  EXPECT_EQ(messages.sent, (std::vector<Messages::Message>{{0x1'fee0'1000, 0x41}}));
+
+  state::Saver saver;
+  plain.describe(saver);
+  plain.reset();
+  EXPECT_FALSE(plain.send_msi());
+  state::Loader loader(saver.data());
+  plain.describe(loader);
+  ASSERT_TRUE(loader.finish());
+  plain.restored();
+  EXPECT_TRUE(plain.send_msi());
+  EXPECT_EQ(messages.sent.size(), 2u);
+}
+
 TEST_F(PciTest, AnInterruptPinIsALevelThatCanBeSwitchedOff) {
   card.set_intx(true);
   EXPECT_TRUE((lines.levels[{3, 0}]));

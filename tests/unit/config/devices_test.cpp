@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 
+#include "config/saved_config.hpp"
 #include "config/vm_config.hpp"
 
 namespace skerry::config {
@@ -75,6 +76,15 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
+}
+
+TEST(Devices, OfASavedVmAreOnTheirBus) {
+  VmConfig other = full();
+  EXPECT_TRUE(check_same_machine(full(), other));
+  other.disks[0].bus = Disk::Bus::kSata;
+  const auto same = check_same_machine(full(), other);
+  ASSERT_FALSE(same);
+  EXPECT_THAT(same.error().message(), testing::HasSubstr("disks.0.bus: the VM was saved with virtio, and is described with sata"));
 }
 
 struct Refusal {
