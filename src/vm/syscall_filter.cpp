@@ -73,7 +73,11 @@ class Rules {
     const std::array<scmp_arg_cmp, sizeof...(conditions)> all{conditions...};
     add(SCMP_ACT_ALLOW, call, all);
   }
-  void refuse(int call, int with) { add(SCMP_ACT_ERRNO(static_cast<uint32_t>(with)), call, {}); }
+  template <typename... Conditions>
+  void refuse(int call, int with, Conditions... conditions) {
+    const std::array<scmp_arg_cmp, sizeof...(conditions)> all{conditions...};
+    add(SCMP_ACT_ERRNO(static_cast<uint32_t>(with)), call, all);
+  }
   int failure() const { return failure_; }
 
  private:
@@ -106,6 +110,9 @@ void add_rules(Rules& rules) {
   // Whatever is asked of the VM's descriptors of KVM: that is their type of requests.
   rules.allow(CALL(ioctl), scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, 0xff00, KVMIO << 8});
   rules.allow(CALL(fcntl), is(1, F_GETFL));
+  // When the heap of a thread shrinks for the first time, glibc's free() wants to read how the kernel overcommits memory. It
+  // does without.
+  rules.refuse(CALL(openat), EACCES, is(2, O_RDONLY | O_CLOEXEC));
   // abort() and its like; the handler that reports forbidden calls stays.
   rules.allow(CALL(rt_sigaction), is_not(0, SIGSYS));
   rules.allow(CALL(tgkill), is(0, static_cast<uint64_t>(::getpid())));

@@ -29,10 +29,35 @@ template <typename Work>
   ::_exit(0);
 }
 
+// The same, `work` being done by a thread that was there before.
+template <typename Work>
+[[noreturn]] void in_sandbox_with_thread(Work work) {
+  std::atomic<bool> closed{false};
+  std::thread thread([&] {
+    while (!closed) std::this_thread::yield();
+    work();
+  });
+  in_sandbox([&] {
+    closed = true;
+    thread.join();
+  });
+}
+
 TEST(Sandbox, LetsTheVmDoItsWork) {
   EXPECT_EXIT(in_sandbox([] {
                 std::vector<char> memory(32 << 20);
                 memory[0] = 1;
+                log::info("alive");
+              }),
+              ::testing::ExitedWithCode(0), "alive");
+}
+
+// glibc looks at /proc/sys/vm/overcommit_memory then.
+TEST(Sandbox, LetsTheHeapOfAThreadShrink) {
+  EXPECT_EXIT(in_sandbox_with_thread([] {
+                std::vector<std::unique_ptr<char[]>> blocks(256);
+                for (auto& block : blocks) block = std::make_unique<char[]>(64 << 10);
+                while (!blocks.empty()) blocks.pop_back();
                 log::info("alive");
               }),
               ::testing::ExitedWithCode(0), "alive");
