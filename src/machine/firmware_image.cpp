@@ -43,6 +43,8 @@ Result<FirmwareImage> FirmwareImage::load(const std::string& given) {
     if (::access(known->path.data(), F_OK) != 0)
       return error("firmware {}: there is no '{}'; install the Debian package {}, or give a firmware file", known->name, known->path,
                    known->package);
+  } else if (::access(given.c_str(), F_OK) != 0) {
+    return error("firmware '{}': there is no such file; give one that is there, or bios (Debian's package seabios) or uefi (its package ovmf)", given);
   }
   auto file = InputFile::open("firmware", image.path_);
   if (!file) return std::move(file).error();

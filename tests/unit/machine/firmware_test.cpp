@@ -59,6 +59,7 @@ TEST_F(FirmwareImageTest, AMissingOneIsNamed) {
   const auto given = FirmwareImage::load((folder_ / "given.bin").string());
   ASSERT_FALSE(given);
   EXPECT_THAT(given.error().message(), HasSubstr("given.bin"));
+  EXPECT_THAT(given.error().message(), HasSubstr("package seabios"));
 }
 
 TEST_F(FirmwareImageTest, UefiHasVariables) {
