@@ -1,5 +1,6 @@
 #include "devices/ata/ahci.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace skerry::devices::ata {
@@ -21,13 +22,18 @@ bool bits_are_written_alone(uint64_t offset) {
 
 // --- life ------------------------------------------------------------------------------------------------------------
 
-Ahci::Ahci(std::string name, EventLoop& loop, memory::GuestMemory& memory) : PciFunction(std::move(name), kIdentity), loop_(loop) {
+Ahci::Ahci(std::string name, EventLoop& loop, memory::GuestMemory& memory)
+    : PciFunction(std::move(name), kIdentity), loop_side_(loop, [this] { serve(); }, [this] { return idle(); }) {
   const Port::Controller controller{.loop = loop,
                                     .memory = memory,
                                     .lock = lock_,
-                                    .may_begin = [this] { return !held_ && !resetting_ && bus_master(); },
+                                    .may_begin = [this] { return !loop_side_.held() && !resetting_ && bus_master(); },
                                     .changed = [this] { update(); },
-                                    .drained = [this] { drained(); }};
+                                    .drained =
+                                        [this] {
+                                          if (!loop_side_.held()) finish_reset();
+                                          loop_side_.drained();
+                                        }};
   for (unsigned i = 0; i < kPorts; ++i)
     ports_[i] = std::make_unique<Port>(fmt::format("{}: port {}", this->name(), i), controller);
   set_config<uint8_t>(kAddressMap, kAhciMode);
@@ -37,22 +43,6 @@ Ahci::Ahci(std::string name, EventLoop& loop, memory::GuestMemory& memory) : Pci
 }
 
 void Ahci::plug_in(unsigned port, std::unique_ptr<ata::Device> device) { ports_[port]->plug_in(std::move(device)); }
-
-void Ahci::quiesce(std::function<void()> at_rest) {
-  loop_.post([this, at_rest = std::move(at_rest)] {
-    serve();  // what the driver has asked for before
-    held_ = true;
-    at_rest_ = at_rest;
-    drained();
-  });
-}
-
-void Ahci::resume() {
-  loop_.post([this] {
-    held_ = false;
-    serve();
-  });
-}
 
 void Ahci::reset() {
   PciFunction::reset();
@@ -81,7 +71,7 @@ void Ahci::restored() {
 
 void Ahci::config_write(unsigned offset, unsigned size, uint32_t value) {
   PciFunction::config_write(offset, size, value);
-  if (offset / 4 == bus::pci::kCommand / 4) ask();  // it may have become a bus master
+  if (offset / 4 == bus::pci::kCommand / 4) loop_side_.ask();  // it may have become a bus master
 }
 
 uint64_t Ahci::io_read(uint64_t offset, unsigned size) {
@@ -99,7 +89,7 @@ void Ahci::io_write(uint64_t offset, unsigned size, uint64_t value) {
     const uint32_t others = bits_are_written_alone(at) ? 0 : read_register(at) & ~mask;
     for_loop = write_register(at, others | (static_cast<uint32_t>(value) << shift & mask));
   }
-  if (for_loop) ask();
+  if (for_loop) loop_side_.ask();
 }
 
 uint32_t Ahci::read_register(uint32_t offset) const {
@@ -159,17 +149,14 @@ void Ahci::update(bool again) {
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
-// With no lock held. Short work is done at once, on the calling thread.
-void Ahci::ask() {
-  if (asked_.exchange(true)) return;
-  if (!loop_.borrow_turn([this] { serve(); })) loop_.post([this] { serve(); });
-}
-
 void Ahci::serve() {
-  asked_.store(false);
-  if (held_) return;
   finish_reset();
   for (auto& port : ports_) port->serve();
+}
+
+bool Ahci::idle() {
+  std::lock_guard guard(lock_);
+  return std::ranges::all_of(ports_, [](const auto& port) { return port->idle(); });
 }
 
 void Ahci::finish_reset() {
@@ -184,17 +171,6 @@ void Ahci::finish_reset() {
   interrupts_ = 0;
   resetting_ = false;
   update();
-}
-
-void Ahci::drained() {
-  if (!held_) finish_reset();
-  if (!at_rest_) return;
-  {
-    std::lock_guard guard(lock_);
-    for (const auto& port : ports_)
-      if (!port->idle()) return;
-  }
-  std::exchange(at_rest_, nullptr)();
 }
 
 }  // namespace skerry::devices::ata

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 
 #include "bus/pci.hpp"
 #include "devices/ata/ahci_port.hpp"
+#include "devices/ata/loop_side.hpp"
 
 namespace skerry::devices::ata {
 
@@ -25,10 +25,9 @@ class Ahci final : public bus::PciFunction, private bus::IoHandler {
   // While it is made.
   void plug_in(unsigned port, std::unique_ptr<ata::Device> device);
 
-  // For save, with every vCPU at rest: takes no more commands, and calls `at_rest` in a turn of the loop when none is under
-  // way. Then nothing changes until resume(). Any thread but the loop's, or the loop's where nobody else drives it.
-  void quiesce(std::function<void()> at_rest);
-  void resume();
+  // As those of LoopSide.
+  void quiesce(std::function<void()> at_rest) { loop_side_.quiesce(std::move(at_rest)); }
+  void resume() { loop_side_.resume(); }
 
   // With the VM at rest, after quiesce() or before anything ran.
   void reset() override;
@@ -48,23 +47,19 @@ class Ahci final : public bus::PciFunction, private bus::IoHandler {
   void begin_reset();
   void update(bool again = false);
 
-  void ask();
+  // In turns of the loop.
   void serve();
+  bool idle();
   void finish_reset();
-  void drained();
 
-  EventLoop& loop_;
   std::mutex lock_;
   std::array<std::unique_ptr<ahci::Port>, ahci::kPorts> ports_;
   bool enabled_ = false;    // GHC.IE
   bool resetting_ = false;  // GHC.HR
-  uint32_t interrupts_ = 0; // IS
+  uint32_t interrupts_ = 0;  // IS
   bool level_ = false;      // what the line is; derived
 
-  std::atomic<bool> asked_{false};
-  // The loop's.
-  bool held_ = false;
-  std::function<void()> at_rest_;
+  LoopSide loop_side_;
 };
 
 }  // namespace skerry::devices::ata

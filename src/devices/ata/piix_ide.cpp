@@ -1,5 +1,6 @@
 #include "devices/ata/piix_ide.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace skerry::devices::ata {
@@ -17,16 +18,21 @@ constexpr uint64_t kNothing = ~uint64_t{0};
 
 PiixIde::PiixIde(std::string name, EventLoop& loop, memory::GuestMemory& memory, bus::IrqLine primary, bus::IrqLine secondary)
     : PciFunction(std::move(name), kIdentity),
-      loop_(loop),
       bus_master_(
           4, [this](uint64_t offset, unsigned size) { return read_bus_master(offset, size); },
-          [this](uint64_t offset, unsigned size, uint64_t value) { write_bus_master(offset, size, value); }) {
+          [this](uint64_t offset, unsigned size, uint64_t value) { write_bus_master(offset, size, value); }),
+      loop_side_(
+          loop,
+          [this] {
+            for (auto& channel : channels_) channel->serve();
+          },
+          [this] { return idle(); }) {
   const IdeChannel::Controller controller{.loop = loop,
                                           .memory = memory,
                                           .lock = lock_,
-                                          .may_begin = [this] { return !held_; },
+                                          .may_begin = [this] { return !loop_side_.held(); },
                                           .may_master = [this] { return bus_master(); },
-                                          .drained = [this] { drained(); }};
+                                          .drained = [this] { loop_side_.drained(); }};
   for (unsigned i = 0; i < kChannels; ++i) {
     channels_[i] = std::make_unique<IdeChannel>(fmt::format("{}: channel {}", this->name(), i), controller, i ? secondary : primary);
     blocks_[i] = std::make_unique<IoWindow>(
@@ -59,22 +65,6 @@ void PiixIde::set_up() {
   update_decoded();
 }
 
-void PiixIde::quiesce(std::function<void()> at_rest) {
-  loop_.post([this, at_rest = std::move(at_rest)] {
-    serve();  // what the driver has asked for before
-    held_ = true;
-    at_rest_ = at_rest;
-    drained();
-  });
-}
-
-void PiixIde::resume() {
-  loop_.post([this] {
-    held_ = false;
-    serve();
-  });
-}
-
 void PiixIde::reset() {
   PciFunction::reset();
   update_decoded();
@@ -99,7 +89,7 @@ void PiixIde::restored() {
 void PiixIde::config_write(unsigned offset, unsigned size, uint32_t value) {
   PciFunction::config_write(offset, size, value);
   update_decoded();
-  if (offset / 4 == bus::pci::kCommand / 4) ask();  // it may have become a bus master
+  if (offset / 4 == bus::pci::kCommand / 4) loop_side_.ask();  // it may have become a bus master
 }
 
 void PiixIde::update_decoded() {
@@ -125,7 +115,7 @@ uint64_t PiixIde::read_block(unsigned channel, uint64_t offset, unsigned size) {
         value |= uint64_t{at.read(static_cast<unsigned>(offset) + i, for_loop)} << (8 * i);
     }
   }
-  if (for_loop) ask();
+  if (for_loop) loop_side_.ask();
   return value;
 }
 
@@ -142,7 +132,7 @@ void PiixIde::write_block(unsigned channel, uint64_t offset, unsigned size, uint
         for_loop |= at.write(static_cast<unsigned>(offset) + i, static_cast<uint8_t>(value >> (8 * i)));
     }
   }
-  if (for_loop) ask();
+  if (for_loop) loop_side_.ask();
 }
 
 uint64_t PiixIde::read_control(unsigned channel) {
@@ -158,7 +148,7 @@ void PiixIde::write_control(unsigned channel, uint8_t value) {
     std::lock_guard guard(lock_);
     for_loop = channels_[channel]->write_control(value);
   }
-  if (for_loop) ask();
+  if (for_loop) loop_side_.ask();
 }
 
 uint64_t PiixIde::read_bus_master(uint64_t offset, unsigned size) {
@@ -180,30 +170,14 @@ void PiixIde::write_bus_master(uint64_t offset, unsigned size, uint64_t value) {
       for_loop |= channels_[at / BusMaster::kSize % kChannels]->write_bus_master(at % BusMaster::kSize, static_cast<uint8_t>(value >> (8 * i)));
     }
   }
-  if (for_loop) ask();
+  if (for_loop) loop_side_.ask();
 }
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
-// With no lock held. Short work is done at once, on the calling thread.
-void PiixIde::ask() {
-  if (asked_.exchange(true)) return;
-  if (!loop_.borrow_turn([this] { serve(); })) loop_.post([this] { serve(); });
-}
-
-void PiixIde::serve() {
-  asked_.store(false);
-  for (auto& channel : channels_) channel->serve();
-}
-
-void PiixIde::drained() {
-  if (!at_rest_) return;
-  {
-    std::lock_guard guard(lock_);
-    for (const auto& channel : channels_)
-      if (!channel->idle()) return;
-  }
-  std::exchange(at_rest_, nullptr)();
+bool PiixIde::idle() {
+  std::lock_guard guard(lock_);
+  return std::ranges::all_of(channels_, [](const auto& channel) { return channel->idle(); });
 }
 
 }  // namespace skerry::devices::ata

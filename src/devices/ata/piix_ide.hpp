@@ -10,6 +10,7 @@
 
 #include "bus/pci.hpp"
 #include "devices/ata/ide_channel.hpp"
+#include "devices/ata/loop_side.hpp"
 #include "devices/io_window.hpp"
 
 namespace skerry::devices::ata {
@@ -29,9 +30,9 @@ class PiixIde final : public bus::PciFunction {
   // As firmware leaves it, for a machine that has none: the channels answer at their ports. At rest.
   void set_up();
 
-  // As those of Ahci.
-  void quiesce(std::function<void()> at_rest);
-  void resume();
+  // As those of LoopSide.
+  void quiesce(std::function<void()> at_rest) { loop_side_.quiesce(std::move(at_rest)); }
+  void resume() { loop_side_.resume(); }
 
   // With the VM at rest, after quiesce() or before anything ran.
   void reset() override;
@@ -49,21 +50,15 @@ class PiixIde final : public bus::PciFunction {
   void write_control(unsigned channel, uint8_t value);
   uint64_t read_bus_master(uint64_t offset, unsigned size);
   void write_bus_master(uint64_t offset, unsigned size, uint64_t value);
-  void ask();
-  void serve();
-  void drained();
+  bool idle();
 
-  EventLoop& loop_;
   std::mutex lock_;
   std::array<std::unique_ptr<IdeChannel>, kChannels> channels_;
   std::array<std::unique_ptr<IoWindow>, kChannels> blocks_, controls_;
   IoWindow bus_master_;
   std::atomic<unsigned> decoded_{0};  // channels whose ports are on; derived
 
-  std::atomic<bool> asked_{false};
-  // The loop's.
-  bool held_ = false;
-  std::function<void()> at_rest_;
+  LoopSide loop_side_;
 };
 
 }  // namespace skerry::devices::ata
