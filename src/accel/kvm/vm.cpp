@@ -130,7 +130,7 @@ Result<void> Vm::added(const MappedRegion& region) {
     ++next_number_;
   }
   const Slot slot{number, region};
-  if (const int result = region.readable ? set(slot, region.size) : 0; result < 0) {
+  if (const int result = place(slot); result < 0) {
     free_numbers_.push_back(number);
     return errno_error(-result, fmt::format("KVM takes no memory at {:#x}+{:#x}", region.base, region.size));
   }
@@ -146,7 +146,7 @@ Result<void> Vm::changed(const MappedRegion& region) {
   if (found == slots_.end()) return error("KVM has no memory at {:#x}", region.base);
   (void)set(found->second, 0);
   found->second.region = region;
-  if (const int result = region.readable ? set(found->second, region.size) : 0; result < 0)
+  if (const int result = place(found->second); result < 0)
     return errno_error(-result, fmt::format("KVM does not change memory at {:#x}", region.base));
   return ok();
 }

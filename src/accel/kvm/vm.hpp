@@ -70,6 +70,7 @@ class Vm final : public memory::MapListener, public bus::DoorbellListener {
   Result<void> set_up();
   Result<void> filter_msrs();
   int set(const Slot& slot, uint64_t size);
+  int place(const Slot& slot) { return slot.region.readable ? set(slot, slot.region.size) : 0; }
   void drop_shadow();
   Result<void> collect_rings();    // with the lock held
   Result<void> collect_bitmaps();  // likewise
