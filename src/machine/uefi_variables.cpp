@@ -9,11 +9,12 @@
 #include "base/log.hpp"
 #include "base/units.hpp"
 #include "devices/cfi_flash.hpp"
-#include "machine/loader/input_file.hpp"
 
 namespace skerry::machine {
 
 namespace {
+
+constexpr std::string_view kRole = "UEFI variables";
 
 bool write_all(int fd, uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -47,11 +48,14 @@ Result<void> create(const std::string& path, std::span<const uint8_t> content) {
 
 Result<UefiVariables> UefiVariables::open(const std::string& path, const std::string& first) {
   UefiVariables variables;
-  if (!first.empty())
-    if (auto good = variables.load(first); !good) return std::move(good).error();
+  if (!first.empty()) {
+    const auto file = InputFile::open(kRole, first);
+    if (!file) return file.error();
+    if (auto good = variables.load(*file); !good) return std::move(good).error();
+  }
   if (path.empty()) return variables;
   const size_t usual = variables.content_.size();
-  if (struct stat about; ::stat(path.c_str(), &about) != 0 && errno == ENOENT) {
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
     if (first.empty())
       return error("UEFI variables '{}': are not there, and what they are at first is known only of --firmware uefi; copy the file that came with the firmware", path);
     if (auto made = create(path, variables.content_); !made) return std::move(made).error();
@@ -59,24 +63,28 @@ Result<UefiVariables> UefiVariables::open(const std::string& path, const std::st
   variables.path_ = path;
   variables.file_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!variables.file_) return errno_error(errno, fmt::format("UEFI variables '{}': cannot open for writing", path));
+  struct stat about;
+  if (::fstat(variables.file_.get(), &about) != 0 || !S_ISREG(about.st_mode))
+    return error("UEFI variables '{}': is not a regular file; they are written to it as well as read", path);
   auto lock = block::ImageLock::take(variables.file_.get(), true);
   if (!lock) return std::move(lock).error().in(fmt::format("UEFI variables '{}'", path));
   variables.lock_ = std::move(*lock);
-  if (auto good = variables.load(path); !good) return std::move(good).error();
+  // What is read is what is locked, whatever becomes of the name.
+  const auto file = InputFile::adopt(kRole, path, UniqueFd(::fcntl(variables.file_.get(), F_DUPFD_CLOEXEC, 0)));
+  if (!file) return file.error();
+  if (auto good = variables.load(*file); !good) return std::move(good).error();
   if (usual != 0 && variables.content_.size() != usual)
     return error("UEFI variables '{}': have {}, and those of this firmware have {}: they are another firmware's", path,
                  format_size(variables.content_.size()), format_size(usual));
   return variables;
 }
 
-Result<void> UefiVariables::load(const std::string& path) {
-  auto file = InputFile::open("UEFI variables", path);
-  if (!file) return std::move(file).error();
-  if (file->size() % devices::CfiFlash::kBlock != 0 || file->size() > kMaxSize)
-    return error("{}: have {}, which is not a multiple of {} up to {}: the file is something else", file->label(), format_size(file->size()),
+Result<void> UefiVariables::load(const InputFile& file) {
+  if (file.size() % devices::CfiFlash::kBlock != 0 || file.size() > kMaxSize)
+    return error("{}: have {}, which is not a multiple of {} up to {}: the file is something else", file.label(), format_size(file.size()),
                  format_size(devices::CfiFlash::kBlock), format_size(kMaxSize));
-  content_.resize(file->size());
-  return file->read(0, std::as_writable_bytes(std::span(content_)));
+  content_.resize(file.size());
+  return file.read(0, std::as_writable_bytes(std::span(content_)));
 }
 
 bool UefiVariables::store(uint64_t offset, std::span<const std::byte> bytes) {

@@ -11,6 +11,7 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "block/image_lock.hpp"
+#include "machine/loader/input_file.hpp"
 
 namespace skerry::machine {
 
@@ -30,7 +31,7 @@ class UefiVariables {
 
  private:
   UefiVariables() = default;
-  Result<void> load(const std::string& path);
+  Result<void> load(const InputFile& file);
 
   std::string path_;
   std::vector<uint8_t> content_;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -81,6 +82,13 @@ TEST_F(UefiVariablesTest, WhatIsNoneIsRefusedAndLeftAlone) {
   EXPECT_THAT(refused(4 * KiB + 1), HasSubstr("multiple of"));
   EXPECT_THAT(refused(8 * MiB), HasSubstr("multiple of"));
   EXPECT_THAT(refused(0), HasSubstr("is empty"));
+}
+
+TEST_F(UefiVariablesTest, APipeIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  const auto variables = UefiVariables::open(path_, first_);
+  ASSERT_FALSE(variables);
+  EXPECT_THAT(variables.error().message(), HasSubstr("vm.fd': is not a regular file"));
 }
 
 TEST_F(UefiVariablesTest, OfAnotherFirmwareHaveToBeThere) {
