@@ -10,7 +10,7 @@ namespace skerry::log {
 
 namespace {
 constexpr std::array<std::string_view, static_cast<size_t>(Category::kCount)> kCategoryNames = {
-    "cpu", "msr", "memory", "io", "irq", "timer", "device", "debugcon", "load", "vm", "qmp", "gdb", "accel"};
+    "cpu", "msr", "memory", "io", "irq", "timer", "device", "debugcon", "load", "vm", "qmp", "gdb", "accel", "display"};
 
 // One writev a line, so that lines of several threads do not mix. A full or closed standard error loses the line:
 // the VM must not stop for its log.

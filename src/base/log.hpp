@@ -30,6 +30,7 @@ enum class Category : uint8_t {
   kQmp,        // "qmp": the monitor protocol
   kGdb,        // "gdb": the remote debugging protocol
   kAccel,      // "accel": what executes the guest, and why; what it leaves to the interpreter
+  kDisplay,    // "display": viewers of the screen
   kCount,
 };
 

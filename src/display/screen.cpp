@@ -65,7 +65,6 @@ Result<void> Screen::resize(Size size) {
   for (ScreenView* view : views_) {
     view->dirty({0, 0, kMaxWidth, kMaxHeight});
     view->copies_.clear();
-    view->resized_ = true;
   }
   tell();
   return ok();
@@ -262,7 +261,7 @@ void ScreenView::forget(const Rect& rect) {
 // what has been taken and not been read: it will be sent as it is then, before the copy.
 void ScreenView::copied(const Rect& from, const Rect& to) {
   const Rect known = size_.rect();
-  const bool can = can_copy_ && copies_.size() < kMaxCopies && !resized_ && known.contains(from) &&
+  const bool can = can_copy_ && copies_.size() < kMaxCopies && known.contains(from) &&
                    known.contains(to) && current(from) &&
                    // a cursor that is drawn into the picture would be copied with it
                    (can_show_cursor_ || intersection(screen_.cursor_rect(), bounding(from, to)).empty());
@@ -272,19 +271,11 @@ void ScreenView::copied(const Rect& from, const Rect& to) {
     dirty(to);
 }
 
-bool ScreenView::anything(const Rect& wanted) const {
-  std::lock_guard guard(screen_.lock_);
-  return resized_ || cursor_changed_ || !copies_.empty() || dirty_.any(intersection(wanted, size_.rect()));
-}
-
 ScreenView::News ScreenView::take(const Rect& wanted) {
   std::lock_guard guard(screen_.lock_);
   News news;
-  news.size = screen_.size_;
-  news.resized = std::exchange(resized_, false);
   news.cursor_changed = std::exchange(cursor_changed_, false);
   if (screen_.cursor_visible_) news.cursor = screen_.cursor_;
-  if (news.resized) return news;
   news.copies = std::exchange(copies_, {});
   sending_.take(dirty_, intersection(wanted, size_.rect()));
   news.rects = sending_.rects(size_.rect());

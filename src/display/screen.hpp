@@ -129,8 +129,6 @@ class ScreenView {
   };
   // What is new.
   struct News {
-    Screen::Size size;
-    bool resized = false;  // to `size`; copies and rects come with the next take()
     bool cursor_changed = false;            // its image, or whether there is one
     std::shared_ptr<const Cursor> cursor;  // that is to be shown now, or none
     std::vector<Copy> copies;  // to be done first, in this order
@@ -144,14 +142,14 @@ class ScreenView {
 
   // What the viewer can do: copy by itself; show the cursor by itself, else it is drawn into what read() gives.
   void can(bool copies, bool cursor);
-  // What the viewer takes for the size of the screen; it is told of nothing outside. At first the Screen's.
+  // What the viewer takes for the size of the screen; at first what it was then. What is outside of the screen is black.
   void set_size(Screen::Size size);
   Screen::Size viewer_size() const { return size_; }
 
   void forget(const Rect& rect);  // it is new again: the viewer wants all of it
-  // Whether take() would find something.
-  bool anything(const Rect& wanted) const;
-  // What is new, as far as it has to do with `wanted`. Not to be called again before all of its rects have been read.
+  Screen::Size screen_size() const { return screen_.size(); }
+  // What is new, as far as it has to do with `wanted` and is within viewer_size(). Not to be called again before all of its
+  // rects have been read. When the screen gets another size all of it is new.
   News take(const Rect& wanted);
   // Reads one of these rectangles, or a part that has whole tiles: at most kReadAtOnce pixels.
   void read(const Rect& rect, std::span<uint32_t> pixels);
@@ -169,7 +167,6 @@ class ScreenView {
   TileMap dirty_;    // new, and not taken yet
   TileMap sending_;  // taken, and not read yet
   std::vector<Copy> copies_;
-  bool resized_ = false;
   bool cursor_changed_ = true;
   bool can_copy_ = false;
   bool can_show_cursor_ = false;
