@@ -86,18 +86,13 @@ void Viewer::go_on() {
   take_input();
   if (ended_) return;
   send_updates();
-  if (ended_) return;
-  if (!write_some()) return end("the connection has ended");
-  if (closes_ && out_.empty()) return end("it has been told why");
-  watch();
+  if (!ended_) flush();
 }
 
 void Viewer::update() {
   if (ended_ || !let_in() || closes_) return;
   send_updates();
-  if (ended_) return;
-  if (!write_some()) return end("the connection has ended");
-  watch();
+  if (!ended_) flush();
 }
 
 // --- input -----------------------------------------------------------------------------------------------------------
@@ -244,6 +239,14 @@ void Viewer::send_updates() {
         return end("no memory");
     }
   }
+}
+
+void Viewer::flush() {
+  if (!write_some()) return end("the connection has ended");
+  if (closes_ && out_.empty()) return end("it has been told why");
+  // The rest of an update that was waiting for room. Where there is none, the socket will tell.
+  if (session_ && session_->updates().in_update() && out_.size() < kMaxOutput) go_on_soon();
+  watch();
 }
 
 // False: the viewer has gone.

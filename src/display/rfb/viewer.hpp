@@ -79,6 +79,7 @@ class Viewer {
   bool tls_step();
   void begin_session();
   void send_updates();
+  void flush();
   bool write_some();
   void watch();
   void go_on_soon();

@@ -206,7 +206,9 @@ void TestViewer::begin_tls(const Login& login) {
     ::gnutls_credentials_set(session, GNUTLS_CRD_ANON, anonymous_);
   }
   ::gnutls_transport_set_int(session, socket_.get());
-  ::gnutls_handshake_set_timeout(session, 60000);
+  const auto patience = static_cast<unsigned>(std::chrono::milliseconds(kPatience).count());
+  ::gnutls_handshake_set_timeout(session, patience);
+  ::gnutls_record_set_timeout(session, patience);
   int result;
   do result = ::gnutls_handshake(session);
   while (result < 0 && !::gnutls_error_is_fatal(result));
