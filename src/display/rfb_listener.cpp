@@ -18,7 +18,7 @@ namespace skerry::display {
 
 namespace {
 
-constexpr int kBacklog = 8;
+constexpr int kBacklog = 64;
 constexpr std::string_view kUnix = "unix:";
 // A viewer whose host has gone is noticed: idle for so long, then so many probes; or what it was sent not acknowledged.
 constexpr int kIdleSeconds = 60, kProbeSeconds = 15, kProbes = 4, kUnacknowledgedMs = 120'000;
@@ -42,7 +42,7 @@ Result<HostAndPort> parse(const std::string& where) {
   HostAndPort parsed{where.substr(0, colon), 0};
   if (parsed.host.size() > 2 && parsed.host.front() == '[' && parsed.host.back() == ']')
     parsed.host = parsed.host.substr(1, parsed.host.size() - 2);
-  else if (parsed.host.find(':') != std::string::npos)
+  else if (parsed.host.find_first_of(":[]") != std::string::npos)
     return unusable();
   const char* end = where.data() + where.size();
   const auto [stop, failure] = std::from_chars(where.data() + colon + 1, end, parsed.port);

@@ -14,7 +14,7 @@ Buttons buttons_of(uint8_t mask) { return {(mask & kLeft) != 0, (mask & kMiddle)
 
 uint16_t scaled(int32_t at, uint32_t size) {
   const uint32_t last = std::max(size, 2u) - 1;
-  return static_cast<uint16_t>(std::min<uint32_t>(static_cast<uint32_t>(at), last) * kPointerMax / last);
+  return static_cast<uint16_t>((std::min<uint32_t>(static_cast<uint32_t>(at), last) * kPointerMax + last / 2) / last);
 }
 
 }  // namespace

@@ -310,7 +310,7 @@ TEST(RfbServer, PassesOnThePointer) {
   viewer->send_pointer(0, 160, 100);
   viewer->send_pointer(64, 160, 100);  // to the right
   EXPECT_TRUE(eventually([&] {
-    return rig.input.text() == "at:0,0 at:32767,32767/L at:32767,16465/LR at:16435,16465 wheel:-1,0 wheel:0,1";
+    return rig.input.text() == "at:0,0 at:32767,32767/L at:32767,16466/LR at:16435,16466 wheel:-1,0 wheel:0,1";
   })) << rig.input.text();
 }
 
