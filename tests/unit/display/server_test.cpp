@@ -408,7 +408,7 @@ TEST(RfbServer, IsNotDelayedBySlowViewersNorGrowsForThem) {
   // Each request asks for 8 MiB, none of which is read.
   std::vector<uint32_t> noise(2048 * 64);
   Chance chance(31);
-  const auto before = resident();
+  [[maybe_unused]] const auto before = resident();
   for (int round = 0; round < 60; ++round) {
     slow->send_request(false);
     for (uint32_t& pixel : noise) pixel = chance.any();
