@@ -251,7 +251,8 @@ std::vector<ViewerInfo> Server::viewers() {
   std::vector<ViewerInfo> found;
   thread_->call([&] {
     for (const auto& viewer : viewers_)
-      if (!viewer->ended() && viewer->let_in()) found.push_back({viewer->name(), viewer->encrypted()});
+      if (!viewer->ended() && viewer->let_in())
+        found.push_back({viewer->name(), viewer->encrypted(), viewer->updates().encoding()});
   });
   return found;
 }

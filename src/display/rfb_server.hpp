@@ -46,6 +46,7 @@ struct RfbOptions {
 struct ViewerInfo {
   std::string name;  // where it comes from: "127.0.0.1:45678", or "unix" and a number
   bool encrypted = false;
+  int32_t encoding = 0;  // of its pictures: RFC 6143, 7.7
 };
 
 class RfbServer {

@@ -38,6 +38,7 @@ class Updates {
   void leds_changed() { leds_ = offers_.leds; }
   void pointer_changed() { pointer_ = offers_.pointer; }
 
+  int32_t encoding() const { return encoder_->number(); }
   bool wants_pixels() const { return requested_; }
   bool in_update() const { return next_ < rects_.size(); }
   // Whether the viewer has been told that movements of the pointer are wanted.

@@ -85,7 +85,8 @@ void obey(const std::string& line, Screen& screen, RfbServer& server, const Uniq
   if (word == "copy") screen.copy({a, b, c, d}, e, f);
   if (word == "dump") dump(screen, dump_file);
   if (word == "viewers")
-    for (const ViewerInfo& viewer : server.viewers()) more += viewer.encrypted ? " encrypted" : " plain";
+    for (const ViewerInfo& viewer : server.viewers())
+      more += fmt::format(" {}:{}", viewer.encrypted ? "encrypted" : "plain", viewer.encoding);
   say("ok" + more);
 }
 
