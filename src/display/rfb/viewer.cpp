@@ -66,7 +66,10 @@ void Viewer::on_socket(uint32_t events) {
 void Viewer::on_timer() {
   if (ended_) return;
   if (let_in() && !closes_) return go_on();
-  if (check_waits_) return try_check(), go_on();
+  if (check_waits_) {
+    try_check();
+    return go_on();
+  }
   if (timer_.now() >= deadline_) end("it takes too long");
 }
 
@@ -211,7 +214,6 @@ void Viewer::begin_session() {
   }
   session_ = std::make_unique<Session>(shared_.screen, shared_.input, shared_.facts, out_);
   handshake_.reset();
-  shared_.complaints.forget();
   log::debug(log::Category::kDisplay, "viewer {}: is let in", name_);
 }
 

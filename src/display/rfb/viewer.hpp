@@ -20,16 +20,24 @@ class Complaints {
  public:
   template <typename... Args>
   void say(fmt::format_string<Args...> format, Args&&... args) {
-    if (said_ == kMost) return log::debug(log::Category::kDisplay, format, std::forward<Args>(args)...);
+    if (!may_say()) return log::debug(log::Category::kDisplay, format, std::forward<Args>(args)...);
     log::info(format, std::forward<Args>(args)...);
-    if (++said_ == kMost) log::info("viewers: more of this is only told by --debug display");
+    if (said_ == kMost) log::info("viewers: for the next minutes more of this is only told by --debug display");
   }
-  // A viewer has been let in: somebody is there who may read them.
-  void forget() { said_ = 0; }
 
  private:
-  static constexpr unsigned kMost = 20;
+  static constexpr unsigned kMost = 20;  // in a period
+  static constexpr int64_t kPeriod = 600'000'000'000;
+  bool may_say() {
+    const int64_t now = VmClock::host_now();
+    if (said_ == 0 || now - since_ > kPeriod) {
+      since_ = now;
+      said_ = 0;
+    }
+    return said_ < kMost && ++said_ != 0;
+  }
   unsigned said_ = 0;
+  int64_t since_ = 0;
 };
 
 // What the viewers of a server share. Outlives them.
