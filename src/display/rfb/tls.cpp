@@ -40,10 +40,10 @@ gnutls_datum_t datum(const std::string& text) {
   return {reinterpret_cast<unsigned char*>(const_cast<char*>(text.data())), static_cast<unsigned>(text.size())};
 }
 
-class Session final : public TlsChannel {
+class TlsSession final : public TlsChannel {
  public:
-  Session(const GnuTls& tls, int socket) : tls_(tls), socket_(socket) {}
-  ~Session() override {
+  TlsSession(const GnuTls& tls, int socket) : tls_(tls), socket_(socket) {}
+  ~TlsSession() override {
     if (session_) tls_.deinit(session_);
   }
   bool open(gnutls_priority_t priority, gnutls_credentials_type_t type, void* credentials, bool ask_for_certificate);
@@ -66,7 +66,7 @@ class Session final : public TlsChannel {
   std::string why_;
 };
 
-bool Session::open(gnutls_priority_t priority, gnutls_credentials_type_t type, void* credentials,
+bool TlsSession::open(gnutls_priority_t priority, gnutls_credentials_type_t type, void* credentials,
                    bool ask_for_certificate) {
   if (tls_.init(&session_, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_SIGNAL) < 0) return false;
   if (tls_.priority_set(session_, priority) < 0 || tls_.credentials_set(session_, type, credentials) < 0) return false;
@@ -80,15 +80,15 @@ bool Session::open(gnutls_priority_t priority, gnutls_credentials_type_t type, v
   return true;
 }
 
-ssize_t Session::pull(gnutls_transport_ptr_t self, void* to, size_t size) {
-  auto& session = *static_cast<Session*>(self);
+ssize_t TlsSession::pull(gnutls_transport_ptr_t self, void* to, size_t size) {
+  auto& session = *static_cast<TlsSession*>(self);
   const ssize_t got = ::recv(session.socket_, to, size, MSG_DONTWAIT);
   if (got < 0) session.tls_.transport_set_errno(session.session_, errno);
   return got;
 }
 
-ssize_t Session::push(gnutls_transport_ptr_t self, const void* from, size_t size) {
-  auto& session = *static_cast<Session*>(self);
+ssize_t TlsSession::push(gnutls_transport_ptr_t self, const void* from, size_t size) {
+  auto& session = *static_cast<TlsSession*>(self);
   const ssize_t sent = ::send(session.socket_, from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) session.tls_.transport_set_errno(session.session_, errno);
   return sent;
@@ -96,7 +96,7 @@ ssize_t Session::push(gnutls_transport_ptr_t self, const void* from, size_t size
 
 bool not_now(ptrdiff_t result) { return result == GNUTLS_E_AGAIN || result == GNUTLS_E_INTERRUPTED; }
 
-TlsChannel::Handshake Session::handshake() {
+TlsChannel::Handshake TlsSession::handshake() {
   // Warnings of the other side do not end it, but cost a turn.
   const int result = tls_.handshake(session_);
   if (result == GNUTLS_E_SUCCESS) return Handshake::kDone;
@@ -106,14 +106,14 @@ TlsChannel::Handshake Session::handshake() {
   return Handshake::kFailed;
 }
 
-ptrdiff_t Session::read(std::span<uint8_t> to) {
+ptrdiff_t TlsSession::read(std::span<uint8_t> to) {
   const ssize_t got = tls_.record_recv(session_, to.data(), to.size());
   if (got > 0) return got;
   return not_now(got) ? kNotNow : kGone;  // whoever wants another handshake is gone too
 }
 
 // A record that could not be sent has to be asked for again with the same bytes.
-ptrdiff_t Session::write(std::span<const uint8_t> from) {
+ptrdiff_t TlsSession::write(std::span<const uint8_t> from) {
   const size_t size = begun_ != 0 ? begun_ : from.size();
   const ssize_t sent = tls_.record_send(session_, from.data(), size);
   begun_ = not_now(sent) ? size : 0;
@@ -186,7 +186,7 @@ Result<void> Context::open_x509(const TlsFiles& files) {
 }
 
 std::unique_ptr<TlsChannel> Context::channel(int socket) const {
-  auto session = std::make_unique<Session>(tls_, socket);
+  auto session = std::make_unique<TlsSession>(tls_, socket);
   const bool opened = certificate_ ? session->open(priority_, GNUTLS_CRD_CERTIFICATE, certificate_, asks_for_certificate_)
                                    : session->open(priority_, GNUTLS_CRD_ANON, anonymous_, false);
   if (!opened) return nullptr;
