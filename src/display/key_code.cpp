@@ -1,5 +1,7 @@
 #include "display/key_code.hpp"
 
+#include <linux/input-event-codes.h>
+
 #include <array>
 #include <cassert>
 #include <cstddef>

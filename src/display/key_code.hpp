@@ -1,8 +1,6 @@
 // The keys of a PC keyboard by the names of QEMU's QKeyCode, which QMP's `send-key` uses, and their numbers elsewhere.
 #pragma once
 
-#include <linux/input-event-codes.h>
-
 #include <cstdint>
 #include <string_view>
 

@@ -40,7 +40,8 @@ void add_message(Bytes& to, Chance& chance) {
       return;
     }
     case 1: {
-      static constexpr int32_t kEncodings[] = {0, 1, 7, 16, -32, -23, -256, -247, -223, -224, -239, -257, -258, -261, -307, -308, 5, -1000};
+      static constexpr int32_t kEncodings[] = {0,    1,    7,    16,   -32,  -23,  -256, -247, -223,
+                                               -224, -239, -257, -258, -261, -307, -308, 5,    -1000};
       const auto count = static_cast<uint8_t>(chance(12));
       add(to, {2, 0, 0, count});
       for (unsigned n = 0; n < count; ++n) {
@@ -51,7 +52,8 @@ void add_message(Bytes& to, Chance& chance) {
     }
     case 2:
     case 3:
-      return add(to, {3, static_cast<uint8_t>(chance(2)), 0, byte(), 0, byte(), static_cast<uint8_t>(chance(3)), byte(), static_cast<uint8_t>(chance(3)), byte()});
+      return add(to, {3, static_cast<uint8_t>(chance(2)), 0, byte(), 0, byte(), static_cast<uint8_t>(chance(3)), byte(),
+                      static_cast<uint8_t>(chance(3)), byte()});
     case 4: return add(to, {4, static_cast<uint8_t>(chance(2)), 0, 0, 0, 0, static_cast<uint8_t>(chance(2) ? 0xff : 0), byte()});
     case 5: return add(to, {5, byte(), byte(), byte(), byte(), byte()});
     case 6: {
@@ -197,7 +199,7 @@ class DirectTalk {
   }
   void draw() {
     switch (chance_(4)) {
-      case 0: return (void)screen_->resize({1 + chance_(700), 1 + chance_(700)});
+      case 0: return (void)screen_->resize({1 + chance_(300), 1 + chance_(300)});
       case 1: return screen_->copy({chance_(300), chance_(300), chance_(300), chance_(300)}, chance_(300), chance_(300));
       case 2: return (void)screen_->set_cursor({9, 9, 4, 4, std::vector<uint32_t>(81, chance_.any())});
       default: return screen_->fill({chance_(300), chance_(300), chance_(300), chance_(300)}, chance_.any());
@@ -205,7 +207,7 @@ class DirectTalk {
   }
 
   Chance& chance_;
-  std::unique_ptr<Screen> screen_ = Screen::create({300, 200}).value();
+  std::unique_ptr<Screen> screen_ = Screen::create({100, 80}).value();
   Recorder input_;
   rfb::GuestFacts facts_{.name = "fuzz"};
   rfb::Security security_;

@@ -22,7 +22,10 @@ void draw_something(Screen& screen, Chance& chance) {
   const Screen::Size size = screen.size();
   switch (chance(4)) {
     case 0: return screen.fill({chance(size.width), chance(size.height), chance(200), chance(200)}, chance.any());
-    case 1: return screen.copy({chance(size.width), chance(size.height), chance(200), chance(100)}, chance(size.width), chance(size.height));
+    case 1: {
+      const Rect from{chance(size.width), chance(size.height), chance(200), chance(100)};
+      return screen.copy(from, chance(size.width), chance(size.height));
+    }
     default: {
       const uint32_t width = 1 + chance(150), height = 1 + chance(150);
       std::vector<uint32_t> pixels(size_t{width} * height);
@@ -462,16 +465,20 @@ TEST(RfbServer, SaysWhatIsWrongWithItsOptions) {
     EXPECT_NE(opened.error().message().find(why), std::string::npos) << opened.error().message();
     EXPECT_EQ(opened.error().message().find('\n'), std::string::npos);
   };
-  for (const char* where : {"", "5900", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", ":5900", "::1:5900", "[]:5900"})
+  for (const char* where : {"", "5900", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", ":5900",
+                            "::1:5900", "[]:5900"})
     refused({.listen = where}, "ADDRESS:PORT");
   refused({.listen = "unix:"}, "path");
   refused({.listen = "unix:/nonexistent/folder/socket"}, "cannot listen");
   refused({.listen = "203.0.113.1:0"}, "cannot listen");
   refused({.listen = "127.0.0.1:0", .password = "123456789"}, "9 bytes");
   refused({.listen = "127.0.0.1:0", .password = "x", .user = "u"}, "certificate");
-  refused({.listen = "127.0.0.1:0", .tls = RfbOptions::Tls::kX509}, "certificate");
-  refused({.listen = "127.0.0.1:0", .tls = RfbOptions::Tls::kX509, .certificate = "/nonexistent/c.pem", .key = "/nonexistent/k.pem"}, "/nonexistent/c.pem");
-  refused({.listen = "127.0.0.1:0", .tls = RfbOptions::Tls::kX509, .certificate = "/proc/self/exe", .key = "/proc/self/exe"}, "PEM");
+  const auto tls = [](std::string certificate, std::string key) {
+    return RfbOptions{.listen = "127.0.0.1:0", .tls = RfbOptions::Tls::kX509, .certificate = std::move(certificate), .key = std::move(key)};
+  };
+  refused(tls("", ""), "certificate");
+  refused(tls("/nonexistent/c.pem", "/nonexistent/k.pem"), "/nonexistent/c.pem");
+  refused(tls("/etc/hostname", "/etc/hostname"), "PEM");
   refused({.listen = "127.0.0.1:0", .max_viewers = 0}, "from 1 to");
 }
 
