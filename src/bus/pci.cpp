@@ -51,8 +51,18 @@ PciFunction::PciFunction(std::string name, const PciIdentity& identity) : name_(
 }
 
 void PciFunction::add_bar(unsigned index, BarKind kind, uint64_t size, IoHandler& handler) {
+  describe_bar(index, {kind, size, &handler, {}});
+}
+
+void PciFunction::add_memory_bar(unsigned index, BarKind kind, uint64_t size, std::function<void(std::optional<uint64_t>)> place) {
+  describe_bar(index, {kind, size, nullptr, std::move(place)});
+}
+
+void PciFunction::describe_bar(unsigned index, Bar bar) {
+  const BarKind kind = bar.kind;
+  const uint64_t size = bar.size;
   assert(index < (is_wide(kind) ? 5u : 6u) && size >= 16 && (size & (size - 1)) == 0 && !bars_[index].size);
-  bars_[index] = {kind, size, &handler};
+  bars_[index] = std::move(bar);
   set_config<uint32_t>(kBar0 + 4 * index, bar_flags(kind));
   set_writable<uint32_t>(kBar0 + 4 * index, static_cast<uint32_t>(~(size - 1)));
   if (is_wide(kind)) set_writable<uint32_t>(kBar0 + 4 * index + 4, static_cast<uint32_t>(~(size - 1) >> 32));
@@ -361,7 +371,10 @@ void PciHost::remap() {
       if (!function) continue;
       for (unsigned i = 0; i < function->bars_.size(); ++i) {
         const PciFunction::Bar& bar = function->bars_[i];
-        if (const auto base = function->bar_base(i))
+        const auto base = function->bar_base(i);
+        if (bar.place)
+          bar.place(base);
+        else if (base)
           (bar.kind == BarKind::kIo ? ports : memory).push_back({*base, bar.size, bar.handler});
       }
       if (const PciBus* behind = function->secondary()) self(self, *behind);

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -124,6 +125,9 @@ class PciFunction : public Device {
  protected:
   // While it is made.
   void add_bar(unsigned index, BarKind kind, uint64_t size, IoHandler& handler);
+  // Of memory that the guest uses by itself. `place` is told where it is whenever that may have changed, if it is anywhere; with the
+  // host's lock held, or at rest.
+  void add_memory_bar(unsigned index, BarKind kind, uint64_t size, std::function<void(std::optional<uint64_t>)> place);
   // `content` is what follows the two bytes of ID and next pointer; `writable` its writable bits (shorter: none).
   // Gives its offset.
   unsigned add_capability(uint8_t id, std::span<const uint8_t> content, std::span<const uint8_t> writable = {});
@@ -161,7 +165,9 @@ class PciFunction : public Device {
     BarKind kind = BarKind::kMemory32;
     uint64_t size = 0;  // 0: there is none
     IoHandler* handler = nullptr;
+    std::function<void(std::optional<uint64_t>)> place;  // instead
   };
+  void describe_bar(unsigned index, Bar bar);
   uint16_t config_written_mask(unsigned offset) const {
     return static_cast<uint16_t>(writable_[offset] | writable_[offset + 1] << 8);
   }

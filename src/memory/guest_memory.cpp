@@ -49,18 +49,19 @@ Result<GuestMemory::Region*> GuestMemory::add(Gpa base, uint64_t size, std::stri
 
   auto region = std::make_unique<Region>();
   region->base = base;
+  region->visible = kind == Kind::kDeviceRam ? kNowhere : base;
   region->size = size;
   region->host = static_cast<std::byte*>(host);
   region->kind = kind;
-  region->writable = kind == Kind::kRam;
+  region->writable = kind == Kind::kRam || kind == Kind::kDeviceRam;
   region->name = std::move(name);
   region->backing = std::move(backing);
   region->dirty = std::make_unique<std::atomic<uint64_t>[]>((size / kPageSize + 63) / 64);
   region->marks = std::make_unique<std::atomic<uint8_t>[]>(size / kPageSize);
-  log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, kind == Kind::kRam ? "RAM" : "ROM",
+  log::debug(log::Category::kMemory, "{:#x}-{:#x} {} '{}'", base, base + size - 1, region->writable ? "RAM" : "ROM",
              region->name);
   Region* raw = region.get();
-  if (map_listener_)
+  if (map_listener_ && raw->visible != kNowhere)
     if (auto told = map_listener_->added(mapped(*raw)); !told) {
       ::munmap(raw->host, raw->size);
       return std::move(told).error();
@@ -93,6 +94,35 @@ Result<void> GuestMemory::add_device_rom(Gpa base, std::span<const uint8_t> cont
   return add_content(base, content, std::move(name), Kind::kDevice);
 }
 
+Result<void> GuestMemory::add_device_ram(Gpa home, uint64_t size, std::string name) {
+  auto region = add(home, size, std::move(name), Kind::kDeviceRam);
+  if (!region) return std::move(region).error();
+  return ok();
+}
+
+void GuestMemory::place(Gpa home, std::optional<Gpa> where) {
+  const auto found = std::find_if(regions_.begin(), regions_.end(), [home](const auto& region) { return region->base == home; });
+  if (found == regions_.end() || (*found)->kind != Kind::kDeviceRam) return;
+  Region& region = **found;
+  const auto in_the_way = [&](const auto& other) {
+    const Gpa base = other->visible;
+    return other.get() != &region && base != kNowhere && *where < base + other->size && base < *where + region.size;
+  };
+  if (where && ((*where & kPageMask) || *where + region.size < *where || std::any_of(regions_.begin(), regions_.end(), in_the_way)))
+    where.reset();
+  const Gpa before = region.visible;
+  if (before == where.value_or(kNowhere)) return;
+  if (before != kNowhere) {
+    if (map_listener_) map_listener_->removed(before);
+    // Nobody hears any more of what is written to it elsewhere.
+    if (watcher_) watcher_->written(before, region.size);
+  }
+  region.visible = where.value_or(kNowhere);
+  generation_.fetch_add(1, std::memory_order_release);
+  if (!where || !map_listener_) return;
+  if (auto told = map_listener_->added(mapped(region)); !told) log::failure("{}", told.error().message());
+}
+
 void GuestMemory::tell_changed(const Region& region) {
   generation_.fetch_add(1, std::memory_order_release);
   if (!map_listener_) return;
@@ -112,7 +142,7 @@ void GuestMemory::set_readable(Gpa base, bool readable) {
 bool GuestMemory::remove(Gpa base) {
   const auto found = std::find_if(regions_.begin(), regions_.end(), [base](const auto& region) { return region->base == base; });
   if (found == regions_.end()) return false;
-  if (map_listener_) map_listener_->removed(base);
+  if (map_listener_ && (*found)->visible != kNowhere) map_listener_->removed((*found)->visible);
   ::munmap((*found)->host, (*found)->size);
   regions_.erase(found);
   generation_.fetch_add(1, std::memory_order_release);
@@ -122,11 +152,13 @@ bool GuestMemory::remove(Gpa base) {
 Result<void> GuestMemory::set_map_listener(MapListener* listener) {
   map_listener_ = listener;
   if (!listener) return ok();
-  for (const auto& region : regions_)
+  for (const auto& region : regions_) {
+    if (region->visible == kNowhere) continue;
     if (auto told = listener->added(mapped(*region)); !told) {
       map_listener_ = nullptr;
       return told;
     }
+  }
   return ok();
 }
 
@@ -137,21 +169,27 @@ uint64_t GuestMemory::ram_size() const {
   return size;
 }
 
-const GuestMemory::Region* GuestMemory::find(Gpa gpa) const {
-  for (const auto& region : regions_)
-    if (gpa - region->base < region->size) return region.get();
-  return nullptr;
+GuestMemory::Found GuestMemory::find(Gpa gpa) const {
+  for (const auto& region : regions_) {
+    if (gpa - region->base < region->size) return {region.get(), gpa - region->base};
+    const Gpa visible = region->visible.load(std::memory_order_relaxed);
+    if (gpa - visible < region->size && visible != kNowhere) return {region.get(), gpa - visible};
+  }
+  return {};
 }
 
 Page GuestMemory::page(Gpa gpa) const {
-  const Region* region = find(gpa);
-  if (!region || !region->readable) return {};
-  return {region->host + ((gpa - region->base) & ~kPageMask), region->writable};
+  const Found found = find(gpa);
+  if (!found || !found.region->readable) return {};
+  return {found.region->host + (found.offset & ~kPageMask), found.region->writable};
 }
 
 Gpa GuestMemory::gpa_of(const std::byte* host) const {
   for (const auto& region : regions_)
-    if (const auto offset = static_cast<uint64_t>(host - region->host); offset < region->size) return region->base + offset;
+    if (const auto offset = static_cast<uint64_t>(host - region->host); offset < region->size) {
+      const Gpa visible = region->visible;
+      return visible == kNowhere ? region->base + offset : visible + offset;
+    }
   return ~Gpa{0};
 }
 
@@ -167,9 +205,9 @@ bool GuestMemory::allows(const Region& region, Purpose purpose) {
 bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
   if (gpa + size < gpa) return false;
   while (size > 0) {
-    const Region* region = find(gpa);
-    if (!region || !allows(*region, purpose)) return false;
-    const uint64_t here = std::min(size, region->base + region->size - gpa);
+    const Found found = find(gpa);
+    if (!found || !allows(*found.region, purpose)) return false;
+    const uint64_t here = std::min(size, found.left());
     gpa += here;
     size -= here;
   }
@@ -179,9 +217,10 @@ bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
 bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
   if (!contains(gpa, to.size(), Purpose::kRead)) return false;
   while (!to.empty()) {
-    const Region* region = find(gpa);
-    const uint64_t here = std::min<uint64_t>(to.size(), region->base + region->size - gpa);
-    std::memcpy(to.data(), region->host + (gpa - region->base), here);
+    const Found found = find(gpa);
+    if (!found) return false;
+    const uint64_t here = std::min<uint64_t>(to.size(), found.left());
+    std::memcpy(to.data(), found.host(), here);
     to = to.subspan(here);
     gpa += here;
   }
@@ -195,9 +234,10 @@ bool GuestMemory::copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purp
   if (!contains(gpa, from.size(), purpose)) return false;
   const uint64_t size = from.size();
   for (Gpa at = gpa; !from.empty();) {
-    const Region* region = find(at);
-    const uint64_t here = std::min<uint64_t>(from.size(), region->base + region->size - at);
-    std::memcpy(region->host + (at - region->base), from.data(), here);
+    const Found found = find(at);
+    if (!found) return false;
+    const uint64_t here = std::min<uint64_t>(from.size(), found.left());
+    std::memcpy(found.host(), from.data(), here);
     from = from.subspan(here);
     at += here;
   }
@@ -208,9 +248,10 @@ bool GuestMemory::copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purp
 bool GuestMemory::fill(Gpa gpa, uint64_t size, uint8_t value) {
   if (!contains(gpa, size, Purpose::kWrite)) return false;
   for (uint64_t done = 0; done < size;) {
-    const Region* region = find(gpa + done);
-    const uint64_t here = std::min(size - done, region->base + region->size - (gpa + done));
-    std::memset(region->host + (gpa + done - region->base), value, here);
+    const Found found = find(gpa + done);
+    if (!found) return false;
+    const uint64_t here = std::min(size - done, found.left());
+    std::memset(found.host(), value, here);
     done += here;
   }
   written(gpa, size);
@@ -245,11 +286,11 @@ bool GuestMemory::drop(const Region& region, uint64_t offset, uint64_t size) {
 bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
   if (size == 0 || ((gpa | size) & kPageMask) || !contains(gpa, size, Purpose::kWrite)) return false;
   for (uint64_t done = 0; done < size;) {
-    const Region* region = find(gpa + done);
-    const uint64_t offset = gpa + done - region->base;
-    const uint64_t here = std::min(size - done, region->size - offset);
+    const Found found = find(gpa + done);
+    if (!found) return false;
+    const uint64_t here = std::min(size - done, found.left());
     // Host addresses given out before stay right. Where the host cannot take the pages, their content still goes.
-    if (!drop(*region, offset, here)) std::memset(region->host + offset, 0, here);
+    if (!drop(*found.region, found.offset, here)) std::memset(found.host(), 0, here);
     done += here;
   }
   written(gpa, size);
@@ -259,9 +300,10 @@ bool GuestMemory::give_back(Gpa gpa, uint64_t size) {
 bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vector<iovec>& to) const {
   if (!contains(gpa, size, for_write ? Purpose::kWrite : Purpose::kRead)) return false;
   while (size > 0) {
-    const Region* region = find(gpa);
-    const uint64_t here = std::min(size, region->base + region->size - gpa);
-    to.push_back({region->host + (gpa - region->base), here});
+    const Found found = find(gpa);
+    if (!found) return false;
+    const uint64_t here = std::min(size, found.left());
+    to.push_back({found.host(), here});
     gpa += here;
     size -= here;
   }
@@ -270,13 +312,13 @@ bool GuestMemory::host_ranges(Gpa gpa, uint64_t size, bool for_write, std::vecto
 
 std::vector<GuestMemory::RegionInfo> GuestMemory::regions() const {
   std::vector<RegionInfo> all;
-  for (const auto& region : regions_) all.push_back({region->base, region->size, region->kind == Kind::kRam, region->name});
+  for (const auto& region : regions_) all.push_back({region->base, region->size, region->kind == Kind::kRam || region->kind == Kind::kDeviceRam, region->name});
   std::sort(all.begin(), all.end(), [](const RegionInfo& a, const RegionInfo& b) { return a.base < b.base; });
   return all;
 }
 
 std::optional<GuestMemory::Range> GuestMemory::next_data(Gpa from) const {
-  const Region* region = find(from);
+  const Region* region = find(from).region;
   if (!region) return std::nullopt;
   const auto file = std::find_if(region->from_file.begin(), region->from_file.end(),
                                  [from](const Range& range) { return range.end > from; });
@@ -293,9 +335,9 @@ std::optional<GuestMemory::Range> GuestMemory::next_data(Gpa from) const {
 }
 
 std::span<const std::byte> GuestMemory::content(Range range) const {
-  const Region* region = find(range.begin);
-  if (!region || range.end < range.begin || range.end - region->base > region->size) return {};
-  return {region->host + (range.begin - region->base), range.end - range.begin};
+  const Found found = find(range.begin);
+  if (!found || range.end < range.begin || range.end - range.begin > found.left()) return {};
+  return {found.host(), range.end - range.begin};
 }
 
 Result<void> GuestMemory::map_file(Gpa gpa, uint64_t size, int fd, uint64_t offset) {
@@ -327,20 +369,20 @@ void GuestMemory::written(Gpa gpa, uint64_t size) {
 void GuestMemory::mark_dirty(Gpa gpa, uint64_t size) {
   if (size == 0) return;
   for (Gpa at = gpa & ~kPageMask; at <= gpa + size - 1; at += kPageSize) {
-    const Region* region = find(at);
-    if (!region) continue;
-    const uint64_t index = (at - region->base) / kPageSize;
-    std::atomic<uint64_t>& word = region->dirty[index / 64];
+    const Found found = find(at);
+    if (!found) continue;
+    const uint64_t index = found.offset / kPageSize;
+    std::atomic<uint64_t>& word = found.region->dirty[index / 64];
     const uint64_t mask = bit(index % 64);
     if (!(word.load(std::memory_order_relaxed) & mask)) word.fetch_or(mask, std::memory_order_relaxed);
   }
 }
 
 bool GuestMemory::dirty(Gpa gpa) const {
-  const Region* region = find(gpa);
-  if (!region) return false;
-  const uint64_t index = (gpa - region->base) / kPageSize;
-  return region->dirty[index / 64].load(std::memory_order_relaxed) & bit(index % 64);
+  const Found found = find(gpa);
+  if (!found) return false;
+  const uint64_t index = found.offset / kPageSize;
+  return found.region->dirty[index / 64].load(std::memory_order_relaxed) & bit(index % 64);
 }
 
 void GuestMemory::clear_dirty() {

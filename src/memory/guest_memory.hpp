@@ -76,6 +76,13 @@ class GuestMemory {
   // Writes of the guest go to whoever has the addresses on the bus, as they do for all read-only memory.
   Result<void> add_device_rom(Gpa base, std::span<const uint8_t> content, std::string name);
 
+  // Adds zeroed RAM of a device that the guest finds where the device place()s it, at first nowhere: a frame buffer. For the host it is
+  // always at `home` too, an address beyond those that a guest's processor has.
+  Result<void> add_device_ram(Gpa home, uint64_t size, std::string name);
+  // Where the guest finds the device's RAM whose home this is, from now on; none: nowhere, as also if other memory is in the way. One
+  // thread at a time; every vCPU has to be kicked afterwards, and until it has come to an instruction boundary finds it where it was.
+  void place(Gpa home, std::optional<Gpa> where);
+
   // Takes away the region that begins at `base`; false if none does. Nothing refers to its host memory any more.
   bool remove(Gpa base);
 
@@ -91,7 +98,8 @@ class GuestMemory {
   // vCPU that has made the device do it sees that from its next instruction on, if it is kicked; for others as above.
   void set_readable(Gpa base, bool readable);
 
-  // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM).
+  // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM), or has just
+  // been moved away.
   // Not for what the guest expects to be single-copy atomic: that is load() and store().
   bool read(Gpa gpa, std::span<std::byte> to) const;
   bool write(Gpa gpa, std::span<const std::byte> from);
@@ -145,7 +153,7 @@ class GuestMemory {
 
   // For saving and restoring, while no vCPU runs and no device writes.
   struct RegionInfo {
-    Gpa base;
+    Gpa base;       // of a device's RAM its home
     uint64_t size;  // bytes
     bool writable;  // RAM, even while the chipset write-protects it
     std::string name;
@@ -188,13 +196,15 @@ class GuestMemory {
   static constexpr uint64_t kLeastRemapped = uint64_t{2} << 20;
   static constexpr uint8_t kClaimed = 1, kWatched = 2;
   std::atomic<uint8_t>& mark(Gpa gpa) const {
-    const Region* region = find(gpa);  // the caller has a Page of it
-    return region->marks[(gpa - region->base) / kPageSize];
+    const Found found = find(gpa);  // the caller has a Page of it
+    return found ? found.region->marks[found.offset / kPageSize] : moved_away_;
   }
 
-  enum class Kind : uint8_t { kRam, kRom, kDevice };
+  enum class Kind : uint8_t { kRam, kRom, kDevice, kDeviceRam };
+  static constexpr Gpa kNowhere = ~Gpa{0};  // no region has its size from there
   struct Region {
-    Gpa base;
+    Gpa base;                  // of a device's RAM its home
+    std::atomic<Gpa> visible;  // where the guest finds it: `base`, but for a device's RAM: place()
     uint64_t size;
     std::byte* host;
     Kind kind = Kind::kRam;
@@ -206,14 +216,24 @@ class GuestMemory {
     std::unique_ptr<std::atomic<uint8_t>[]> marks;   // kClaimed, kWatched
     mutable std::vector<Range> from_file;            // by map_file(), and not in `backing`; sorted, apart
   };
-  static MappedRegion mapped(const Region& region) { return {region.base, region.size, region.host, region.writable, region.readable}; }
+  // What is at an address; `offset` is less than the region's size.
+  struct Found {
+    const Region* region = nullptr;
+    uint64_t offset = 0;
+    explicit operator bool() const { return region; }
+    uint64_t left() const { return region->size - offset; }
+    std::byte* host() const { return region->host + offset; }
+  };
+  static MappedRegion mapped(const Region& region) {
+    return {region.visible, region.size, region.host, region.writable, region.readable};
+  }
   template <typename T>
   Page aligned(Gpa gpa) const {
     static_assert(std::is_integral_v<T> && (sizeof(T) & (sizeof(T) - 1)) == 0);
     if (gpa & (sizeof(T) - 1)) return {};
     return page(gpa);
   }
-  const Region* find(Gpa gpa) const;
+  Found find(Gpa gpa) const;
   static bool drop(const Region& region, uint64_t offset, uint64_t size);
   Result<Region*> add(Gpa base, uint64_t size, std::string name, Kind kind);
   Result<void> add_content(Gpa base, std::span<const uint8_t> content, std::string name, Kind kind);
@@ -224,6 +244,7 @@ class GuestMemory {
   bool copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose);
 
   std::vector<std::unique_ptr<Region>> regions_;  // the largest first: where most of what is looked for is found
+  mutable std::atomic<uint8_t> moved_away_{kWatched};  // the mark of what is no more where somebody has a Page of it
   std::atomic<uint64_t> generation_{1};
   WriteWatcher* watcher_ = nullptr;
   MapListener* map_listener_ = nullptr;

@@ -117,6 +117,32 @@ TEST_F(PciTest, ABarTellsItsSizeAndAnswersWhereItIsPut) {
   EXPECT_EQ(mmio.read(0xd000'0010, 4), 0x10u);
 }
 
+class Screen final : public PciFunction {
+ public:
+  Screen() : PciFunction("screen", {.vendor = 0x1234, .device = 0x1111, .class_code = 0x030000}) {
+    add_memory_bar(0, BarKind::kMemory32, 16 << 20, [this](std::optional<uint64_t> base) { memory = base; });
+  }
+  std::optional<uint64_t> memory;
+};
+
+TEST_F(PciTest, ABarOfMemoryTellsWhereItIs) {
+  Screen screen;
+  ASSERT_TRUE(host.root().add(screen, 7));
+  const auto write = [&](unsigned offset, uint32_t value) { host.config_write(0, 7 << 3, offset, 4, value); };
+  write(kBar0, ~0u);
+  EXPECT_EQ(host.config_read(0, 7 << 3, kBar0, 4), 0xff000000u);
+  EXPECT_FALSE(screen.memory);
+  write(kBar0, 0xe0000000);
+  EXPECT_FALSE(screen.memory) << "it does not decode";
+  write(kCommand, kCommandMemory);
+  EXPECT_EQ(screen.memory, 0xe0000000u);
+  write(kBar0, 0xd0000000);
+  EXPECT_EQ(screen.memory, 0xd0000000u);
+  screen.reset();
+  host.reset();
+  EXPECT_FALSE(screen.memory);
+}
+
 TEST_F(PciTest, AWideBarTakesTwoRegistersAndPortsHaveTheirOwnSpace) {
   write(kBar0 + 8, 4, ~0u);
   write(kBar0 + 12, 4, ~0u);

@@ -1,8 +1,11 @@
 #include "memory/guest_memory.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <map>
 
 #include "base/units.hpp"
 
@@ -242,6 +245,87 @@ TEST_F(GuestMemoryTest, ADeviceChangesItsMemoryAndMayTakeReadsForItself) {
   memory_.set_readable(GiB, false);
   EXPECT_NE(memory_.page(GiB).host, nullptr) << "ROM is nobody's";
   ASSERT_TRUE(memory_.set_map_listener(nullptr));
+}
+
+// What is where, as a kernel that gives it to a guest knows it.
+struct MapInMind final : MapListener {
+  std::map<Gpa, uint64_t> there;
+  Result<void> added(const MappedRegion& region) override {
+    EXPECT_TRUE(there.emplace(region.base, region.size).second);
+    return ok();
+  }
+  Result<void> changed(const MappedRegion&) override { return ok(); }
+  void removed(Gpa base) override { EXPECT_EQ(there.erase(base), 1u); }
+};
+
+TEST_F(GuestMemoryTest, RamOfADeviceIsWhereItIsPlaced) {
+  constexpr Gpa kHome = Gpa{1} << 48, kHere = 2 * GiB, kThere = 3 * GiB;
+  constexpr uint64_t kSize = 64 * KiB;
+  MapInMind listener;
+  const uint64_t ram = memory_.ram_size();
+  ASSERT_TRUE(memory_.add_device_ram(kHome, kSize, "vram"));
+  ASSERT_TRUE(memory_.set_map_listener(&listener));
+  EXPECT_FALSE(listener.there.contains(kHome));
+  EXPECT_EQ(memory_.ram_size(), ram) << "it is not the guest's";
+  EXPECT_EQ(memory_.page(kHere).host, nullptr);
+
+  uint64_t generation = memory_.map_generation();
+  memory_.place(kHome, kHere);
+  EXPECT_NE(memory_.map_generation(), generation);
+  EXPECT_EQ(listener.there[kHere], kSize);
+  ASSERT_TRUE(memory_.store<uint32_t>(kHere + 8, 0x12345678));
+  EXPECT_EQ(memory_.load<uint32_t>(kHome + 8), 0x12345678u) << "for the host it is at home too";
+  EXPECT_EQ(memory_.content({kHome, kHome + kSize}).size(), kSize);
+  EXPECT_TRUE(memory_.dirty(kHome));
+  EXPECT_EQ(memory_.gpa_of(memory_.page(kHere + 4 * KiB).host), kHere + 4 * KiB);
+  EXPECT_EQ(memory_.page(kHere + kSize).host, nullptr);
+  EXPECT_EQ(memory_.page(kHere - 1).host, nullptr);
+
+  generation = memory_.map_generation();
+  memory_.place(kHome, kHere);
+  EXPECT_EQ(memory_.map_generation(), generation) << "where it was";
+  memory_.place(kHome, kThere);
+  EXPECT_EQ(memory_.load<uint32_t>(kThere + 8), 0x12345678u);
+  EXPECT_FALSE(memory_.load<uint32_t>(kHere + 8));
+  EXPECT_FALSE(listener.there.contains(kHere));
+  EXPECT_TRUE(listener.there.contains(kThere));
+
+  memory_.place(kHome, std::nullopt);
+  EXPECT_FALSE(memory_.load<uint32_t>(kThere + 8));
+  EXPECT_FALSE(listener.there.contains(kThere));
+  EXPECT_EQ(memory_.load<uint32_t>(kHome + 8), 0x12345678u);
+  ASSERT_TRUE(memory_.set_map_listener(nullptr));
+}
+
+TEST_F(GuestMemoryTest, RamOfADeviceIsNowhereWhereOtherMemoryIs) {
+  constexpr Gpa kHome = Gpa{1} << 48;
+  ASSERT_TRUE(memory_.store<uint32_t>(0, 0x11111111));
+  ASSERT_TRUE(memory_.add_device_ram(kHome, 64 * KiB, "vram"));
+  for (const Gpa where : {Gpa{0}, Gpa{60 * KiB}, 2 * GiB + 1, ~Gpa{0} - 4095}) {
+    memory_.place(kHome, 3 * GiB);
+    memory_.place(kHome, where);
+    EXPECT_FALSE(memory_.load<uint32_t>(3 * GiB)) << where;
+    EXPECT_EQ(memory_.load<uint32_t>(0), 0x11111111u) << where;
+  }
+  memory_.place(2 * GiB, 3 * GiB);
+  memory_.place(0, 3 * GiB);
+  EXPECT_FALSE(memory_.load<uint32_t>(3 * GiB)) << "only a device's is moved";
+}
+
+TEST_F(GuestMemoryTest, CodeInRamOfADeviceIsForgottenWhenItMoves) {
+  struct Watcher final : WriteWatcher {
+    std::vector<std::pair<Gpa, uint64_t>> told;
+    void written(Gpa gpa, uint64_t size) override { told.emplace_back(gpa, size); }
+  } watcher;
+  constexpr Gpa kHome = Gpa{1} << 48;
+  ASSERT_TRUE(memory_.add_device_ram(kHome, 64 * KiB, "vram"));
+  memory_.set_watcher(&watcher);
+  memory_.place(kHome, 2 * GiB);
+  EXPECT_TRUE(watcher.told.empty());
+  memory_.place(kHome, 3 * GiB);
+  EXPECT_THAT(watcher.told, testing::ElementsAre(testing::Pair(2 * GiB, 64 * KiB)));
+  EXPECT_FALSE(memory_.claim(2 * GiB)) << "who has a page of the old place must tell of writes";
+  memory_.set_watcher(nullptr);
 }
 
 TEST_F(GuestMemoryTest, ContentIsOfOneRegion) {
