@@ -1,6 +1,7 @@
 #include "devices/i8042.hpp"
 
 #include "base/log.hpp"
+#include "devices/scan_codes.hpp"
 
 namespace skerry::devices {
 
@@ -58,20 +59,6 @@ constexpr uint8_t kBreakPrefix = 0xf0;
 // As a firmware would leave it: a kernel that is booted without one finds a keyboard that speaks set 1.
 constexpr uint8_t kCommandByteAtStart = kKeyboardInterrupt | kAuxInterrupt | kSystem | kTranslate;
 
-// Scan code set 2 to set 1, codes up to 0x84; the others are the same in both.
-constexpr uint8_t kSet2ToSet1[] = {
-    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,  //
-    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b,  //
-    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d,  //
-    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f,  //
-    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61,  //
-    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76,  //
-    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f,  //
-    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,  //
-    0x80, 0x81, 0x82, 0x41, 0x54,
-};
-uint8_t to_set_1(uint8_t code) { return code < sizeof kSet2ToSet1 ? kSet2ToSet1[code] : code; }
-
 uint8_t byte(uint64_t value) { return static_cast<uint8_t>(value); }
 }  // namespace
 
@@ -105,6 +92,7 @@ void I8042::reset() {
   mouse_loop_.clear();
   keyboard_.reset();
   mouse_.reset();
+  show_leds();
   update_irqs();
 }
 
@@ -125,13 +113,39 @@ void I8042::describe(state::Fields& fields) {
 
 void I8042::restored() {
   std::lock_guard guard(lock_);
+  show_leds();
   update_irqs();
 }
 
-void I8042::key(std::span<const uint8_t> scan_code) {
+// --- from the host ---------------------------------------------------------------------------------------------------
+
+void I8042::key(display::KeyCode key, bool down) {
   std::lock_guard guard(lock_);
-  if (!keyboard_.key(scan_code)) log::debug(log::Category::kDevice, "i8042: a key is lost");
+  if (!keyboard_.key(key, down)) log::debug(log::Category::kDevice, "i8042: a key is lost");
   fill_output_buffer();
+}
+
+void I8042::pointer_relative(int32_t dx, int32_t dy, display::Buttons buttons) {
+  std::lock_guard guard(lock_);
+  mouse_.move(dx, dy, 0, buttons);
+  fill_output_buffer();
+}
+
+void I8042::wheel(int32_t vertical, int32_t, display::Buttons buttons) {
+  std::lock_guard guard(lock_);
+  mouse_.move(0, 0, vertical, buttons);
+  fill_output_buffer();
+}
+
+void I8042::set_leds_listener(std::function<void(display::Leds)> listener) {
+  std::lock_guard guard(lock_);
+  leds_listener_ = std::move(listener);
+  shown_ = keyboard_.leds();
+  if (leds_listener_) leds_listener_(shown_);
+}
+
+void I8042::show_leds() {
+  if (std::exchange(shown_, keyboard_.leds()) != keyboard_.leds() && leds_listener_) leds_listener_(shown_);
 }
 
 // --- ports -----------------------------------------------------------------------------------------------------------
@@ -170,6 +184,7 @@ void I8042::write_data(uint8_t value) {
     } else {
       command_byte_ &= static_cast<uint8_t>(~kDisableKeyboard);  // the controller opens the line to send
       keyboard_.command(value);
+      show_leds();
     }
     fill_output_buffer();
   }
@@ -317,11 +332,11 @@ void I8042::fill_output_buffer() {
       } else if (code == kBreakPrefix) {
         break_prefix_ = true;
       } else {
-        load(static_cast<uint8_t>(to_set_1(code) | (break_prefix_ ? 0x80 : 0)), false);
+        load(static_cast<uint8_t>(set1_of_set2(code) | (break_prefix_ ? 0x80 : 0)), false);
         break_prefix_ = false;
       }
     } else if (!(command_byte_ & kDisableAux) && !mouse_.output.empty()) {
-      load(mouse_.output.pop(), true);
+      load(mouse_.take(), true);
     } else {
       break;
     }

@@ -7,16 +7,16 @@
 
 #include <functional>
 #include <mutex>
-#include <span>
 
 #include "bus/device.hpp"
 #include "bus/interrupt.hpp"
 #include "devices/io_window.hpp"
 #include "devices/ps2.hpp"
+#include "display/input.hpp"
 
 namespace skerry::devices {
 
-class I8042 final : public bus::Device {
+class I8042 final : public bus::Device, public display::Input {
  public:
   static constexpr uint16_t kDataPort = 0x60, kCommandPort = 0x64, kSystemControlPortA = 0x92;
   static constexpr unsigned kKeyboardIrq = 1, kMouseIrq = 12;
@@ -29,9 +29,15 @@ class I8042 final : public bus::Device {
   explicit I8042(Wiring wiring);
   Result<void> attach(bus::AddressSpace& pio);
 
-  // A key goes down or up: its bytes in scan code set 2 ("f0" first on release). Any thread. Lost, as on hardware,
-  // if the guest has switched scanning off or does not keep up.
-  void key(std::span<const uint8_t> scan_code);
+  // display::Input. Any thread. Keys are lost, as on hardware, if the guest has switched scanning off or does not keep up; movements
+  // that it does not fetch add up.
+  void key(display::KeyCode key, bool down) override;
+  bool wants_absolute() const override { return false; }
+  void pointer_absolute(uint16_t, uint16_t, display::Buttons) override {}  // it cannot say where it is
+  void pointer_relative(int32_t dx, int32_t dy, display::Buttons buttons) override;
+  void wheel(int32_t vertical, int32_t horizontal, display::Buttons buttons) override;
+  // Told at once, and when the guest changes them, with the device's lock held. An empty one ends that.
+  void set_leds_listener(std::function<void(display::Leds)> listener);
 
   std::string_view name() const override { return "i8042"; }
   void reset() override;
@@ -55,6 +61,7 @@ class I8042 final : public bus::Device {
   void fill_output_buffer();
   void load(uint8_t byte, bool from_mouse);
   void update_irqs();
+  void show_leds();
 
   const Wiring wiring_;
   std::mutex lock_;
@@ -70,6 +77,8 @@ class I8042 final : public bus::Device {
   Ps2Queue mouse_loop_;  // 0xd3: as if from the mouse
   Ps2Keyboard keyboard_;
   Ps2Mouse mouse_;
+  std::function<void(display::Leds)> leds_listener_;
+  display::Leds shown_;  // what it was told last; derived
   IoWindow data_window_, command_window_, control_a_window_;
 };
 

@@ -1,6 +1,9 @@
 #include "devices/ps2.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "devices/scan_codes.hpp"
 
 namespace skerry::devices {
 
@@ -36,12 +39,20 @@ enum MouseCommand : uint8_t {
   kEnableReporting = 0xf4,
   kDisableReporting = 0xf5,
 };
-constexpr uint8_t kMouseId = 0x00;
+constexpr uint8_t kMouseId = 0x00, kWheelMouseId = 0x03;
+// Microsoft's IntelliMouse: these sample rates in a row make it tell of its wheel.
+constexpr std::array<uint8_t, 3> kWheelKnock = {200, 100, 80};
+constexpr int32_t kMaxStep = 255, kMaxWheelStep = 7, kMaxUntold = 0x7fff;
+
+// Pause has a code of its own, and none for its release.
+constexpr std::array<uint8_t, 6> kPauseInSet1 = {0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5};
+constexpr std::array<uint8_t, 8> kPauseInSet2 = {0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77};
+constexpr uint8_t kExtended = 0xe0, kRelease = 0xf0, kReleaseBit = 0x80;
 constexpr std::array<uint8_t, 2> kKeyboardId = {0xab, 0x83};
 }  // namespace
 
 bool Ps2Queue::push(std::span<const uint8_t> bytes) {
-  if (bytes.size() > bytes_.size() - count_) return false;
+  if (!has_room(bytes.size())) return false;
   for (const uint8_t byte : bytes) push(byte);
   return true;
 }
@@ -63,6 +74,24 @@ void Ps2Queue::describe(state::Fields& fields, std::string_view name) {
 // --- keyboard --------------------------------------------------------------------------------------------------------
 
 void Ps2Keyboard::reset() { *this = {}; }
+
+bool Ps2Keyboard::key(display::KeyCode key, bool down) {
+  if (!scanning_) return false;
+  const bool set1 = scan_code_set_ == 1;
+  if (key == display::KeyCode::kPause) return !down || (set1 ? output.push(kPauseInSet1) : output.push(kPauseInSet2));
+  const uint16_t code = display::set1_code(key);
+  std::array<uint8_t, 3> bytes{};
+  size_t count = 0;
+  if (code >> 8) bytes[count++] = kExtended;
+  if (!set1 && !down) bytes[count++] = kRelease;
+  const auto low = static_cast<uint8_t>(code);
+  bytes[count++] = set1 ? static_cast<uint8_t>(low | (down ? 0 : kReleaseBit)) : set2_of_set1(low);
+  return output.push(std::span(bytes).first(count));
+}
+
+display::Leds Ps2Keyboard::leds() const {
+  return {.scroll = (leds_ & 1) != 0, .num = (leds_ & 2) != 0, .caps = (leds_ & 4) != 0};
+}
 
 void Ps2Keyboard::command(uint8_t byte) {
   if (awaited_ != 0) return argument(byte);
@@ -114,8 +143,8 @@ void Ps2Keyboard::argument(uint8_t byte) {
       typematic_ = byte & 0x7f;
       output.push(kAck);
       break;
-    default:  // kScanCodeSet; 0 asks which it is
-      if (byte > 3) {
+    default:  // kScanCodeSet; 0 asks which it is. There is no set 3: nobody asks for it who has another
+      if (byte > 2) {
         output.push(kResend);
         break;
       }
@@ -142,9 +171,59 @@ void Ps2Keyboard::describe(state::Fields& fields) {
 // --- mouse -----------------------------------------------------------------------------------------------------------
 
 void Ps2Mouse::defaults() {
-  const Ps2Queue kept = output;
-  *this = {};
-  output = kept;
+  Ps2Mouse fresh;
+  fresh.output = output;
+  fresh.buttons_ = buttons_;
+  *this = fresh;
+}
+
+uint8_t Ps2Mouse::buttons() const { return static_cast<uint8_t>(buttons_.left | buttons_.right << 1 | buttons_.middle << 2); }
+
+void Ps2Mouse::set_sample_rate(uint8_t rate) {
+  sample_rate_ = rate;
+  last_rates_ = {last_rates_[1], last_rates_[2], rate};
+  if (last_rates_ == kWheelKnock) id_ = kWheelMouseId;
+}
+
+void Ps2Mouse::move(int32_t dx, int32_t dy, int32_t dz, display::Buttons buttons) {
+  const auto add = [](int16_t& sum, int32_t step) {
+    sum = static_cast<int16_t>(std::clamp(sum + std::clamp(step, -kMaxUntold, kMaxUntold), -kMaxUntold, kMaxUntold));
+  };
+  add(dx_, dx);
+  add(dy_, dy);
+  add(dz_, dz);
+  news_ |= dx != 0 || dy != 0 || dz != 0 || buttons != buttons_;
+  buttons_ = buttons;
+  report();
+}
+
+uint8_t Ps2Mouse::take() {
+  const uint8_t byte = output.pop();
+  report();
+  return byte;
+}
+
+void Ps2Mouse::report() {
+  if (!reporting_) {  // what happened before it reports is nobody's
+    dx_ = dy_ = dz_ = 0;
+    news_ = false;
+  }
+  if (remote_) return;
+  while (news_ && output.has_room(4)) send_report();
+}
+
+void Ps2Mouse::send_report() {
+  const auto take_step = [](int16_t& sum, int32_t most) {
+    const int32_t step = std::clamp<int32_t>(sum, -most, most);
+    sum = static_cast<int16_t>(sum - step);
+    return step;
+  };
+  const int32_t dx = take_step(dx_, kMaxStep), dy = -take_step(dy_, kMaxStep), dz = take_step(dz_, kMaxWheelStep);
+  output.push(static_cast<uint8_t>(buttons() | 1 << 3 | (dx < 0) << 4 | (dy < 0) << 5));
+  output.push(static_cast<uint8_t>(dx));
+  output.push(static_cast<uint8_t>(dy));
+  if (id_ == kWheelMouseId) output.push(static_cast<uint8_t>(dz));
+  news_ = dx_ != 0 || dy_ != 0 || dz_ != 0;
 }
 
 void Ps2Mouse::reset() { *this = {}; }
@@ -153,7 +232,7 @@ void Ps2Mouse::command(uint8_t byte) {
   if (wrap_ && byte != kReset && byte != kResetWrapMode) return output.push(byte);
   if (awaited_ != 0) {
     if (awaited_ == kSetResolution) resolution_ = byte & 3;
-    if (awaited_ == kSetSampleRate) sample_rate_ = byte;
+    if (awaited_ == kSetSampleRate) set_sample_rate(byte);
     awaited_ = 0;
     return output.push(kAck);
   }
@@ -169,7 +248,8 @@ void Ps2Mouse::command(uint8_t byte) {
       awaited_ = byte;
       break;
     case kStatusRequest:
-      output.push(static_cast<uint8_t>(remote_ << 6 | reporting_ << 5 | scaling_2_to_1_ << 4));
+      output.push(static_cast<uint8_t>(remote_ << 6 | reporting_ << 5 | scaling_2_to_1_ << 4 | buttons_.left << 2 | buttons_.middle << 1 |
+                                       buttons_.right));
       output.push(resolution_);
       output.push(sample_rate_);
       break;
@@ -177,23 +257,26 @@ void Ps2Mouse::command(uint8_t byte) {
     case kSetRemoteMode:
       remote_ = byte == kSetRemoteMode;
       break;
-    case kReadData:  // it has not moved; bit 3 of the first byte is always set
-      output.push(std::array<uint8_t, 3>{0x08, 0, 0});
+    case kReadData:
+      send_report();
       break;
     case kSetWrapMode:
     case kResetWrapMode:
       wrap_ = byte == kSetWrapMode;
       break;
     case kReadDeviceType:
-      output.push(kMouseId);
+      output.push(id_);
       break;
     case kEnableReporting:
     case kDisableReporting:
       reporting_ = byte == kEnableReporting;
       break;
-    case kSetDefault:
+    case kSetDefault: {
+      const uint8_t id = id_;
       defaults();
+      id_ = id;
       break;
+    }
     case kReset:
       defaults();
       output.push(kSelfTestPassed);
@@ -214,6 +297,24 @@ void Ps2Mouse::describe(state::Fields& fields) {
     fields.field("remote", remote_);
     fields.field("wrap", wrap_);
     fields.field("reporting", reporting_);
+    const bool told = id_ == kMouseId && last_rates_ == Ps2Mouse().last_rates_ && !news_ && buttons_ == display::Buttons();
+    const bool moved = fields.later("moved", !told, [&] {
+      fields.field("left", buttons_.left);
+      fields.field("middle", buttons_.middle);
+      fields.field("right", buttons_.right);
+      fields.field("dx", dx_);
+      fields.field("dy", dy_);
+      fields.field("dz", dz_);
+      fields.field("news", news_);
+      fields.field("id", id_, state::in_mask(kWheelMouseId));
+      fields.field("last_rates", last_rates_);
+    });
+    if (moved) return;
+    buttons_ = {};
+    dx_ = dy_ = dz_ = 0;
+    news_ = false;
+    id_ = kMouseId;
+    last_rates_ = {};
   });
 }
 

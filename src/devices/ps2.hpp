@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "display/input.hpp"
 #include "state/fields.hpp"
 
 namespace skerry::devices {
@@ -21,6 +22,7 @@ class Ps2Queue {
   }
   // All or nothing: a scan code must not lose its tail.
   bool push(std::span<const uint8_t> bytes);
+  bool has_room(size_t bytes) const { return bytes <= bytes_.size() - count_; }
   uint8_t pop();
   void clear() { count_ = 0; }
   void describe(state::Fields& fields, std::string_view name);
@@ -34,8 +36,9 @@ class Ps2Keyboard {
  public:
   void reset();
   void command(uint8_t byte);  // or the argument of the last command
-  // Bytes of a key in the active scan code set; false if scanning is off or there is no room.
-  bool key(std::span<const uint8_t> scan_code) { return scanning_ && output.push(scan_code); }
+  // A key goes down, or up; false if scanning is off or there is no room.
+  bool key(display::KeyCode key, bool down);
+  display::Leds leds() const;
   void describe(state::Fields& fields);
 
   Ps2Queue output;
@@ -49,16 +52,24 @@ class Ps2Keyboard {
   bool scanning_ = true;
 };
 
+// With a wheel, if the driver asks as Microsoft's does: an IntelliMouse with three buttons.
 class Ps2Mouse {
  public:
   void reset();
   void command(uint8_t byte);
+  // To the right, down, and of the wheel down; the buttons that are held from now on.
+  void move(int32_t dx, int32_t dy, int32_t dz, display::Buttons buttons);
+  uint8_t take();  // the next byte of `output`
   void describe(state::Fields& fields);
 
   Ps2Queue output;
 
  private:
   void defaults();
+  void set_sample_rate(uint8_t rate);
+  void report();
+  void send_report();
+  uint8_t buttons() const;
   uint8_t awaited_ = 0;
   uint8_t resolution_ = 2;  // 4 counts a millimetre
   uint8_t sample_rate_ = 100;
@@ -66,6 +77,12 @@ class Ps2Mouse {
   bool remote_ = false;
   bool wrap_ = false;
   bool reporting_ = false;
+  // What the guest has not been told yet.
+  display::Buttons buttons_;
+  int16_t dx_ = 0, dy_ = 0, dz_ = 0;
+  bool news_ = false;
+  uint8_t id_ = 0;                        // 3: with a wheel
+  std::array<uint8_t, 3> last_rates_{};  // by which a driver asks for the wheel
 };
 
 }  // namespace skerry::devices
