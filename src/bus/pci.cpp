@@ -26,6 +26,7 @@ uint32_t bar_flags(BarKind kind) {
   switch (kind) {
     case BarKind::kIo: return kBarIo;
     case BarKind::kMemory32: return 0;
+    case BarKind::kMemory32Prefetchable: return kBarPrefetchable;
     case BarKind::kMemory64: return kBar64;
     case BarKind::kMemory64Prefetchable: return kBar64 | kBarPrefetchable;
   }

@@ -49,7 +49,7 @@ struct PciIdentity {
   uint8_t revision = 0;
 };
 
-enum class BarKind : uint8_t { kIo, kMemory32, kMemory64, kMemory64Prefetchable };
+enum class BarKind : uint8_t { kIo, kMemory32, kMemory32Prefetchable, kMemory64, kMemory64Prefetchable };
 
 // Message-signalled interrupts by table (PCI 6.8.2): the table and the pending bits, in a page or more of a BAR.
 // Any thread. Its lock is taken after a device's and before a LAPIC's.

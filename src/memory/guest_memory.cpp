@@ -123,6 +123,12 @@ void GuestMemory::place(Gpa home, std::optional<Gpa> where) {
   if (auto told = map_listener_->added(mapped(region)); !told) log::failure("{}", told.error().message());
 }
 
+std::span<std::byte> GuestMemory::device_content(Gpa home) {
+  for (const auto& region : regions_)
+    if (region->base == home && region->kind == Kind::kDeviceRam) return {region->host, region->size};
+  return {};
+}
+
 void GuestMemory::tell_changed(const Region& region) {
   generation_.fetch_add(1, std::memory_order_release);
   if (!map_listener_) return;

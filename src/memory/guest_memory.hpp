@@ -83,6 +83,9 @@ class GuestMemory {
   // thread at a time; every vCPU has to be kicked afterwards, and until it has come to an instruction boundary finds it where it was.
   void place(Gpa home, std::optional<Gpa> where);
 
+  // All of the device's RAM whose home this is, for the device itself: the guest reads and writes it at the same time.
+  std::span<std::byte> device_content(Gpa home);
+
   // Takes away the region that begins at `base`; false if none does. Nothing refers to its host memory any more.
   bool remove(Gpa base);
 
