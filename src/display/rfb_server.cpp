@@ -25,6 +25,8 @@ constexpr size_t kMaxPassword = 255;
 // After the viewers have been told of a change, for so long none is told to the server: a guest that draws all the time
 // does not wake it all the time.
 constexpr int64_t kBetweenTurns = 16'000'000;
+// How often a screen is looked at whose device does not tell what is drawn: while it changes, and while it does not.
+constexpr int64_t kRefreshPeriod = 33'000'000, kStillRefreshPeriod = 66'000'000;
 constexpr int64_t kWithoutDescriptors = 1'000'000'000;  // until accepting is tried again
 
 Result<void> check_password(const std::string& password, bool with_user) {
@@ -91,6 +93,7 @@ class Server final : public RfbServer {
   void left_alone(const void* viewer);
   void screen_changed();
   void tell_viewers();
+  void refresh();
   size_t count(bool let_in) const;
   template <typename Each>
   void for_each_session(Each each);
@@ -100,9 +103,10 @@ class Server final : public RfbServer {
   std::unique_ptr<IoThread> thread_;
   RfbListener listener_;
   rfb::Shared shared_;
-  std::unique_ptr<Timer> turn_timer_, listen_timer_;
+  std::unique_ptr<Timer> turn_timer_, listen_timer_, refresh_timer_;
   std::atomic<bool> turn_posted_{false};  // or the timer is set
   bool sweep_posted_ = false;
+  bool refreshing_ = false;  // its timer is set: there are viewers
   bool started_ = false;
   uint64_t unix_connections_ = 0;
   Viewers viewers_;
@@ -119,6 +123,7 @@ Result<void> Server::make_thread() {
   shared_.alone = [this](const void* viewer) { left_alone(viewer); };
   shared_.full = [this] { return count(true) >= max_viewers_; };
   listen_timer_ = std::make_unique<Timer>(loop(), [this] { (void)listen_again(); });
+  refresh_timer_ = std::make_unique<Timer>(loop(), [this] { refresh(); });
   turn_timer_ = std::make_unique<Timer>(loop(), [this] {
     turn_posted_.store(false);
     tell_viewers();
@@ -145,6 +150,7 @@ void Server::stop() {
   thread_->stop();
   viewers_.clear();
   turn_timer_->cancel();
+  refresh_timer_->cancel();
   listen_timer_->cancel();
 }
 
@@ -186,6 +192,8 @@ void Server::admit(UniqueFd socket, std::string name) {
   if (auto started = viewers_.back()->start(); !started) {
     shared_.complaints.say("viewer {}: {}", viewers_.back()->name(), started.error().message());
     viewers_.pop_back();
+  } else if (!std::exchange(refreshing_, true)) {
+    refresh_timer_->set(clock_.now());
   }
 }
 
@@ -209,6 +217,17 @@ void Server::screen_changed() {
     tell_viewers();
     turn_timer_->set(clock_.now() + kBetweenTurns);
   });
+}
+
+// Only for somebody who looks.
+void Server::refresh() {
+  refreshing_ = !viewers_.empty();
+  if (!refreshing_) return;
+  const bool wanted = std::any_of(viewers_.begin(), viewers_.end(), [](const auto& viewer) {
+    return !viewer->ended() && viewer->let_in() && viewer->updates().wants_pixels();
+  });
+  const bool changed = wanted && shared_.screen.refresh();
+  refresh_timer_->set(clock_.now() + (changed ? kRefreshPeriod : kStillRefreshPeriod));
 }
 
 void Server::tell_viewers() {

@@ -75,6 +75,18 @@ Screen::Size Screen::size() const {
   return size_;
 }
 
+void Screen::set_source(std::function<void()> draw) {
+  std::lock_guard guard(refresh_lock_);
+  draw_ = std::move(draw);
+}
+
+bool Screen::refresh() {
+  std::lock_guard refreshing(refresh_lock_);
+  if (draw_) draw_();
+  std::lock_guard guard(lock_);
+  return std::exchange(changes_seen_, changes_) != changes_;
+}
+
 void Screen::set_listener(std::function<void()> listener) {
   std::lock_guard guard(lock_);
   listener_ = std::move(listener);

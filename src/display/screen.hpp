@@ -64,7 +64,14 @@ class Screen {
   void move_cursor(int32_t x, int32_t y);  // where the hot spot is; may be off the screen
   void show_cursor(bool visible);          // at first it is visible, once there is an image
 
+  // Of a device whose guest draws to memory by itself, so that somebody has to ask for what it has drawn: `draw` is called by
+  // refresh(), with no lock but refresh()'s held. An empty one ends that; when this returns the one before is not being called.
+  void set_source(std::function<void()> draw);
+
   // The readers' side.
+
+  // Has the device draw what it has not drawn yet. True: something has changed. Any thread.
+  bool refresh();
 
   Size size() const;
   // Pixels of `where`, row by row without gaps, the uppermost byte 0; black where there is no screen. At most kReadAtOnce.
@@ -97,7 +104,8 @@ class Screen {
   Screen() = default;
   // With lock_ held.
   uint32_t* at(uint32_t x, uint32_t y) const { return pixels_.get() + size_t{y} * size_.width + x; }
-  void tell() const {
+  void tell() {
+    ++changes_;
     if (listener_) listener_();
   }
   bool take_row(uint32_t x, uint32_t y, const uint32_t* from, uint32_t count);
@@ -108,7 +116,12 @@ class Screen {
   template <typename Change>
   void change_cursor(bool new_image, Change change);
 
+  std::mutex refresh_lock_;  // before lock_
+  std::function<void()> draw_;
+  uint64_t changes_seen_ = 0;
+
   mutable std::mutex lock_;  // for everything that follows
+  uint64_t changes_ = 0;
   Size size_;
   Pixels pixels_;
   std::shared_ptr<const Cursor> cursor_;
