@@ -172,6 +172,8 @@ void remove_dead_socket(const std::string& path) {
 void remove_sockets(const config::VmConfig& config) {
   if (config.console.type == config::Console::Type::kUnix) remove_dead_socket(config.console.path);
   if (config.qmp) remove_dead_socket(*config.qmp);
+  if (constexpr std::string_view kUnix = "unix:"; config.vnc && config.vnc->listen.starts_with(kUnix))
+    remove_dead_socket(config.vnc->listen.substr(kUnix.size()));
   if (config.guest_agent) remove_dead_socket(*config.guest_agent);
   if (config.vsock) remove_dead_socket(config.vsock->path);
   for (const config::Nic& nic : config.nics)

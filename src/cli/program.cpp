@@ -41,7 +41,7 @@ std::unique_ptr<CLI::App> make_app(Action& action) {
   app->set_version_flag("--version", fmt::format("skerry {}", kVersion), "Print the version");
   app->set_help_flag("-h,--help", "Print this help");
   app->require_subcommand(0, 1);
-  for (const SubcommandAdder add : {add_run, add_save, add_doctor, add_completion}) add(*app, action);
+  for (const SubcommandAdder add : {add_run, add_save, add_screenshot, add_send_key, add_doctor, add_completion}) add(*app, action);
   app->footer("'skerry SUBCOMMAND --help' tells more about each.");
   return app;
 }

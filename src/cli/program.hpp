@@ -17,6 +17,8 @@ using SubcommandAdder = void (*)(CLI::App& app, Action& action);
 
 void add_run(CLI::App& app, Action& action);
 void add_save(CLI::App& app, Action& action);
+void add_screenshot(CLI::App& app, Action& action);
+void add_send_key(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 

@@ -15,8 +15,8 @@ namespace skerry::cli {
 namespace {
 
 // Of the host and the moment; everything else is the machine, and in the file.
-constexpr std::array<std::string_view, 10> kAllowed = {"--restore", "--no-verify",  "--accel", "--console", "--qmp",
-                                                      "--gdb",     "--no-reboot", "--debug", "--verbose", "--help"};
+constexpr std::array<std::string_view, 11> kAllowed = {"--restore", "--no-verify", "--accel", "--console", "--display", "--qmp",
+                                                       "--gdb",     "--no-reboot", "--debug", "--verbose", "--help"};
 
 Result<UniqueFd> open_state(const std::string& path) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));

@@ -22,6 +22,7 @@ Examples:
   skerry run debian.img --ssh-key ~/.ssh/id_ed25519.pub --hostname web --net user,hostfwd=tcp:127.0.0.1:2222-:22
   skerry run debian.img --cloud-init user-data=setup.yaml --memory 2G --cpus 2
   skerry run --disk debian.img,cache=none,serial=root --disk data.img --cdrom install.iso --net tap=tap0
+  skerry run debian.img --display vnc=127.0.0.1:5900,password-file=secret.txt
   skerry run --kernel vmlinuz --append console=ttyS0
   skerry run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 quiet' --memory 1G --cpus 2
   skerry run --kernel vmlinuz --console file:guest.log --qmp unix:/tmp/vm.qmp
@@ -93,6 +94,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
       ->type_name("NAME");
   app.add_option("--cpu", o.cpu, fmt::format("CPU model: {} (default host)", fmt::join(config::cpu_models(), ", ")))
       ->type_name("MODEL");
+  app.add_option("--video", o.video, "Screen of the guest: vga or none (default: vga with --display vnc, else none)")->type_name("CARD");
   app.add_option("--kernel", o.kernel, "Kernel, started directly: Linux bzImage, ELF with a PVH entry, or Multiboot")
       ->type_name("FILE");
   app.add_option("--initrd", o.initrd, "Initial RAM disk; for Multiboot 'FILE ARGUMENTS,...'")->type_name("FILE");
@@ -106,6 +108,10 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
 void add_host_options(CLI::App& app, RunOptions& o) {
   app.add_option("--console", o.console, "Serial port: stdio, pty, file:PATH, unix:PATH, none (default stdio)")
       ->type_name("WHERE");
+  app.add_option("--display", o.display,
+                 "Who sees the screen: vnc=ADDRESS:PORT or vnc=unix:PATH for viewers (a number below 100 is that of a display: vnc=:0 is "
+                 "127.0.0.1:5900; auto: any port that is free, which is told), or none (default none). Settings: password-file=FILE, tls=on, cert=FILE,key=FILE, ca=FILE, user=NAME")
+      ->type_name("DISPLAY");
   app.add_option("--isa-debug-exit", o.isa_debug_exit, "A guest's write of V to this port ends the VM, status (V << 1) | 1")
       ->type_name("PORT");
   app.add_option("--qmp", o.qmp, "Monitor: QMP on a unix socket, unix:PATH")->type_name("ADDR");

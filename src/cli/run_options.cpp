@@ -1,5 +1,7 @@
 #include "cli/run_options.hpp"
 
+#include <algorithm>
+
 #include "accel/debug_options.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
@@ -31,6 +33,8 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"kernel.path", "--kernel"},
     {"kernel.initrd", "--initrd"},
     {"kernel.command_line", "--append"},
+    {"video", "--video"},
+    {"vnc", "--display"},
     {"console", "--console"},
     {"isa_debug_exit", "--isa-debug-exit"},
     {"qmp", "--qmp"},
@@ -178,7 +182,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 // The small board starts a kernel and has the least in its way; what needs PCI needs the other.
 std::string_view board_for(const config::VmConfig& config) {
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
-                         config.guest_agent || !config.firmware.empty();
+                         config.guest_agent || !config.firmware.empty() || config.video != config::Video::kNone;
   return needs_pci ? "q35-1" : "plain-1";
 }
 
@@ -198,12 +202,67 @@ Result<void> lower_defaults(const RunOptions& options, config::VmConfig& config)
   return ok();
 }
 
+// none, or vnc=ADDR[,password-file=FILE][,user=NAME][,tls=on][,cert=FILE,key=FILE][,ca=FILE]
+Result<std::optional<config::Vnc>> parse_display(const std::string& text) {
+  constexpr std::string_view kVnc = "vnc";
+  if (text.empty() || text == "none") return std::optional<config::Vnc>();
+  const auto elements = split_settings(text);
+  if (!elements) return elements.error();
+  const auto where = parse_setting(elements->front());
+  if (!where || where->key != kVnc) return error("'{}' is not a display; use vnc=ADDRESS:PORT or none", elements->front());
+  auto listen = config::parse_vnc_address(where->value);
+  if (!listen) return std::move(listen).error();
+  config::Vnc vnc{.listen = std::move(*listen)};
+  const std::pair<std::string_view, std::string*> texts[] = {{"password-file", &vnc.password_file},
+                                                             {"user", &vnc.user},
+                                                             {"cert", &vnc.certificate},
+                                                             {"key", &vnc.key},
+                                                             {"ca", &vnc.client_ca}};
+  bool tls = false;
+  for (size_t i = 1; i < elements->size(); ++i) {
+    const auto setting = parse_setting((*elements)[i]);
+    if (!setting) return setting.error();
+    const auto found = std::ranges::find(texts, setting->key, [](const auto& entry) { return entry.first; });
+    if (found != std::end(texts)) {
+      *found->second = setting->value;
+    } else if (setting->key == "tls") {
+      const auto on = parse_switch(*setting);
+      if (!on) return on.error();
+      tls = *on;
+    } else {
+      return unknown_setting(setting->key, {"password-file", "user", "tls", "cert", "key", "ca"});
+    }
+  }
+  if (!vnc.certificate.empty() || !vnc.key.empty())
+    vnc.tls = config::Vnc::Tls::kX509;
+  else if (tls)
+    vnc.tls = config::Vnc::Tls::kAnonymous;
+  return std::optional(std::move(vnc));
+}
+
+// Who asks for a display wants something to be on it.
+Result<void> lower_video(const RunOptions& options, config::VmConfig& config) {
+  if (options.video.empty()) {
+    config.video = options.display.empty() || options.display == "none" ? config::Video::kNone : config::Video::kVga;
+    return ok();
+  }
+  for (const auto& [name, video] : config::kVideos) {
+    if (name != options.video) continue;
+    config.video = video;
+    return ok();
+  }
+  return error("--video: '{}' is not known; use vga or none", options.video);
+}
+
 // Those with an address or a number of their own.
 Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
   config::VmConfig& config = plan.config;
   auto console = config::parse_console(options.console);
   if (!console) return std::move(console).error().in("--console");
   config.console = std::move(*console);
+  auto vnc = parse_display(options.display);
+  if (!vnc) return std::move(vnc).error().in("--display");
+  config.vnc = std::move(*vnc);
   if (!options.isa_debug_exit.empty()) {
     const auto port = parse_port(options.isa_debug_exit);
     if (!port) return port.error();
@@ -281,6 +340,7 @@ Result<RunPlan> lower(const RunOptions& options) {
   const auto vcpus = parse_vcpus(options.cpus);
   if (!vcpus) return vcpus.error();
   config.vcpus = *vcpus;
+  if (auto lowered = lower_video(options, config); !lowered) return std::move(lowered).error();
   if (auto lowered = lower_pci_devices(options, config); !lowered) return std::move(lowered).error();
   if (auto lowered = lower_defaults(options, config); !lowered) return std::move(lowered).error();
   if (auto lowered = lower_host(options, plan); !lowered) return std::move(lowered).error();

@@ -31,6 +31,7 @@ struct RunOptions {
   std::string memory;  // empty: 1G with a disk, 512M without
   std::string cpus = "1";
   bool no_reboot = false;
+  std::string display, video;
   std::string console = "stdio";
   std::string isa_debug_exit;
   std::string qmp;

@@ -19,6 +19,7 @@ std::optional<uint32_t> cid_of(const VmConfig& config) {
   return config.vsock ? std::optional(config.vsock->cid) : std::nullopt;
 }
 
+std::string_view video_of(const VmConfig& config) { return kVideos[static_cast<unsigned>(config.video)].first; }
 std::string_view bus_of(const Disk& disk) { return kDiskBuses[static_cast<unsigned>(disk.bus)].first; }
 
 // Keeps the first difference.
@@ -44,6 +45,7 @@ class Comparison {
 VmConfig for_saving(VmConfig config) {
   config.kvm = {};
   config.console = {};
+  config.vnc.reset();
   config.qmp.reset();
   config.gdb.reset();
   config.debug.clear();
@@ -58,6 +60,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("memory", saved.memory, now.memory);
   compare.field("firmware", saved.firmware, now.firmware);
   compare.field("uefi_variables", !saved.uefi_variables.empty(), !now.uefi_variables.empty());
+  compare.field("video", video_of(saved), video_of(now));
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("disks", saved.disks.size(), now.disks.size());

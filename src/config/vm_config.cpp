@@ -146,6 +146,7 @@ Result<void> validate(const VmConfig& config) {
   if (auto good = check_disks(config); !good) return good;
   if (auto good = check_nics(config); !good) return good;
   if (auto good = check_guest_services(config); !good) return good;
+  if (auto good = check_screen(config); !good) return good;
   if (auto good = check_console(config.console); !good) return good;
   if (config.isa_debug_exit && *config.isa_debug_exit > 0x10000 - kIsaDebugExitPorts)
     return error("isa_debug_exit: port {:#x} is too high for {} ports; at most {:#x}", *config.isa_debug_exit,

@@ -59,6 +59,24 @@ struct Kernel {
   bool operator==(const Kernel&) const = default;
 };
 
+// The screen: what the guest draws to.
+enum class Video : uint8_t { kNone, kVga };
+constexpr std::pair<std::string_view, Video> kVideos[] = {{"none", Video::kNone}, {"vga", Video::kVga}};
+
+// Where viewers of the screen connect, by VNC (RFC 6143), and who is let in.
+struct Vnc {
+  enum class Tls : uint8_t { kNone, kAnonymous, kX509 };
+  std::string listen;         // "ADDRESS:PORT", "[IPv6 ADDRESS]:PORT" (port 0: any that is free), "unix:PATH"
+  std::string password_file;  // its first line; empty: everybody who can connect is let in
+  std::string user;           // with a password and kX509: the name that goes with it
+  Tls tls = Tls::kNone;
+  std::string certificate, key;  // of kX509: PEM files
+  std::string client_ca;         // of kX509: viewers need a certificate from one of these
+  bool operator==(const Vnc&) const = default;
+};
+constexpr std::pair<std::string_view, Vnc::Tls> kVncTls[] = {
+    {"none", Vnc::Tls::kNone}, {"anonymous", Vnc::Tls::kAnonymous}, {"x509", Vnc::Tls::kX509}};
+
 // What the first serial port is connected to.
 struct Console {
   enum class Type : uint8_t { kStdio, kPty, kFile, kUnix, kNone };
@@ -174,6 +192,8 @@ struct VmConfig {
   std::optional<CloudInit> cloud_init;
   std::optional<Vsock> vsock;
   std::optional<std::string> guest_agent;  // path of the unix socket that leads to org.qemu.guest_agent.0
+  Video video = Video::kNone;
+  std::optional<Vnc> vnc;  // of a VM with a screen
   Console console;
   bool no_reboot = false;                  // a reset by the guest ends the VM
   std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status
@@ -214,6 +234,9 @@ std::string to_string(const PortForward& forward);
 // The texts of the options: "stdio", "pty", "file:PATH", "unix:PATH", "none".
 Result<Console> parse_console(std::string_view text);
 std::string to_string(const Console& console);
+// "ADDRESS:PORT", "[ADDRESS]:PORT", "unix:PATH" as they are in Vnc::listen. No address is 127.0.0.1, and a port below 100 the number of
+// a display: ":1" is port 5901. ":auto" is any port that is free, 0 in what is given.
+Result<std::string> parse_vnc_address(std::string_view text);
 // "tcp::PORT", "tcp:HOST:PORT", "unix:PATH".
 Result<GdbAddress> parse_gdb(std::string_view text);
 std::string to_string(const GdbAddress& address);

@@ -96,7 +96,23 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
 }
 
+void read_screen(ObjectReader& root, VmConfig& config) {
+  root.read("video", config.video, kVideos);
+  root.object("vnc", [&](ObjectReader& vnc) {
+    Vnc& value = config.vnc.emplace();
+    vnc.require("listen");
+    vnc.read("listen", value.listen);
+    vnc.read("password_file", value.password_file);
+    vnc.read("user", value.user);
+    vnc.read("tls", value.tls, kVncTls);
+    vnc.read("certificate", value.certificate);
+    vnc.read("key", value.key);
+    vnc.read("client_ca", value.client_ca);
+  });
+}
+
 void read_devices(ObjectReader& root, VmConfig& config) {
+  read_screen(root, config);
   root.object("console", [&](ObjectReader& console) {
     console.read("type", config.console.type, kConsoleTypes);
     console.read("path", config.console.path);
@@ -203,6 +219,20 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
 }
 
+void write_screen(ordered_json& root, const VmConfig& config) {
+  if (config.video != Video::kNone) root["video"] = name_of(kVideos, config.video);
+  if (!config.vnc) return;
+  ordered_json& vnc = root["vnc"] = {{"listen", config.vnc->listen}, {"tls", name_of(kVncTls, config.vnc->tls)}};
+  const auto text = [&](const char* key, const std::string& value) {
+    if (!value.empty()) vnc[key] = value;
+  };
+  text("password_file", config.vnc->password_file);
+  text("user", config.vnc->user);
+  text("certificate", config.vnc->certificate);
+  text("key", config.vnc->key);
+  text("client_ca", config.vnc->client_ca);
+}
+
 }  // namespace
 
 Result<VmConfig> from_json(std::string_view text) {
@@ -232,6 +262,7 @@ std::string to_json(const VmConfig& config) {
   root["kernel"] = {
       {"path", config.kernel.path}, {"initrd", config.kernel.initrd}, {"command_line", config.kernel.command_line}};
   write_pci_devices(root, config);
+  write_screen(root, config);
   root["console"] = {{"type", name_of(kConsoleTypes, config.console.type)}};
   if (!config.console.path.empty()) root["console"]["path"] = config.console.path;
   if (config.isa_debug_exit) root["isa_debug_exit"] = *config.isa_debug_exit;

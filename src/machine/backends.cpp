@@ -66,6 +66,12 @@ Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
     if (!backend) return std::move(backend).error();
     backends.nics.push_back(std::move(*backend));
   }
+  if (config.video != config::Video::kNone) {
+    constexpr display::Screen::Size kBeforeTheGuestDraws = {720, 400};  // as text is at first
+    auto screen = display::Screen::create(kBeforeTheGuestDraws);
+    if (!screen) return std::move(screen).error().in("--video");
+    backends.screen = std::move(*screen);
+  }
   if (config.guest_agent) {
     auto agent = chardev::open_chardev({chardev::Kind::kUnix, *config.guest_agent}, {});
     if (!agent) return std::move(agent).error().in("--guest-agent");

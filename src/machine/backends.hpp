@@ -12,6 +12,7 @@
 #include "block/node.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "display/screen.hpp"
 #include "net/backend.hpp"
 #include "virtio/vsock.hpp"
 
@@ -26,6 +27,7 @@ struct Backends {
   std::unique_ptr<block::Aio> aio;  // the nodes use it, so it goes last
   std::vector<Disk> disks;
   std::vector<std::unique_ptr<net::Backend>> nics;
+  std::unique_ptr<display::Screen> screen;  // of a VM with video
   std::unique_ptr<chardev::Chardev> guest_agent;
   std::optional<virtio::VsockHost> vsock;
 

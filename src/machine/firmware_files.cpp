@@ -5,6 +5,7 @@
 #include "base/units.hpp"
 #include "devices/ata/ahci.hpp"
 #include "devices/pvpanic.hpp"
+#include "devices/vga/standard_vga.hpp"
 #include "machine/acpi/table_loader.hpp"
 #include "machine/loader/ram_layout.hpp"
 
@@ -79,6 +80,9 @@ void add_machine(Adder& add, const FirmwareInputs& inputs) {
   add.item(FwCfg::FW_CFG_IRQ0_OVERRIDE, integer(1, 1));  // ISA IRQ 0 is pin 2 of the I/O APIC
   add.file("etc/e820", memory_map(machine));
   if (inputs.board.pci->mmio64_first) add.file("etc/reserved-memory-end", integer(inputs.board.pci->mmio64_first, 8));
+  // Instead of a ROM of the device. SeaBIOS looks for it by the numbers of the PCI function.
+  if (!inputs.video_rom.empty())
+    add.file(fmt::format("pci{:04x},{:04x}.rom", devices::vga::StandardVga::kVendor, devices::vga::StandardVga::kDevice), inputs.video_rom);
   add.file("etc/pvpanic-port", integer(devices::PvPanic::kPort, 2));
 }
 

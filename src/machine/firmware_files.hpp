@@ -22,6 +22,8 @@ struct FirmwareInputs {
   smbios::Info machine;  // the sizes of memory too
   // Where to boot from, best first, by boot_path_of_disk(). Empty: the firmware decides.
   std::vector<std::string> boot_order;
+  // What runs in the guest as the BIOS of its VGA, if it has one.
+  std::vector<uint8_t> video_rom;
   // The serial port that is the screen and keyboard of the firmware, for boards without any: its first I/O port.
   std::optional<uint16_t> serial_console;
   uint32_t boot_fail_wait = kForever;  // milliseconds until a reset when nothing can be booted

@@ -118,6 +118,7 @@ Result<void> Machine::build_board() {
   }
   if (auto good = board_->attach(pio_, mmio_); !good) return good;
   if (!q35_) return ok();
+  if (auto good = add_screen(); !good) return good;
   auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *q35_);
   if (!devices) return std::move(devices).error();
   virtio_ = std::move(*devices);
@@ -125,6 +126,15 @@ Result<void> Machine::build_board() {
   if (!ata) return std::move(ata).error();
   ata_ = std::move(*ata);
   return !files_ ? q35_->prepare_firmware(boot_order()) : ok();
+}
+
+Result<void> Machine::add_screen() {
+  if (!around_.backends.screen) return ok();
+  auto vga = devices::vga::StandardVga::create(memory_, [this] { kick_all(); }, *around_.backends.screen);
+  if (!vga) return std::move(vga).error();
+  vga_ = std::move(*vga);
+  if (auto good = vga_->attach(pio_, mmio_); !good) return good;
+  return q35_->add_at(*vga_, Q35Board::kVideoSlot, 0);
 }
 
 // The disks, in their order.

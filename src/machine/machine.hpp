@@ -17,6 +17,7 @@
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
 #include "devices/kvm_clock.hpp"
+#include "devices/vga/standard_vga.hpp"
 #include "irqchip/lapic.hpp"
 #include "machine/accelerators.hpp"
 #include "machine/ata_devices.hpp"
@@ -96,6 +97,7 @@ class Machine {
   Result<void> build();
   void have_only(const std::vector<std::string>& features);
   Result<void> build_board();
+  Result<void> add_screen();
   std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
   void kick_all();
@@ -121,6 +123,7 @@ class Machine {
   Q35Board* q35_ = nullptr;  // the board, if it is one
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
+  std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;

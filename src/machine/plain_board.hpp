@@ -53,6 +53,7 @@ class PlainBoard {
   FerrLatch& ferr() { return ferr_; }
   devices::AcpiPm& acpi_pm() { return acpi_pm_; }
   devices::RtcCmos& rtc() { return rtc_; }
+  devices::I8042& i8042() { return i8042_; }  // keyboard and mouse
 
   // In the order in which they are reset, saved and loaded: interrupt controllers before what drives their lines.
   virtual std::vector<bus::Device*> devices();

@@ -8,6 +8,7 @@
 #include "machine/memory_layout.hpp"
 #include "machine/pci_setup.hpp"
 #include "machine/smbios.hpp"
+#include "machine/video_rom.hpp"
 
 namespace skerry::machine {
 
@@ -88,6 +89,11 @@ Result<void> Q35Board::prepare_firmware(std::vector<std::string> boot_order) {
   if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
   if (auto good = add_uefi_variables(); !good) return good;
   FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_), .boot_order = std::move(boot_order)};
+  if (config_.video != config::Video::kNone) {
+    auto rom = load_video_rom(!image_->variables().empty());
+    if (!rom) return std::move(rom).error();
+    inputs.video_rom = std::move(*rom);
+  }
   if (config_.console.type != config::Console::Type::kNone) inputs.serial_console = devices::Serial16550::kCom1;
   return add_firmware_files(fw_cfg_, inputs, vm_gen_id_.get());
 }

@@ -119,7 +119,7 @@ std::optional<vm::RestoreSource> restore_source(const Options& options) {
 
 Result<void> close_sandbox(vm::Vm& vm) {
   if (auto dropped = vm::drop_rights(); !dropped) return dropped;
-  vm.start_threads();
+  if (auto started = vm.start_threads(); !started) return started;
   vm::hide_memory();
   return vm::install_syscall_filter();
 }

@@ -57,13 +57,25 @@ json check_capabilities(const json& arguments) {
   return nullptr;
 }
 
+// What it is called if it is something else.
+std::string_view wrong_type(const json& value, QmpParameter::Type type) {
+  switch (type) {
+    case QmpParameter::Type::kString: return value.is_string() ? "" : "string";
+    case QmpParameter::Type::kArray: return value.is_array() ? "" : "array";
+    case QmpParameter::Type::kInteger: return value.is_number_integer() ? "" : "integer";
+  }
+  return "";
+}
+
 json check_arguments(const json& arguments, const QmpCommand& command) {
   for (const auto& [key, value] : arguments.items()) {
-    if (key != command.parameter) return unexpected(key);
-    if (!value.is_string()) return generic(fmt::format("Invalid parameter type for '{}', expected: string", key));
+    const auto known = std::ranges::find(command.parameters, key, &QmpParameter::name);
+    if (known == command.parameters.end()) return unexpected(key);
+    if (const std::string_view wanted = wrong_type(value, known->type); !wanted.empty())
+      return generic(fmt::format("Invalid parameter type for '{}', expected: {}", key, wanted));
   }
-  if (!command.parameter.empty() && !arguments.contains(command.parameter))
-    return generic(fmt::format("Parameter '{}' is missing", command.parameter));
+  for (const QmpParameter& parameter : command.parameters)
+    if (parameter.required && !arguments.contains(parameter.name)) return generic(fmt::format("Parameter '{}' is missing", parameter.name));
   return nullptr;
 }
 
@@ -126,8 +138,7 @@ json QmpSession::answer(const json& request) {
     negotiated_ = true;
     return {{"return", json::object()}};
   }
-  const std::string argument = found->parameter.empty() ? "" : arguments[found->parameter].get<std::string>();
-  auto result = found->run({vm_, descriptors_, argument});
+  auto result = found->run({vm_, descriptors_, arguments});
   if (!result) return generic(result.error().message());
   return {{"return", std::move(*result)}};
 }

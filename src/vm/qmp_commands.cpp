@@ -3,6 +3,7 @@
 #include <array>
 
 #include "config/vm_config.hpp"
+#include "vm/qmp_screen.hpp"
 #include "vm/version.hpp"
 
 namespace skerry::vm {
@@ -10,6 +11,8 @@ namespace skerry::vm {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::string_view kDescriptor = "fd:";
 
 Error no_descriptor(std::string_view name) {
   return error("File descriptor named '{:.64}' has not been found", name);
@@ -64,24 +67,25 @@ Result<json> query_cpus_fast(const QmpCall& call) {
 
 // qapi/misc.json.
 Result<json> getfd(const QmpCall& call) {
-  if (!call.argument.empty() && call.argument[0] >= '0' && call.argument[0] <= '9')
-    return error("Parameter 'fdname' expects a name not starting with a digit");
-  if (auto claimed = call.descriptors.claim(call.argument); !claimed) return std::move(claimed).error();
+  const std::string name = call.text("fdname");
+  if (!name.empty() && name[0] >= '0' && name[0] <= '9') return error("Parameter 'fdname' expects a name not starting with a digit");
+  if (auto claimed = call.descriptors.claim(name); !claimed) return std::move(claimed).error();
   return json::object();
 }
 
 Result<json> closefd(const QmpCall& call) {
-  if (!call.descriptors.take(call.argument)) return no_descriptor(call.argument);
+  const std::string name = call.text("fdname");
+  if (!call.descriptors.take(name)) return no_descriptor(name);
   return json::object();
 }
 
 // qapi/migration.json. This process opens no files, so it takes one that is open.
 Result<json> migrate(const QmpCall& call) {
-  constexpr std::string_view kDescriptor = "fd:";
-  if (!call.argument.starts_with(kDescriptor))
+  const std::string uri = call.text("uri");
+  if (!uri.starts_with(kDescriptor))
     return error("The process of a VM opens no files: pass a descriptor by getfd and give 'fd:NAME' as uri, or use "
                  "'skerry save'");
-  const std::string name = call.argument.substr(kDescriptor.size());
+  const std::string name = uri.substr(kDescriptor.size());
   auto file = call.descriptors.take(name);
   if (!file) return no_descriptor(name);
   if (auto started = call.vm.start_save(std::move(*file)); !started) return std::move(started).error();
@@ -154,10 +158,10 @@ Result<json> query_commands(const QmpCall&) {
 // Made once: they hold no state.
 std::span<const QmpCommand> all_commands() {
   static const std::array kCommands = {
-      QmpCommand{"closefd", closefd, "fdname"},
+      QmpCommand{"closefd", closefd, {{"fdname"}}},
       QmpCommand{"cont", cont},
-      QmpCommand{"getfd", getfd, "fdname"},
-      QmpCommand{"migrate", migrate, "uri"},
+      QmpCommand{"getfd", getfd, {{"fdname"}}},
+      QmpCommand{"migrate", migrate, {{"uri"}}},
       QmpCommand{"migrate_cancel", migrate_cancel},
       QmpCommand{"query-accelerators", query_accelerators},
       QmpCommand{"query-commands", query_commands},
@@ -167,7 +171,13 @@ std::span<const QmpCommand> all_commands() {
       QmpCommand{"query-name", query_name},
       QmpCommand{"query-status", query_status},
       QmpCommand{"query-version", query_version},
+      QmpCommand{"query-vnc", query_vnc},
       QmpCommand{"quit", quit},
+      QmpCommand{"screendump", screendump, {{"filename"}, {.name = "format", .required = false}}},
+      QmpCommand{"send-key",
+                 send_key,
+                 {{"keys", QmpParameter::Type::kArray}, {"hold-time", QmpParameter::Type::kInteger, false}}},
+      QmpCommand{"set_password", set_password, {{"protocol"}, {"password"}}},
       QmpCommand{"stop", stop},
       QmpCommand{"system_powerdown", system_powerdown},
       QmpCommand{"system_reset", system_reset},

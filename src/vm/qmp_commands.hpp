@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "vm/qmp_descriptors.hpp"
@@ -16,16 +17,28 @@ namespace skerry::vm {
 // What a command works on.
 struct QmpCall {
   VmControl& vm;
-  QmpDescriptors& descriptors;  // of this client
-  const std::string& argument;  // the value of the command's parameter
+  QmpDescriptors& descriptors;      // of this client
+  const nlohmann::json& arguments;  // an object with the command's parameters, of their types; the required ones are there
+  // The value of a parameter that is a string; empty if it is not there.
+  std::string text(std::string_view name) const {
+    const auto found = arguments.find(name);
+    return found == arguments.end() ? std::string() : found->get<std::string>();
+  }
 };
 // Gives the value of "return". An error is a GenericError with its text.
 using QmpFunction = Result<nlohmann::json> (*)(const QmpCall& call);
 
+struct QmpParameter {
+  enum class Type : uint8_t { kString, kArray, kInteger };
+  std::string_view name;
+  Type type = Type::kString;
+  bool required = true;
+};
+
 struct QmpCommand {
   std::string_view name;
   QmpFunction run;
-  std::string parameter = {};  // a required string, the most that today's commands take; empty: none
+  std::vector<QmpParameter> parameters = {};
 };
 
 std::span<const QmpCommand> qmp_commands();

@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "vm/bus_error.hpp"
 #include "vm/cpu_dump.hpp"
+#include "vm/viewer_options.hpp"
 
 namespace skerry::vm {
 
@@ -40,10 +41,12 @@ Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop
   if (auto made = vm->make_machine(); !made) return std::move(made).error();
   if (auto opened = vm->open_reset_timer(); !opened) return std::move(opened).error();
   if (auto opened = vm->open_servers(); !opened) return std::move(opened).error();
+  if (auto opened = vm->open_display(); !opened) return std::move(opened).error();
   return vm;
 }
 
 Vm::~Vm() {
+  if (viewers_) machine_->board().i8042().set_leds_listener({});
   if (reset_timer_) loop_.remove(reset_timer_.get());
 }
 
@@ -98,6 +101,15 @@ Result<void> Vm::make_machine() {
   auto machine = machine::Machine::create(config_, std::move(*files), {loop_, *io_, *console_, backends_}, events());
   if (!machine) return std::move(machine).error();
   machine_ = std::move(*machine);
+  keys_ = std::make_unique<KeySender>(loop_, machine_->board().i8042());
+  return ok();
+}
+
+Result<void> Vm::start_threads() {
+  machine_->start_threads();
+  if (!viewers_) return ok();
+  if (auto started = viewers_->start(); !started) return started;
+  machine_->board().i8042().set_leds_listener([this](display::Leds leds) { viewers_->leds_changed(leds); });
   return ok();
 }
 
@@ -115,6 +127,17 @@ Result<void> Vm::open_servers() {
   gdb_server_ = std::move(*server);
   if (config_.gdb->type == config::GdbAddress::Type::kTcp && config_.gdb->port == 0)
     log::info("gdb: target remote :{}", gdb_server_->port());
+  return ok();
+}
+
+Result<void> Vm::open_display() {
+  if (!config_.vnc) return ok();
+  auto options = viewer_options(config_);
+  if (!options) return std::move(options).error().in("--display");
+  auto server = display::RfbServer::listen(*backends_.screen, machine_->board().i8042(), *options);
+  if (!server) return std::move(server).error().in("--display");
+  viewers_ = std::move(*server);
+  if (viewers_->port() != 0 && config_.vnc->listen.ends_with(":0")) log::info("vnc: port {}", viewers_->port());
   return ok();
 }
 
@@ -193,8 +216,24 @@ Result<void> Vm::start_gdb() {
                                     .disconnected = [this] { gdb_->disconnected(); }});
 }
 
+Result<void> Vm::send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) { return keys_->send(std::move(keys), milliseconds); }
+
+std::optional<VmControl::Viewing> Vm::viewing() {
+  if (!viewers_) return std::nullopt;
+  Viewing viewing{config_.vnc->listen, vnc_authentication(*config_.vnc), {}};
+  if (viewers_->port() != 0) viewing.address = fmt::format("{}:{}", viewing.address.substr(0, viewing.address.rfind(':')), viewers_->port());
+  for (display::ViewerInfo& viewer : viewers_->viewers()) viewing.viewers.push_back(std::move(viewer.name));
+  return viewing;
+}
+
+Result<void> Vm::set_viewers_password(std::string password) {
+  if (!viewers_) return error("There is no VNC server; start the VM with --display vnc=ADDRESS");
+  return viewers_->set_password(std::move(password));
+}
+
 int Vm::finish() {
   machine_->pause();
+  if (viewers_) viewers_->stop();
   console_->flush(kConsoleFlush);
   if (qmp_server_) qmp_server_->flush(kMonitorFlush);
   if (gdb_server_) gdb_server_->flush(kMonitorFlush);
@@ -308,6 +347,7 @@ void Vm::reset(Cause cause) {
   give_up_save("the VM was reset", before_save_);
   rest();
   ++resets_;
+  keys_->forget();
   if (auto loaded = machine_->reset(); !loaded) {
     log::failure("cannot reset the VM: {}", loaded.error().message());
     return end(Cause::kHostError, kExitInternal);

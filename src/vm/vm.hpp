@@ -14,6 +14,7 @@
 #include "base/io_thread.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "display/rfb_server.hpp"
 #include "machine/backends.hpp"
 #include "machine/machine.hpp"
 #include "migrate/restore.hpp"
@@ -21,6 +22,7 @@
 #include "vm/exit_status.hpp"
 #include "vm/gdb_stub.hpp"
 #include "vm/gdb_target.hpp"
+#include "vm/key_sender.hpp"
 #include "vm/qmp.hpp"
 #include "vm/save_job.hpp"
 #include "vm/socket_server.hpp"
@@ -42,7 +44,7 @@ class Vm final : public VmControl, public DebugTarget {
                                             std::optional<RestoreSource> source = {});
   ~Vm() override;
 
-  void start_threads() { machine_->start_threads(); }
+  Result<void> start_threads();
   // Loads the kernel or the saved state, lets the controllers in, and runs; or waits for the debugger to say so. Inside the sandbox.
   Result<void> start(bool wait_for_debugger);
   // After the loop's end: writes out what is buffered and says how it ended.
@@ -61,6 +63,10 @@ class Vm final : public VmControl, public DebugTarget {
   Result<void> start_save(UniqueFd file) override;
   SaveStatus save_status() const override { return save_.status(); }
   void cancel_save() override;
+  display::Screen* screen() override { return backends_.screen.get(); }
+  Result<void> send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) override;
+  std::optional<Viewing> viewing() override;
+  Result<void> set_viewers_password(std::string password) override;
 
   // DebugTarget
   unsigned vcpu_count() const override { return machine_->vcpu_count(); }
@@ -83,6 +89,7 @@ class Vm final : public VmControl, public DebugTarget {
   Result<std::optional<machine::BootFiles>> open_boot_files();
   Result<void> open_console();
   Result<void> open_servers();
+  Result<void> open_display();
   Result<void> make_machine();
   Result<void> open_reset_timer();
   machine::MachineEvents events();
@@ -117,6 +124,8 @@ class Vm final : public VmControl, public DebugTarget {
   std::unique_ptr<IoThread> io_;
   machine::Backends backends_;
   std::unique_ptr<machine::Machine> machine_;
+  std::unique_ptr<KeySender> keys_;
+  std::unique_ptr<display::RfbServer> viewers_;
   std::unique_ptr<QmpSession> qmp_;
   std::unique_ptr<GdbStub> gdb_;
   std::vector<VmListener*> listeners_;

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "display/key_code.hpp"
+#include "display/screen.hpp"
 
 namespace skerry::vm {
 
@@ -89,6 +92,20 @@ class VmControl {
   virtual Result<void> start_save(UniqueFd file) = 0;
   virtual SaveStatus save_status() const = 0;
   virtual void cancel_save() = 0;
+
+  // What the guest draws to; null: it has no screen.
+  virtual display::Screen* screen() = 0;
+  // Presses the keys, in this order, and releases them after so many milliseconds of guest time; after what was sent before. Fails if
+  // too much waits.
+  virtual Result<void> send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) = 0;
+  // Where viewers of the screen are let in, how, and who there is.
+  struct Viewing {
+    std::string address;         // as in config::Vnc, with the port that it is
+    std::string authentication;  // as in QEMU's qapi/ui.json, VncPrimaryAuth
+    std::vector<std::string> viewers;
+  };
+  virtual std::optional<Viewing> viewing() = 0;  // none: nowhere
+  virtual Result<void> set_viewers_password(std::string password) = 0;
 };
 
 }  // namespace skerry::vm

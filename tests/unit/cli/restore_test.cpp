@@ -129,7 +129,7 @@ TEST_F(RestoreOptions, RefuseWhatWouldChangeTheMachine) {
   config::VmConfig config;
   config.kernel.path = "vmlinuz";
   write_state(config);
-  for (const char* option : {"--memory", "--cpus", "--kernel", "--initrd", "--append", "--cpu", "--isa-debug-exit"}) {
+  for (const char* option : {"--memory", "--cpus", "--kernel", "--initrd", "--append", "--cpu", "--video", "--isa-debug-exit"}) {
     const auto plan = lower_restored(options, {"--restore", option});
     ASSERT_FALSE(plan) << option;
     EXPECT_TRUE(plan.error().message().starts_with(std::string(option) + ": cannot be changed"));

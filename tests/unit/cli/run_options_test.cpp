@@ -58,6 +58,36 @@ TEST(RunOptions, EachOptionIsLowered) {
   EXPECT_EQ(c.debug, (std::vector<std::string>{"cpu", "irq"}));
 }
 
+TEST(RunOptions, ADisplayBringsAScreen) {
+  RunOptions o = minimal();
+  o.display = "vnc=:1,password-file=/etc/secret,tls=on";
+  auto plan = lower(o);
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->config.board, "q35-1");
+  EXPECT_EQ(plan->config.video, config::Video::kVga);
+  EXPECT_EQ(*plan->config.vnc,
+            (config::Vnc{.listen = "127.0.0.1:5901", .password_file = "/etc/secret", .tls = config::Vnc::Tls::kAnonymous}));
+  o.display = "vnc=unix:/tmp/v,cert=c.pem,key=k.pem,ca=a.pem,user=me,password-file=p";
+  plan = lower(o);
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(*plan->config.vnc, (config::Vnc{.listen = "unix:/tmp/v",
+                                            .password_file = "p",
+                                            .user = "me",
+                                            .tls = config::Vnc::Tls::kX509,
+                                            .certificate = "c.pem",
+                                            .key = "k.pem",
+                                            .client_ca = "a.pem"}));
+  o.display = "none";
+  plan = lower(o);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.video, config::Video::kNone);
+  o.video = "vga";
+  plan = lower(o);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.video, config::Video::kVga) << "a screen that only the monitor looks at";
+  EXPECT_FALSE(plan->config.vnc);
+}
+
 TEST(RunOptions, AComplaintIsOneLineThatNamesTheOption) {
   struct Case {
     const char* option;

@@ -241,6 +241,7 @@ TEST(Boards, WithoutPciHaveNoPlaceForPciDevices) {
       {"seed", [](VmConfig& c) { c.cloud_init.emplace(); }, "cloud_init: board plain-1 has no PCI"},
       {"vsock", [](VmConfig& c) { c.vsock = Vsock{"/v"}; }, "vsock: board plain-1 has no PCI"},
       {"agent", [](VmConfig& c) { c.guest_agent = "/a"; }, "guest_agent: board plain-1 has no PCI"},
+      {"screen", [](VmConfig& c) { c.video = Video::kVga; }, "video: board plain-1 has no place for a screen"},
       {"firmware", [](VmConfig& c) { c.firmware = "/a"; }, "firmware: board plain-1 starts a kernel directly"},
   };
   for (const Refusal& refusal : refusals) {
@@ -250,6 +251,69 @@ TEST(Boards, WithoutPciHaveNoPlaceForPciDevices) {
     EXPECT_THAT(why_invalid(config), StartsWith(refusal.message));
     EXPECT_THAT(why_invalid(config), HasSubstr("q35-1"));
   }
+}
+
+TEST(Screen, IsTheSameAfterJsonAndNotSavedWithItsViewers) {
+  VmConfig config = full();
+  config.video = Video::kVga;
+  config.vnc = Vnc{.listen = "127.0.0.1:5900",
+                   .password_file = "/etc/secret",
+                   .user = "me",
+                   .tls = Vnc::Tls::kX509,
+                   .certificate = "/etc/cert.pem",
+                   .key = "/etc/key.pem",
+                   .client_ca = "/etc/ca.pem"};
+  const auto again = from_json(to_json(config));
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(*again, config);
+  const VmConfig saved = for_saving(config);
+  EXPECT_FALSE(saved.vnc);
+  EXPECT_EQ(saved.video, Video::kVga);
+  EXPECT_TRUE(check_same_machine(saved, config));
+  VmConfig other = config;
+  other.video = Video::kNone;
+  const auto differs = check_same_machine(saved, other);
+  ASSERT_FALSE(differs);
+  EXPECT_THAT(differs.error().message(), StartsWith("video: the VM was saved with vga, and is described with none"));
+}
+
+TEST(Screen, WhatCannotBeIsRefused) {
+  struct Refusal {
+    std::function<void(VmConfig&)> change;
+    const char* message;
+  };
+  const Refusal refusals[] = {
+      {[](VmConfig& c) { c.video = Video::kNone; }, "vnc: the VM has no screen"},
+      {[](VmConfig& c) { c.vnc->listen = ""; }, "vnc.listen: '' is not an address"},
+      {[](VmConfig& c) { c.vnc->listen = "127.0.0.1:65536"; }, "vnc.listen: '65536' in '127.0.0.1:65536' is not a port"},
+      {[](VmConfig& c) { c.vnc->listen = "unix:" + std::string(200, 'a'); }, "vnc.listen: the path is 200 bytes"},
+      {[](VmConfig& c) { c.vnc->tls = Vnc::Tls::kX509; }, "vnc.tls: x509 needs"},
+      {[](VmConfig& c) { c.vnc->certificate = "/cert"; }, "vnc.certificate: certificates are for tls x509"},
+      {[](VmConfig& c) { c.vnc->client_ca = "/ca"; }, "vnc.certificate: certificates are for tls x509"},
+      {[](VmConfig& c) { c.vnc->user = "me"; }, "vnc.user: a name is asked for with a password"},
+      {[](VmConfig& c) { c.vnc->password_file = std::string("a\0b", 3); }, "vnc.password_file"},
+  };
+  for (const Refusal& refusal : refusals) {
+    VmConfig config = full();
+    config.video = Video::kVga;
+    config.vnc = Vnc{.listen = "127.0.0.1:5900"};
+    ASSERT_EQ(why_invalid(config), "valid");
+    refusal.change(config);
+    EXPECT_THAT(why_invalid(config), StartsWith(refusal.message));
+  }
+}
+
+TEST(Screen, AddressesOfViewersAreWhatTheyMean) {
+  const std::pair<const char*, const char*> addresses[] = {
+      {":0", "127.0.0.1:5900"},          {":99", "127.0.0.1:5999"}, {"0.0.0.0:5901", "0.0.0.0:5901"}, {"localhost:100", "127.0.0.1:100"},
+      {"[::1]:1", "[::1]:5901"},         {":auto", "127.0.0.1:0"},  {"unix:/run/vnc", "unix:/run/vnc"},
+  };
+  for (const auto& [text, meant] : addresses) {
+    const auto parsed = parse_vnc_address(text);
+    ASSERT_TRUE(parsed) << text;
+    EXPECT_EQ(*parsed, meant);
+  }
+  for (const char* text : {"", "5900", "unix:", ":", ":x", ":-1", ":65536", "a:autos"}) EXPECT_FALSE(parse_vnc_address(text)) << text;
 }
 
 TEST(Boards, NeedSomethingToStart) {
@@ -350,6 +414,8 @@ class RandomConfig {
     if (below(2)) config.cloud_init = CloudInit{text("#"), text(""), below(2) ? text("v") : ""};
     if (below(2)) config.vsock = Vsock{"/run/v", static_cast<uint32_t>(random_() >> below(60))};
     if (below(2)) config.guest_agent = text("/run/");
+    if (below(2)) config.video = Video::kVga;
+    if (below(4) == 0) config.vnc = vnc();
     return config;
   }
 
@@ -388,6 +454,13 @@ class RandomConfig {
     }
     if (below(2)) nic.mac = to_string(Mac{static_cast<uint8_t>(below(8)), 1, 2, 3, 4, static_cast<uint8_t>(below(256))});
     return nic;
+  }
+  Vnc vnc() {
+    Vnc vnc{.listen = one_of({"127.0.0.1:5900", "[::1]:0", "unix:/run/vnc", "nowhere"}), .tls = static_cast<Vnc::Tls>(below(3))};
+    if (below(2)) vnc.password_file = text("/p");
+    if (below(4) == 0) vnc.user = text("u");
+    if (vnc.tls == Vnc::Tls::kX509) vnc.certificate = vnc.key = text("/c");
+    return vnc;
   }
   PortForward forward() {
     return {below(2) == 1, one_of({"", "127.0.0.1", "0.0.0.0", "10.1.2.3"}), static_cast<uint16_t>(below(65536)),

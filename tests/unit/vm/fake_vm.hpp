@@ -1,6 +1,9 @@
 // A VmControl that remembers what was asked of it.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +39,19 @@ class FakeVm final : public VmControl {
   }
   SaveStatus save_status() const override { return save; }
   void cancel_save() override { save.state = SaveStatus::State::kCancelled; }
+  display::Screen* screen() override { return a_screen.get(); }
+  Result<void> send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) override {
+    if (keys.empty()) return error("no keys");
+    std::string text = fmt::format("keys {} ms", milliseconds);
+    for (const display::KeyCode key : keys) text += fmt::format(" {}", display::key_name(key));
+    asked.push_back(text);
+    return ok();
+  }
+  std::optional<Viewing> viewing() override { return viewers; }
+  Result<void> set_viewers_password(std::string password) override {
+    asked.push_back("password " + password);
+    return ok();
+  }
   void emit(const VmEvent& event) {
     if (listener) listener->vm_event(event);
   }
@@ -45,6 +61,8 @@ class FakeVm final : public VmControl {
   std::vector<std::string> asked;
   SaveStatus save;
   UniqueFd saved_to;
+  std::unique_ptr<display::Screen> a_screen;
+  std::optional<Viewing> viewers;
   VmListener* listener = nullptr;
 };
 

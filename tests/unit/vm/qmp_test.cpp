@@ -126,7 +126,7 @@ TEST_F(Qmp, ListsItsCommandsAndAnswersEachOfThem) {
   for (const char* name : {"query-status", "stop", "cont", "system_powerdown", "system_reset", "quit",
                            "query-cpus-fast", "query-version", "query-commands", "query-name", "qmp_capabilities"})
     EXPECT_NE(std::find(commands.begin(), commands.end(), json{{"name", name}}), commands.end()) << name;
-  const std::set<std::string> wants_more = {"qmp_capabilities", "migrate", "getfd", "closefd"};
+  const std::set<std::string> wants_more = {"qmp_capabilities", "migrate", "getfd", "closefd", "screendump", "send-key", "set_password"};
   for (const json& command : commands) {
     if (wants_more.contains(command["name"])) continue;
     EXPECT_TRUE(ask(json{{"execute", command["name"]}}.dump()).contains("return")) << command;
@@ -220,6 +220,55 @@ TEST_F(Qmp, RefusesDescriptorsThatAreNotThere) {
   EXPECT_EQ(description(ask(R"({"execute":"closefd","arguments":{"fdname":"a"}})")), "File descriptor named 'a' has not been found");
   EXPECT_EQ(description(ask(R"({"execute":"migrate","arguments":{"uri":"fd:a"}})")), "File descriptor named 'a' has not been found");
   EXPECT_NE(description(ask(R"({"execute":"migrate","arguments":{"uri":"file:/tmp/x"}})")).find("skerry save"), std::string::npos);
+}
+
+TEST_F(Qmp, WritesWhatIsOnTheScreen) {
+  negotiate();
+  EXPECT_EQ(description(ask(R"({"execute":"screendump","arguments":{"filename":"fd:out"}})")), "The VM has no screen");
+  auto screen = display::Screen::create({8, 4});
+  ASSERT_TRUE(screen);
+  vm.a_screen = std::move(*screen);
+  unsigned drawn = 0;
+  vm.a_screen->set_source([&] { ++drawn; });
+  EXPECT_EQ(description(ask(R"({"execute":"screendump","arguments":{"filename":"fd:out"}})")), "File descriptor named 'out' has not been found");
+  EXPECT_NE(description(ask(R"({"execute":"screendump","arguments":{"filename":"/tmp/a.png"}})")).find("skerry screenshot"), std::string::npos);
+  EXPECT_NE(description(ask(R"({"execute":"screendump","arguments":{"filename":"fd:out","format":"ppm"}})")).find("png"), std::string::npos);
+  const UniqueFd file = some_file();
+  session.descriptor(UniqueFd(::dup(file.get())));
+  ask(R"({"execute":"getfd","arguments":{"fdname":"out"}})");
+  EXPECT_EQ(ask(R"({"execute":"screendump","arguments":{"filename":"fd:out","format":"png"}})"), json::parse(R"({"return":{}})"));
+  EXPECT_EQ(drawn, 1u) << "what the guest has drawn since";
+  std::array<char, 8> head{};
+  ASSERT_EQ(::pread(file.get(), head.data(), head.size(), 0), 8);
+  EXPECT_EQ(std::string_view(head.data(), 8), "\x89PNG\r\n\x1a\n");
+}
+
+TEST_F(Qmp, PressesKeys) {
+  negotiate();
+  ask(R"({"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"ctrl"},{"type":"number","data":59}],"hold-time":7}})");
+  ask(R"({"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"ret"}]}})");
+  EXPECT_EQ(vm.asked, (std::vector<std::string>{"keys 7 ms ctrl f1", "keys 100 ms ret"}));
+  for (const char* keys : {R"("keys":[])", R"("keys":[7])", R"("keys":[{"type":"qcode"}])", R"("keys":[{"type":"qcode","data":"nokey"}])",
+                           R"("keys":[{"type":"qcode","data":1}])", R"("keys":[{"type":"number","data":-1}])", R"("keys":"a")",
+                           R"("keys":[{"type":"number","data":4294967355}])", R"("keys":[{"type":"qcode","data":"unmapped"}])",
+                           R"("keys":[{"type":"qcode","data":"a"}],"hold-time":-1)", R"("keys":[{"type":"qcode","data":"a"}],"hold-time":60001)",
+                           R"("keys":[{"type":"qcode","data":"a"}],"hold-time":1.5)", R"("keys":[{"type":"qcode","data":"\ud800"}])", R"("hold-time":1)"})
+    EXPECT_EQ(error_class(fmt::format(R"({{"execute":"send-key","arguments":{{{}}}}})", keys)), "GenericError") << keys;
+  EXPECT_EQ(vm.asked.size(), 2u);
+}
+
+TEST_F(Qmp, TellsOfViewers) {
+  negotiate();
+  EXPECT_EQ(ask(R"({"execute":"query-vnc"})")["return"], json::parse(R"({"enabled":false})"));
+  vm.viewers = VmControl::Viewing{"[::1]:5901", "vnc", {"127.0.0.1:4711", "unix 3"}};
+  const json info = ask(R"({"execute":"query-vnc"})")["return"];
+  EXPECT_EQ(info, json::parse(R"({"enabled":true,"host":"::1","service":"5901","family":"ipv6","auth":"vnc","clients":[
+    {"host":"127.0.0.1","service":"4711","family":"ipv4","websocket":false},{"host":"","service":"3","family":"unix","websocket":false}]})"));
+  vm.viewers->address = "unix:/run/vnc";
+  EXPECT_EQ(ask(R"({"execute":"query-vnc"})")["return"]["service"], "/run/vnc");
+  ask(R"({"execute":"set_password","arguments":{"protocol":"vnc","password":"new"}})");
+  EXPECT_EQ(vm.asked, std::vector<std::string>{"password new"});
+  EXPECT_EQ(error_class(R"({"execute":"set_password","arguments":{"protocol":"spice","password":"new"}})"), "GenericError");
 }
 
 TEST_F(Qmp, KeepsNoMoreDescriptorsThanItSays) {
