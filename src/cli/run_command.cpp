@@ -50,9 +50,9 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
       ->type_name("FILE");
   add_repeatable(app, "--disk", o.disks,
                  "Disk: a raw image or a block device. Settings: format=raw, readonly=on, cache=writeback, none, "
-                 "writethrough, directsync or unsafe, serial=TEXT, bus=virtio or sata. A comma in a name is written twice",
+                 "writethrough, directsync or unsafe, serial=TEXT, bus=virtio, sata or usb. A comma in a name is written twice",
                  "FILE[,SETTING...]");
-  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata a drive, else a virtio disk",
+  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata or usb a drive, else a virtio disk",
                  "FILE[,bus=BUS]");
   app.add_option("--firmware", o.firmware, "Firmware: bios (Debian's seabios), uefi (Debian's ovmf), or a file (default bios)")->type_name("NAME");
   app.add_option("--uefi-vars", o.uefi_variables,
@@ -102,6 +102,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
   app.add_option("--memory", o.memory, "RAM of the guest (default 1G with a disk, 512M without)")->type_name("SIZE");
   app.add_option("--cpus", o.cpus, fmt::format("Number of vCPUs, 1 to {} (default 1)", config::kMaxVcpus))
       ->type_name("N");
+  app.add_option("--input", o.input, "Keyboard and pointing device: ps2, or usb (default ps2)")->type_name("KIND");
   app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");
 }
 

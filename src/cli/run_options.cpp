@@ -36,6 +36,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"video", "--video"},
     {"vnc", "--display"},
     {"console", "--console"},
+    {"input", "--input"},
     {"isa_debug_exit", "--isa-debug-exit"},
     {"qmp", "--qmp"},
     {"gdb", "--gdb"},
@@ -73,6 +74,12 @@ Result<unsigned> parse_vcpus(const std::string& text) {
   if (*number == 0 || *number > config::kMaxVcpus)
     return error("--cpus: {} is too {}; use 1 to {}", text, *number ? "many" : "few", config::kMaxVcpus);
   return static_cast<unsigned>(*number);
+}
+
+Result<config::Input> parse_input(std::string_view text) {
+  for (const auto& [name, input] : config::kInputs)
+    if (name == text) return input;
+  return error("--input: '{}' is not known; use ps2, tablet or usb", text);
 }
 
 Result<uint16_t> parse_port(const std::string& text) {
@@ -244,6 +251,7 @@ Result<std::optional<config::Vnc>> parse_display(const std::string& text) {
 Result<void> lower_video(const RunOptions& options, config::VmConfig& config) {
   if (options.video.empty()) {
     config.video = options.display.empty() || options.display == "none" ? config::Video::kNone : config::Video::kVga;
+    if (config.video != config::Video::kNone) config.input = config::Input::kTablet;
     return ok();
   }
   for (const auto& [name, video] : config::kVideos) {
@@ -263,6 +271,11 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
   auto vnc = parse_display(options.display);
   if (!vnc) return std::move(vnc).error().in("--display");
   config.vnc = std::move(*vnc);
+  if (!options.input.empty()) {
+    const auto input = parse_input(options.input);
+    if (!input) return input.error();
+    config.input = *input;
+  }
   if (!options.isa_debug_exit.empty()) {
     const auto port = parse_port(options.isa_debug_exit);
     if (!port) return port.error();

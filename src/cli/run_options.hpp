@@ -33,6 +33,7 @@ struct RunOptions {
   bool no_reboot = false;
   std::string display, video;
   std::string console = "stdio";
+  std::string input;
   std::string isa_debug_exit;
   std::string qmp;
   std::string gdb;

@@ -24,7 +24,7 @@ Result<void> check_disk(const std::string& field, const Disk& disk) {
   if (disk.format == "qcow2")
     return error("{}.format: qcow2 is not there yet; use raw, which 'qemu-img convert -O raw OLD NEW' makes of it", field);
   if (auto good = check_choice(field + ".format", shown(disk.format), {"raw"}); !good) return good;
-  if (disk.bus == Disk::Bus::kIde) return error("{}.bus: this board has no IDE controller; use sata or virtio", field);
+  if (disk.bus == Disk::Bus::kIde) return error("{}.bus: this board has no IDE controller; use sata, usb or virtio", field);
   if (disk.cdrom && !disk.read_only) return error("{}.read_only: a CD-ROM cannot be written to; use true", field);
   return check_serial(field + ".serial", disk.serial);
 }

@@ -21,6 +21,7 @@ std::optional<uint32_t> cid_of(const VmConfig& config) {
 
 std::string_view video_of(const VmConfig& config) { return kVideos[static_cast<unsigned>(config.video)].first; }
 std::string_view bus_of(const Disk& disk) { return kDiskBuses[static_cast<unsigned>(disk.bus)].first; }
+std::string_view input_of(const VmConfig& config) { return kInputs[static_cast<unsigned>(config.input)].first; }
 
 // Keeps the first difference.
 class Comparison {
@@ -61,6 +62,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("firmware", saved.firmware, now.firmware);
   compare.field("uefi_variables", !saved.uefi_variables.empty(), !now.uefi_variables.empty());
   compare.field("video", video_of(saved), video_of(now));
+  compare.field("input", input_of(saved), input_of(now));
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("disks", saved.disks.size(), now.disks.size());

@@ -36,10 +36,11 @@ constexpr size_t kMaxSocketPath = 107;
 constexpr unsigned kIsaDebugExitPorts = 4;
 
 // Board q35-1 has places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
-// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers.
+// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers. The controllers of
+// disks and of USB take none of these places.
 constexpr size_t kPciPlaces = 24, kOtherPciDevices = 5;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
-constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller, which takes none of these places
+constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller
 static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
 constexpr size_t kMaxForwards = 64;  // of one card
 constexpr unsigned kMaxQueuePairs = 8;
@@ -99,8 +100,8 @@ struct GdbAddress {
 struct Disk {
   // How writes reach the host's disk: what a guest's write and flush mean under each is in docs/storage.md.
   enum class Cache : uint8_t { kWriteback, kNone, kWritethrough, kDirectsync, kUnsafe };
-  // What the guest reaches it by: a virtio device of its own, or a port of the board's disk controller.
-  enum class Bus : uint8_t { kVirtio, kSata, kIde };
+  // What the guest reaches it by: a virtio device of its own, a port of the board's disk controller, or one of its USB controller.
+  enum class Bus : uint8_t { kVirtio, kSata, kIde, kUsb };
   std::string path;
   std::string format = "raw";
   bool read_only = false;
@@ -124,7 +125,13 @@ constexpr std::pair<std::string_view, Disk::Bus> kDiskBuses[] = {
     {"virtio", Disk::Bus::kVirtio},
     {"sata", Disk::Bus::kSata},
     {"ide", Disk::Bus::kIde},
+    {"usb", Disk::Bus::kUsb},
 };
+
+// What the guest has by USB, beside the keyboard and the mouse at the i8042's ports that it has always: nothing, a tablet, or a tablet
+// and a keyboard.
+enum class Input : uint8_t { kPs2, kTablet, kUsb };
+constexpr std::pair<std::string_view, Input> kInputs[] = {{"ps2", Input::kPs2}, {"tablet", Input::kTablet}, {"usb", Input::kUsb}};
 
 // A port of the host that leads to a port of the guest.
 struct PortForward {
@@ -195,6 +202,7 @@ struct VmConfig {
   Video video = Video::kNone;
   std::optional<Vnc> vnc;  // of a VM with a screen
   Console console;
+  Input input = Input::kPs2;
   bool no_reboot = false;                  // a reset by the guest ends the VM
   std::optional<uint16_t> isa_debug_exit;  // first of the ports through which a test ends the VM with a status
   std::optional<std::string> qmp;          // path of the unix socket

@@ -117,6 +117,7 @@ void read_devices(ObjectReader& root, VmConfig& config) {
     console.read("type", config.console.type, kConsoleTypes);
     console.read("path", config.console.path);
   });
+  root.read("input", config.input, kInputs);
   if (root.optional("isa_debug_exit")) root.read("isa_debug_exit", config.isa_debug_exit.emplace());
   if (root.optional("qmp")) root.read("qmp", config.qmp.emplace());
   root.object("gdb", [&](ObjectReader& gdb) {
@@ -265,6 +266,7 @@ std::string to_json(const VmConfig& config) {
   write_screen(root, config);
   root["console"] = {{"type", name_of(kConsoleTypes, config.console.type)}};
   if (!config.console.path.empty()) root["console"]["path"] = config.console.path;
+  if (config.input != Input::kPs2) root["input"] = name_of(kInputs, config.input);
   if (config.isa_debug_exit) root["isa_debug_exit"] = *config.isa_debug_exit;
   if (config.qmp) root["qmp"] = *config.qmp;
   if (config.gdb) {

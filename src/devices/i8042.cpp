@@ -137,15 +137,9 @@ void I8042::wheel(int32_t vertical, int32_t, display::Buttons buttons) {
   fill_output_buffer();
 }
 
-void I8042::set_leds_listener(std::function<void(display::Leds)> listener) {
-  std::lock_guard guard(lock_);
-  leds_listener_ = std::move(listener);
-  shown_ = keyboard_.leds();
-  if (leds_listener_) leds_listener_(shown_);
-}
-
 void I8042::show_leds() {
-  if (std::exchange(shown_, keyboard_.leds()) != keyboard_.leds() && leds_listener_) leds_listener_(shown_);
+  if (shown_.exchange(keyboard_.lamps()) == keyboard_.lamps()) return;
+  if (leds_changed_) leds_changed_();
 }
 
 // --- ports -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 // A20 can be read and written but does nothing: address line 20 is always on.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 
@@ -36,8 +37,9 @@ class I8042 final : public bus::Device, public display::Input {
   void pointer_absolute(uint16_t, uint16_t, display::Buttons) override {}  // it cannot say where it is
   void pointer_relative(int32_t dx, int32_t dy, display::Buttons buttons) override;
   void wheel(int32_t vertical, int32_t horizontal, display::Buttons buttons) override;
-  // Told at once, and when the guest changes them, with the device's lock held. An empty one ends that.
-  void set_leds_listener(std::function<void(display::Leds)> listener);
+  display::Leds leds() const { return Ps2Keyboard::leds(shown_.load(std::memory_order_relaxed)); }
+  // Called when the guest has changed its lamps, with the device's lock held: it may ask for leds(), and no more. To be given at rest.
+  void on_leds_change(std::function<void()> changed) { leds_changed_ = std::move(changed); }
 
   std::string_view name() const override { return "i8042"; }
   void reset() override;
@@ -77,8 +79,8 @@ class I8042 final : public bus::Device, public display::Input {
   Ps2Queue mouse_loop_;  // 0xd3: as if from the mouse
   Ps2Keyboard keyboard_;
   Ps2Mouse mouse_;
-  std::function<void(display::Leds)> leds_listener_;
-  display::Leds shown_;  // what it was told last; derived
+  std::function<void()> leds_changed_;
+  std::atomic<uint8_t> shown_{0};  // the keyboard's lamps, for other threads; derived
   IoWindow data_window_, command_window_, control_a_window_;
 };
 

@@ -89,8 +89,8 @@ bool Ps2Keyboard::key(display::KeyCode key, bool down) {
   return output.push(std::span(bytes).first(count));
 }
 
-display::Leds Ps2Keyboard::leds() const {
-  return {.scroll = (leds_ & 1) != 0, .num = (leds_ & 2) != 0, .caps = (leds_ & 4) != 0};
+display::Leds Ps2Keyboard::leds(uint8_t lamps) {
+  return {.scroll = (lamps & 1) != 0, .num = (lamps & 2) != 0, .caps = (lamps & 4) != 0};
 }
 
 void Ps2Keyboard::command(uint8_t byte) {

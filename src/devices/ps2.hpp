@@ -38,7 +38,8 @@ class Ps2Keyboard {
   void command(uint8_t byte);  // or the argument of the last command
   // A key goes down, or up; false if scanning is off or there is no room.
   bool key(display::KeyCode key, bool down);
-  display::Leds leds() const;
+  uint8_t lamps() const { return leds_; }  // as they are set
+  static display::Leds leds(uint8_t lamps);
   void describe(state::Fields& fields);
 
   Ps2Queue output;

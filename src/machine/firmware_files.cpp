@@ -6,6 +6,7 @@
 #include "devices/ata/ahci.hpp"
 #include "devices/pvpanic.hpp"
 #include "devices/vga/standard_vga.hpp"
+#include "devices/usb/xhci.hpp"
 #include "machine/acpi/table_loader.hpp"
 #include "machine/loader/ram_layout.hpp"
 
@@ -118,6 +119,11 @@ std::string boot_path_of_disk(unsigned slot) { return fmt::format("/pci@i0cf8/sc
 std::string boot_path_of_sata(unsigned port) {
   using devices::ata::Ahci;
   return fmt::format("/pci@i0cf8/pci8086,2922@{:x},{:x}/drive@{:x}/disk@0", Ahci::kSlot, Ahci::kFunction, port);
+}
+
+// Ports are counted from 1, as the controller does.
+std::string boot_path_of_usb(unsigned port) {
+  return fmt::format("/pci@i0cf8/usb@{:x}/storage@{:x}/channel@0/disk@0,0", devices::usb::Xhci::kSlot, port);
 }
 
 Result<void> add_firmware_files(FwCfg& fw_cfg, const FirmwareInputs& inputs, VmGenId* vm_gen_id) {

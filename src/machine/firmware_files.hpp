@@ -33,6 +33,8 @@ struct FirmwareInputs {
 std::string boot_path_of_disk(unsigned slot);
 // That of what is plugged into a port of the AHCI controller.
 std::string boot_path_of_sata(unsigned port);
+// And into a port of the USB controller.
+std::string boot_path_of_usb(unsigned port);
 
 // Adds all of it. `vm_gen_id` may be null; else it is told its address by the firmware, and outlives `fw_cfg`.
 Result<void> add_firmware_files(devices::FwCfg& fw_cfg, const FirmwareInputs& inputs, devices::VmGenId* vm_gen_id);

@@ -65,6 +65,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config,
 Result<void> Machine::build() {
   if (auto good = layout_.add_ram(memory_); !good) return good;
   if (auto good = build_board(); !good) return good;
+  input_ = std::make_unique<GuestInput>(board_->i8042(), usb_ ? usb_->input() : nullptr);
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
@@ -125,6 +126,9 @@ Result<void> Machine::build_board() {
   auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
   if (!ata) return std::move(ata).error();
   ata_ = std::move(*ata);
+  auto usb = UsbDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
+  if (!usb) return std::move(usb).error();
+  usb_ = std::move(*usb);
   return !files_ ? q35_->prepare_firmware(boot_order()) : ok();
 }
 
@@ -137,12 +141,19 @@ Result<void> Machine::add_screen() {
   return q35_->add_at(*vga_, Q35Board::kVideoSlot, 0);
 }
 
+void Machine::on_input_change(std::function<void()> changed) {
+  board_->i8042().on_leds_change(changed);
+  if (usb_) usb_->on_input_change(std::move(changed));
+}
+
 // The disks, in their order.
 std::vector<std::string> Machine::boot_order() const {
   std::map<size_t, std::string> paths;
   for (const auto& [disk, slot] : virtio_->disk_slots()) paths[disk] = boot_path_of_disk(slot);
   if (ata_)
     for (const auto& [disk, port] : ata_->disk_ports()) paths[disk] = boot_path_of_sata(port);
+  if (usb_)
+    for (const auto& [disk, port] : usb_->disk_ports()) paths[disk] = boot_path_of_usb(port);
   std::vector<std::string> order;
   for (auto& [disk, path] : paths) order.push_back(std::move(path));
   return order;
@@ -240,12 +251,14 @@ void Machine::start_clocks() {
   around_.io.loop().clock_changed();
   if (virtio_) virtio_->resume();
   if (ata_) ata_->resume();
+  if (usb_) usb_->resume();
 }
 
 void Machine::stop_clocks() {
   if (!loop_.clock().running()) return;
   if (virtio_) virtio_->quiesce();
   if (ata_) ata_->quiesce();
+  if (usb_) usb_->quiesce();
   loop_.clock().stop();
   tsc_.stop();
   loop_.clock_changed();
@@ -303,6 +316,7 @@ void Machine::restored() {
   }
   if (virtio_) virtio_->restored();
   if (ata_) ata_->restored();
+  if (usb_) usb_->restored();
   if (q35_) q35_->restored();
   has_run_ = true;
 }

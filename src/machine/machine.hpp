@@ -21,11 +21,13 @@
 #include "irqchip/lapic.hpp"
 #include "machine/accelerators.hpp"
 #include "machine/ata_devices.hpp"
+#include "machine/guest_input.hpp"
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/plain_board.hpp"
 #include "machine/q35_board.hpp"
 #include "machine/tsc.hpp"
+#include "machine/usb_devices.hpp"
 #include "machine/vcpu_environment.hpp"
 #include "machine/virtio_devices.hpp"
 #include "memory/guest_memory.hpp"
@@ -86,6 +88,11 @@ class Machine {
   accel::VcpuThread& vcpu(unsigned index) { return *vcpus_[index]->thread; }
   std::vector<bus::Device*> devices();
   PlainBoard& board() { return *board_; }
+  // Keyboard and pointing device. Any thread, as display::Input says.
+  GuestInput& input() { return *input_; }
+  // `changed` is called when the guest uses another of them, or changes a keyboard's lamps: on any thread, with locks of devices held;
+  // it may ask input() about that, and no more. To be given while nothing runs.
+  void on_input_change(std::function<void()> changed);
 
  private:
   struct Processor {
@@ -124,6 +131,8 @@ class Machine {
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
   std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen
+  std::unique_ptr<UsbDevices> usb_;  // if anything is on them
+  std::unique_ptr<GuestInput> input_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;

@@ -46,7 +46,7 @@ Result<std::unique_ptr<Vm>> Vm::create(const config::VmConfig& config, EventLoop
 }
 
 Vm::~Vm() {
-  if (viewers_) machine_->board().i8042().set_leds_listener({});
+  if (viewers_) machine_->on_input_change({});
   if (reset_timer_) loop_.remove(reset_timer_.get());
 }
 
@@ -101,15 +101,19 @@ Result<void> Vm::make_machine() {
   auto machine = machine::Machine::create(config_, std::move(*files), {loop_, *io_, *console_, backends_}, events());
   if (!machine) return std::move(machine).error();
   machine_ = std::move(*machine);
-  keys_ = std::make_unique<KeySender>(loop_, machine_->board().i8042());
+  keys_ = std::make_unique<KeySender>(loop_, machine_->input());
   return ok();
 }
 
 Result<void> Vm::start_threads() {
+  if (viewers_) {
+    if (auto started = viewers_->start(); !started) return started;
+    machine_->on_input_change([this] {
+      viewers_->leds_changed(machine_->input().leds());
+      viewers_->pointer_changed();
+    });
+  }
   machine_->start_threads();
-  if (!viewers_) return ok();
-  if (auto started = viewers_->start(); !started) return started;
-  machine_->board().i8042().set_leds_listener([this](display::Leds leds) { viewers_->leds_changed(leds); });
   return ok();
 }
 
@@ -134,7 +138,7 @@ Result<void> Vm::open_display() {
   if (!config_.vnc) return ok();
   auto options = viewer_options(config_);
   if (!options) return std::move(options).error().in("--display");
-  auto server = display::RfbServer::listen(*backends_.screen, machine_->board().i8042(), *options);
+  auto server = display::RfbServer::listen(*backends_.screen, machine_->input(), *options);
   if (!server) return std::move(server).error().in("--display");
   viewers_ = std::move(*server);
   if (viewers_->port() != 0 && config_.vnc->listen.ends_with(":0")) log::info("vnc: port {}", viewers_->port());

@@ -100,6 +100,7 @@ TEST(RunOptions, AComplaintIsOneLineThatNamesTheOption) {
       {"--memory", &RunOptions::memory, "lots"},     {"--memory", &RunOptions::memory, "99999999G"},
       {"--cpus", &RunOptions::cpus, "0"},            {"--cpus", &RunOptions::cpus, "100000"},
       {"--cpus", &RunOptions::cpus, "-1"},           {"--cpus", &RunOptions::cpus, "two"},
+      {"--input", &RunOptions::input, "serial"},
       {"--console", &RunOptions::console, "screen"}, {"--isa-debug-exit", &RunOptions::isa_debug_exit, "0x10000"},
       {"--qmp", &RunOptions::qmp, "/tmp/q"},         {"--gdb", &RunOptions::gdb, "1234"},
       {"--debug", &RunOptions::debug, "nonsense"},   {"--isa-debug-exit", &RunOptions::isa_debug_exit, "0xffff"},

@@ -87,6 +87,25 @@ TEST(Devices, OfASavedVmAreOnTheirBus) {
   EXPECT_THAT(same.error().message(), testing::HasSubstr("disks.0.bus: the VM was saved with virtio, and is described with sata"));
 }
 
+TEST(Devices, OfUsbAreInTheDescription) {
+  VmConfig config = full();
+  config.disks[0].bus = Disk::Bus::kUsb;
+  config.input = Input::kUsb;
+  EXPECT_EQ(why_invalid(config), "valid");
+  const std::string text = to_json(config);
+  EXPECT_NE(text.find(R"("bus": "usb")"), text.npos);
+  EXPECT_NE(text.find(R"("input": "usb")"), text.npos);
+  EXPECT_EQ(from_json(text).value(), config);
+  EXPECT_EQ(to_json(full()).find("input"), std::string::npos) << "what is usual is not told, as before there was a choice";
+  const auto same = check_same_machine(full(), config);
+  ASSERT_FALSE(same);
+  EXPECT_THAT(same.error().message(), testing::HasSubstr("input: the VM was saved with ps2, and is described with usb"));
+  VmConfig plain;
+  plain.kernel.path = "/vmlinuz";
+  plain.input = Input::kUsb;
+  EXPECT_THAT(why_invalid(plain), testing::HasSubstr("input: board plain-1 has no PCI"));
+}
+
 struct Refusal {
   const char* what;
   void (*change)(VmConfig&);
@@ -116,7 +135,7 @@ TEST(Devices, WrongDisksAreRefused) {
       {"one serial twice", [](VmConfig& c) { c.disks[1].serial = "root"; },
        "disks[1].serial: 'root' is the serial of '/srv/a b.img' too"},
       {"one file twice", [](VmConfig& c) { c.disks[1].path = c.disks[0].path; }, "disks[1].path: '/srv/a b.img' is there twice"},
-      {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; }, "disks[1].bus: this board has no IDE controller; use sata or virtio"},
+      {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; }, "disks[1].bus: this board has no IDE controller; use sata, usb or virtio"},
       {"7 on SATA",
        [](VmConfig& c) {
          c.disks.clear();
