@@ -29,6 +29,15 @@ Result<config::Disk::Bus> parse_bus(std::string_view text) {
   return error("bus '{}' is not known; use {}", text, fmt::join(choices, ", "));
 }
 
+Result<Nic::Model> parse_model(std::string_view text) {
+  std::vector<std::string_view> choices;
+  for (const auto& [name, model] : config::kNicModels) {
+    if (name == text) return model;
+    choices.push_back(name);
+  }
+  return error("model '{}' is not known; use {}", text, fmt::join(choices, ", "));
+}
+
 Result<void> set_disk(const Setting& setting, DiskOption& option) {
   config::Disk& disk = option.disk;
   if (setting.key == "format") {
@@ -68,7 +77,7 @@ Result<void> set_user(const Setting& setting, Nic& nic) {
     nic.forwards.push_back(std::move(*forward));
     return ok();
   }
-  if (setting.key != "restrict") return unknown_setting(setting.key, {"hostfwd", "restrict", "mac"});
+  if (setting.key != "restrict") return unknown_setting(setting.key, {"hostfwd", "restrict", "model", "mac"});
   const auto on = parse_switch(setting);
   if (!on) return on.error();
   nic.restricted = *on;
@@ -76,7 +85,7 @@ Result<void> set_user(const Setting& setting, Nic& nic) {
 }
 
 Result<void> set_socket(const Setting& setting, Nic& nic) {
-  if (setting.key != "listen") return unknown_setting(setting.key, {"listen", "mac"});
+  if (setting.key != "listen") return unknown_setting(setting.key, {"listen", "model", "mac"});
   const auto on = parse_switch(setting);
   if (!on) return on.error();
   nic.listen = *on;
@@ -88,9 +97,15 @@ Result<void> set_net(const Setting& setting, Nic& nic) {
     nic.mac = setting.value;
     return ok();
   }
+  if (setting.key == "model") {
+    const auto model = parse_model(setting.value);
+    if (!model) return model.error();
+    nic.model = *model;
+    return ok();
+  }
   if (nic.type == Nic::Type::kUser) return set_user(setting, nic);
   if (nic.type == Nic::Type::kSocket) return set_socket(setting, nic);
-  if (setting.key != "queues") return unknown_setting(setting.key, {"queues", "mac"});
+  if (setting.key != "queues") return unknown_setting(setting.key, {"queues", "model", "mac"});
   const auto queues = parse_queues(setting.value);
   if (!queues) return queues.error();
   nic.queues = *queues;
@@ -162,6 +177,15 @@ Result<std::optional<Nic>> parse_net(std::string_view text) {
     if (auto set = set_net(*setting, *nic); !set) return std::move(set).error();
   }
   return std::optional<Nic>(std::move(*nic));
+}
+
+Result<config::WatchdogAction> parse_watchdog(std::string_view text) {
+  std::vector<std::string_view> choices;
+  for (const auto& [name, action] : config::kWatchdogActions) {
+    if (name == text) return action;
+    choices.push_back(name);
+  }
+  return error("'{}' is not known; use {}", text, fmt::join(choices, ", "));
 }
 
 std::string name_of_image(std::string_view path) {

@@ -32,6 +32,9 @@ Result<void> check_images_differ(const std::vector<config::Disk>& disks);
 // That the descriptor of a tap is open.
 Result<void> check_tap_descriptor(int fd);
 
+// "reset", "poweroff", "pause" or "none".
+Result<config::WatchdogAction> parse_watchdog(std::string_view text);
+
 // A VM's name made of an image's: "/srv/debian 12.img" becomes "debian-12".
 std::string name_of_image(std::string_view path);
 

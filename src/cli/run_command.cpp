@@ -63,7 +63,7 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
 void add_network_options(CLI::App& app, RunOptions& o) {
   add_repeatable(app, "--net", o.nets,
                  "Network card: user[,hostfwd=tcp:127.0.0.1:2222-:22]...[,restrict=on], tap=NAME, tap-fd=N, bridge=NAME, "
-                 "socket=PATH[,listen=on], or none; each but none also with mac=ADDRESS, tap and bridge with queues=N "
+                 "socket=PATH[,listen=on], or none; each but none also with mac=ADDRESS and model=virtio|e1000e, tap and bridge with queues=N "
                  "(default with a disk: user)",
                  "NET");
   app.add_option("--vsock", o.vsock,
@@ -82,6 +82,8 @@ void add_guest_options(CLI::App& app, RunOptions& o) {
                  "What cloud-init of the guest is told: user-data=FILE[,meta-data=FILE][,network-config=FILE]")
       ->type_name("FILES");
   app.add_option("--guest-agent", o.guest_agent, "Connection to the guest agent (qemu-ga), on unix:PATH")->type_name("ADDR");
+  app.add_option("--watchdog", o.watchdog, "A watchdog (Intel 6300ESB), and what it does when it expires: reset, poweroff, pause, none")
+      ->type_name("ACTION");
 }
 
 void add_machine_options(CLI::App& app, RunOptions& o) {
@@ -102,7 +104,8 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
   app.add_option("--memory", o.memory, "RAM of the guest (default 1G with a disk, 512M without)")->type_name("SIZE");
   app.add_option("--cpus", o.cpus, fmt::format("Number of vCPUs, 1 to {} (default 1)", config::kMaxVcpus))
       ->type_name("N");
-  app.add_option("--input", o.input, "Keyboard and pointing device: ps2, or usb (default ps2)")->type_name("KIND");
+  app.add_option("--input", o.input, "What the guest has beside a PS/2 keyboard and mouse: ps2 (nothing), tablet, or usb, a tablet and a keyboard (default with a "
+                 "screen: tablet)")->type_name("KIND");
   app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");
 }
 

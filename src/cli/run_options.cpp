@@ -26,6 +26,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"cloud_init", "--cloud-init"},
     {"vsock", "--vsock"},
     {"guest_agent", "--guest-agent"},
+    {"watchdog", "--watchdog"},
     {"accelerator", "--accel"},
     {"cpu.model", "--cpu"},
     {"cpu.count", "--cpus"},
@@ -179,6 +180,11 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
     if (!vsock) return std::move(vsock).error();
     config.vsock = std::move(*vsock);
   }
+  if (!options.watchdog.empty()) {
+    const auto action = parse_watchdog(options.watchdog);
+    if (!action) return Error(action.error()).in("--watchdog");
+    config.watchdog = *action;
+  }
   if (options.guest_agent.empty()) return ok();
   auto path = parse_unix("--guest-agent", options.guest_agent);
   if (!path) return std::move(path).error();
@@ -189,7 +195,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 // The small board starts a kernel and has the least in its way; what needs PCI needs the other.
 std::string_view board_for(const config::VmConfig& config) {
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
-                         config.guest_agent || !config.firmware.empty() || config.video != config::Video::kNone;
+                         config.guest_agent || config.watchdog || !config.firmware.empty() || config.video != config::Video::kNone;
   return needs_pci ? "q35-1" : "plain-1";
 }
 

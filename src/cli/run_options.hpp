@@ -19,6 +19,7 @@ struct RunOptions {
   CloudInitOptions cloud_init;
   std::string vsock;
   std::string guest_agent;
+  std::string watchdog;
   std::string firmware;
   std::string uefi_variables;
   std::string board;  // empty: the one that has room for the rest

@@ -124,6 +124,8 @@ Result<void> check_queues(const std::string& field, const Nic& nic) {
   if (nic.queues < 1 || nic.queues > kMaxQueuePairs)
     return error("{}.queues: {} is not a number of queue pairs; use 1 to {}", field, nic.queues, kMaxQueuePairs);
   const bool several = nic.type == Nic::Type::kBridge || (nic.type == Nic::Type::kTap && nic.fd < 0);
+  if (nic.queues > 1 && nic.model != Nic::Model::kVirtio)
+    return error("{}.queues: only a virtio card has more than one pair; use 1", field);
   if (nic.queues > 1 && !several)
     return error("{}.queues: only a tap by name and a bridge have more than one pair; use 1", field);
   return ok();

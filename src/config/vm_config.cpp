@@ -70,7 +70,8 @@ Result<void> check_board(const VmConfig& config) {
                                                         {"cloud_init", config.cloud_init.has_value()},
                                                         {"vsock", config.vsock.has_value()},
                                                         {"guest_agent", config.guest_agent.has_value()},
-                                                        {"input", config.input != Input::kPs2}};
+                                                        {"input", config.input != Input::kPs2},
+                                                        {"watchdog", config.watchdog.has_value()}};
   for (const auto& [field, present] : need_pci)
     if (present) return error("{}: board {} has no PCI and no place for it; use board q35-1", field, config.board);
   if (!config.firmware.empty())

@@ -36,9 +36,9 @@ constexpr size_t kMaxSocketPath = 107;
 constexpr unsigned kIsaDebugExitPorts = 4;
 
 // Board q35-1 has places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
-// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers. The controllers of
-// disks and of USB take none of these places.
-constexpr size_t kPciPlaces = 24, kOtherPciDevices = 5;
+// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers, the watchdog. The
+// controllers of disks and of USB take none of these places.
+constexpr size_t kPciPlaces = 24, kOtherPciDevices = 6;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
 constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller
 static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
@@ -146,7 +146,10 @@ struct PortForward {
 // A network card, and what its cable leads to.
 struct Nic {
   enum class Type : uint8_t { kUser, kTap, kBridge, kSocket };
+  // What the guest sees: a virtio device, or Intel's 82574L for guests that have no virtio drivers.
+  enum class Model : uint8_t { kVirtio, kE1000e };
   Type type = Type::kUser;
+  Model model = Model::kVirtio;
   std::string name;  // of kTap: the interface; of kBridge: the bridge
   int fd = -1;       // of kTap, instead of a name: an open descriptor
   std::string path;  // of kSocket: the unix socket
@@ -154,8 +157,13 @@ struct Nic {
   bool restricted = false;  // of kUser: nothing but forwarded ports
   std::vector<PortForward> forwards;  // of kUser
   std::string mac;      // "52:54:00:12:34:56"; empty: made from the VM's name and the card's number, see mac_of()
-  unsigned queues = 1;  // pairs; more than one only of kTap by name and kBridge
+  unsigned queues = 1;  // pairs; more than one only of kTap by name and kBridge, and of kVirtio
   bool operator==(const Nic&) const = default;
+};
+
+constexpr std::pair<std::string_view, Nic::Model> kNicModels[] = {
+    {"virtio", Nic::Model::kVirtio},
+    {"e1000e", Nic::Model::kE1000e},
 };
 
 // What cloud-init of the guest finds on a small disk labelled cidata (cloud-init's NoCloud).
@@ -170,6 +178,16 @@ struct Vsock {
   std::string path;   // unix socket that leads to the guest's ports; PATH_N is the host's port N
   uint32_t cid = kMinVsockCid;  // the guest's address
   bool operator==(const Vsock&) const = default;
+};
+
+// What happens to the VM when its watchdog (Intel 6300ESB) has expired. Each is told to QMP.
+enum class WatchdogAction : uint8_t { kReset, kPoweroff, kPause, kNone };
+
+constexpr std::pair<std::string_view, WatchdogAction> kWatchdogActions[] = {
+    {"reset", WatchdogAction::kReset},
+    {"poweroff", WatchdogAction::kPoweroff},
+    {"pause", WatchdogAction::kPause},
+    {"none", WatchdogAction::kNone},
 };
 
 // Of accelerator kvm.
@@ -201,6 +219,7 @@ struct VmConfig {
   std::optional<std::string> guest_agent;  // path of the unix socket that leads to org.qemu.guest_agent.0
   Video video = Video::kNone;
   std::optional<Vnc> vnc;  // of a VM with a screen
+  std::optional<WatchdogAction> watchdog;  // there is one
   Console console;
   Input input = Input::kPs2;
   bool no_reboot = false;                  // a reset by the guest ends the VM

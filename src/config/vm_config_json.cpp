@@ -73,6 +73,7 @@ void read_nic(ObjectReader& nic, Nic& value) {
       nic.read("listen", value.listen);
       break;
   }
+  nic.read("model", value.model, kNicModels);
   nic.read("mac", value.mac);
   nic.read("queues", value.queues);
 }
@@ -94,6 +95,7 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
     vsock.read("cid", value.cid);
   });
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
+  if (root.optional("watchdog")) root.read("watchdog", config.watchdog.emplace(), kWatchdogActions);
 }
 
 void read_screen(ObjectReader& root, VmConfig& config) {
@@ -189,6 +191,7 @@ ordered_json json_of(const PortForward& forward) {
 
 ordered_json json_of(const Nic& nic) {
   ordered_json json{{"type", name_of(kNicTypes, nic.type)}};
+  if (nic.model != Nic::Model::kVirtio) json["model"] = name_of(kNicModels, nic.model);
   if (!nic.name.empty()) json["name"] = nic.name;
   if (nic.fd >= 0) json["fd"] = nic.fd;
   if (nic.type == Nic::Type::kSocket) {
@@ -218,6 +221,7 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
   }
   if (config.vsock) root["vsock"] = {{"path", config.vsock->path}, {"cid", config.vsock->cid}};
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
+  if (config.watchdog) root["watchdog"] = name_of(kWatchdogActions, *config.watchdog);
 }
 
 void write_screen(ordered_json& root, const VmConfig& config) {

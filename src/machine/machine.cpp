@@ -129,6 +129,13 @@ Result<void> Machine::build_board() {
   auto usb = UsbDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
   if (!usb) return std::move(usb).error();
   usb_ = std::move(*usb);
+  auto cards = NetworkCards::create(config_, around_.backends, around_.io, memory_, *q35_);
+  if (!cards) return std::move(cards).error();
+  cards_ = std::move(*cards);
+  if (config_.watchdog) {
+    watchdog_ = std::make_unique<devices::I6300Esb>("watchdog", loop_, events_.guest.watchdog_expired);
+    if (auto slot = q35_->add(*watchdog_); !slot) return std::move(slot).error();
+  }
   return !files_ ? q35_->prepare_firmware(boot_order()) : ok();
 }
 
@@ -252,6 +259,7 @@ void Machine::start_clocks() {
   if (virtio_) virtio_->resume();
   if (ata_) ata_->resume();
   if (usb_) usb_->resume();
+  if (cards_) cards_->resume();
 }
 
 void Machine::stop_clocks() {
@@ -259,6 +267,7 @@ void Machine::stop_clocks() {
   if (virtio_) virtio_->quiesce();
   if (ata_) ata_->quiesce();
   if (usb_) usb_->quiesce();
+  if (cards_) cards_->quiesce();
   loop_.clock().stop();
   tsc_.stop();
   loop_.clock_changed();
@@ -317,6 +326,7 @@ void Machine::restored() {
   if (virtio_) virtio_->restored();
   if (ata_) ata_->restored();
   if (usb_) usb_->restored();
+  if (cards_) cards_->restored();
   if (q35_) q35_->restored();
   has_run_ = true;
 }

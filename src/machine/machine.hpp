@@ -16,6 +16,7 @@
 #include "bus/address_space.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "devices/i6300esb.hpp"
 #include "devices/kvm_clock.hpp"
 #include "devices/vga/standard_vga.hpp"
 #include "irqchip/lapic.hpp"
@@ -24,6 +25,7 @@
 #include "machine/guest_input.hpp"
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
+#include "machine/network_cards.hpp"
 #include "machine/plain_board.hpp"
 #include "machine/q35_board.hpp"
 #include "machine/tsc.hpp"
@@ -133,6 +135,8 @@ class Machine {
   std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen
   std::unique_ptr<UsbDevices> usb_;  // if anything is on them
   std::unique_ptr<GuestInput> input_;
+  std::unique_ptr<NetworkCards> cards_;
+  std::unique_ptr<devices::I6300Esb> watchdog_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;

@@ -33,6 +33,7 @@ struct GuestRequests {
   std::function<void()> power_off;
   std::function<void()> reset;
   std::function<void(uint8_t status)> debug_exit;
+  std::function<void()> watchdog_expired;
   std::function<void()> panicked;  // its kernel has; it does not go on by itself
 };
 

@@ -40,6 +40,7 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
   EventLoop& io = io_.loop();
   for (size_t i = 0; i < backends.nics.size(); ++i) {
     const config::Nic& nic = config.nics[i];
+    if (nic.model != config::Nic::Model::kVirtio) continue;
     auto slot = add(std::make_unique<virtio::Net>(fmt::format("net{}", i), io, memory_, *backends.nics[i],
                                                   virtio::Net::Options{config::mac_of(config, i), nic.queues}));
     if (!slot) return std::move(slot).error();

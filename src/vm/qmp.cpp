@@ -156,6 +156,10 @@ void QmpSession::vm_event(const VmEvent& event) {
       message["event"] = "GUEST_PANICKED";
       message["data"] = {{"action", "run"}};
       break;
+    case VmEvent::Kind::kWatchdog:
+      message["event"] = "WATCHDOG";
+      message["data"] = {{"action", event.action}};
+      break;
     case VmEvent::Kind::kMigration:
       message["event"] = "MIGRATION";
       message["data"] = {{"status", name(event.save)}};

@@ -156,6 +156,7 @@ machine::MachineEvents Vm::events() {
   machine::MachineEvents events;
   events.guest.power_off = [this] { post_unless_reset([this] { end(Cause::kGuestShutdown, kExitOk); }); };
   events.guest.reset = [this] { post_unless_reset([this] { guest_reset(); }); };
+  events.guest.watchdog_expired = [this] { post_unless_reset([this] { watchdog_expired(); }); };
   events.guest.debug_exit = [this](uint8_t status) {
     post_unless_reset([this, status] { end(Cause::kGuestShutdown, status); });
   };
@@ -338,6 +339,20 @@ void Vm::save_changed() {
 void Vm::guest_panicked() {
   log::warn("the guest's kernel has panicked; see its console");
   emit({VmEvent::Kind::kPanicked});
+}
+
+// The first of these is told before what it leads to, as QEMU does it.
+void Vm::watchdog_expired() {
+  const config::WatchdogAction action = *config_.watchdog;
+  const std::string_view name = config::kWatchdogActions[static_cast<unsigned>(action)].first;
+  log::warn("the guest's watchdog has expired; action: {}", name);
+  emit({.kind = VmEvent::Kind::kWatchdog, .action = name});
+  switch (action) {
+    case config::WatchdogAction::kReset: return guest_reset();
+    case config::WatchdogAction::kPoweroff: return end(Cause::kGuestShutdown, kExitOk);
+    case config::WatchdogAction::kPause: return stop();
+    case config::WatchdogAction::kNone: return;
+  }
 }
 
 void Vm::guest_reset() {

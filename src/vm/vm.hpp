@@ -98,6 +98,7 @@ class Vm final : public VmControl, public DebugTarget {
   Result<void> start_gdb();
 
   void guest_panicked();
+  void watchdog_expired();
   void guest_reset();
   void triple_fault(unsigned vcpu);
   void log_triple_fault(unsigned vcpu);

@@ -53,11 +53,12 @@ struct SaveStatus {
 std::string_view name(SaveStatus::State state);
 
 struct VmEvent {
-  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown, kMigration, kPanicked };
+  enum class Kind : uint8_t { kStop, kResume, kReset, kPowerdown, kShutdown, kMigration, kPanicked, kWatchdog };
   Kind kind;
   Cause cause = Cause::kGuestShutdown;  // of kReset and kShutdown
   int exit_status = 0;                  // of kShutdown
   SaveStatus::State save = SaveStatus::State::kNone;  // of kMigration
+  std::string_view action = {};                       // of kWatchdog: what is done about it
 };
 
 class VmListener {

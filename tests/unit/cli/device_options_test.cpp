@@ -217,7 +217,7 @@ TEST_F(DeviceOptions, EveryNetworkIsLowered) {
   RunOptions options;
   options.kernel = "vmlinuz";
   options.nets = {"user,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp::53-:53,restrict=on,mac=52:54:00:00:00:01",
-                  "tap=tap0,queues=2", "bridge=br0", "socket=/run/a,,b,listen=on", "tap-fd=" + std::to_string(::dup(0) + 0)};
+                  "tap=tap0,queues=2,model=virtio", "bridge=br0", "socket=/run/a,,b,listen=on,model=e1000e", "tap-fd=" + std::to_string(::dup(0) + 0)};
   const std::vector<Nic> nics = lowered(options).nics;
   ASSERT_EQ(nics.size(), 5u);
   EXPECT_EQ(nics[0].type, Nic::Type::kUser);
@@ -231,6 +231,8 @@ TEST_F(DeviceOptions, EveryNetworkIsLowered) {
   EXPECT_EQ(nics[2].type, Nic::Type::kBridge);
   EXPECT_EQ(nics[3].path, "/run/a,b");
   EXPECT_TRUE(nics[3].listen);
+  EXPECT_EQ(nics[3].model, Nic::Model::kE1000e);
+  EXPECT_EQ(nics[1].model, Nic::Model::kVirtio);
   EXPECT_GE(nics[4].fd, 3);
   ::close(nics[4].fd);
 }
@@ -250,8 +252,10 @@ TEST_F(DeviceOptions, WrongNetworksAreToldWithWhatIsRight) {
   EXPECT_THAT(complaint_of_net("user,hostfwd=tcp:localhost:1-:22"), HasSubstr("'localhost' is not an IPv4 address"));
   EXPECT_THAT(complaint_of_net("user,hostfwd=tcp::1-:22,hostfwd=tcp::1-:23"), HasSubstr("is forwarded already"));
   EXPECT_THAT(complaint_of_net("user,restrict=1"), HasSubstr("use restrict=on or restrict=off"));
-  EXPECT_THAT(complaint_of_net("user,listen=on"), HasSubstr("'listen' is not known; use hostfwd, restrict, mac"));
-  EXPECT_THAT(complaint_of_net("socket=/a,queues=2"), HasSubstr("'queues' is not known; use listen, mac"));
+  EXPECT_THAT(complaint_of_net("user,listen=on"), HasSubstr("'listen' is not known; use hostfwd, restrict, model, mac"));
+  EXPECT_THAT(complaint_of_net("socket=/a,queues=2"), HasSubstr("'queues' is not known; use listen, model, mac"));
+  EXPECT_THAT(complaint_of_net("user,model=ne2k"), HasSubstr("model 'ne2k' is not known; use virtio, e1000e"));
+  EXPECT_THAT(complaint_of_net("tap=a,queues=2,model=e1000e"), HasSubstr("only a virtio card has more than one pair"));
   EXPECT_THAT(complaint_of_net("tap=a,queues=9"), HasSubstr("queues=9: use 1 to 8"));
   EXPECT_THAT(complaint_of_net("tap=a,mac=x"), AllOf(StartsWith("--net: mac: 'x' is not"), HasSubstr("52:54:00:12:34:56")));
   EXPECT_THAT(complaint_of_net("tap-fd=1"), HasSubstr("tap-fd=1: is not a descriptor for this"));

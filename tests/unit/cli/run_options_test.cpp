@@ -65,6 +65,7 @@ TEST(RunOptions, ADisplayBringsAScreen) {
   ASSERT_TRUE(plan) << plan.error().message();
   EXPECT_EQ(plan->config.board, "q35-1");
   EXPECT_EQ(plan->config.video, config::Video::kVga);
+  EXPECT_EQ(plan->config.input, config::Input::kTablet);
   EXPECT_EQ(*plan->config.vnc,
             (config::Vnc{.listen = "127.0.0.1:5901", .password_file = "/etc/secret", .tls = config::Vnc::Tls::kAnonymous}));
   o.display = "vnc=unix:/tmp/v,cert=c.pem,key=k.pem,ca=a.pem,user=me,password-file=p";
@@ -77,6 +78,11 @@ TEST(RunOptions, ADisplayBringsAScreen) {
                                             .certificate = "c.pem",
                                             .key = "k.pem",
                                             .client_ca = "a.pem"}));
+  o.input = "ps2";
+  plan = lower(o);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.input, config::Input::kPs2);
+  o.input = "";
   o.display = "none";
   plan = lower(o);
   ASSERT_TRUE(plan);

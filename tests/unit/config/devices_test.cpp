@@ -44,7 +44,9 @@ VmConfig full() {
   bridge.queues = 4;
   Nic open = tap("");
   open.fd = 7;
-  config.nics = {user, tap("tap0"), bridge, open, link("/run/link")};
+  Nic intel = tap("tap1");
+  intel.model = Nic::Model::kE1000e;
+  config.nics = {user, tap("tap0"), bridge, open, link("/run/link"), intel};
   config.cloud_init = CloudInit{"#cloud-config\n\"\xc3\xa9\"\n", "instance-id: a\n", "version: 2\n"};
   config.vsock = Vsock{"/run/vsock", 7};
   config.guest_agent = "/run/agent";
@@ -104,6 +106,14 @@ TEST(Devices, OfUsbAreInTheDescription) {
   plain.kernel.path = "/vmlinuz";
   plain.input = Input::kUsb;
   EXPECT_THAT(why_invalid(plain), testing::HasSubstr("input: board plain-1 has no PCI"));
+}
+
+TEST(Devices, OfASavedVmHaveTheirModels) {
+  VmConfig other = full();
+  other.nics[0].model = Nic::Model::kE1000e;
+  const auto same = check_same_machine(full(), other);
+  ASSERT_FALSE(same);
+  EXPECT_THAT(same.error().message(), testing::HasSubstr("nics.0.model: the VM was saved with virtio, and is described with e1000e"));
 }
 
 struct Refusal {

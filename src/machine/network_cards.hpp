@@ -1,0 +1,35 @@
+// The network cards of a board that are no virtio devices.
+//
+// Made and destroyed by the main thread, while the I/O thread's loop is not driven; they work in that loop.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/io_thread.hpp"
+#include "config/vm_config.hpp"
+#include "devices/e1000e/e1000e.hpp"
+#include "machine/backends.hpp"
+#include "machine/q35_board.hpp"
+#include "memory/guest_memory.hpp"
+
+namespace skerry::machine {
+
+class NetworkCards {
+ public:
+  // The backends, loop, memory and board outlive this.
+  static Result<std::unique_ptr<NetworkCards>> create(const config::VmConfig& config, Backends& backends, IoThread& io,
+                                                      memory::GuestMemory& memory, Q35Board& board);
+
+  // With every vCPU at rest. After quiesce() no card touches guest memory, and none's state changes, until resume().
+  void quiesce();
+  void resume();
+  // A state has been loaded: at rest until resume().
+  void restored() { quiet_ = true; }
+
+ private:
+  std::vector<std::unique_ptr<devices::e1000e::E1000e>> cards_;
+  bool quiet_ = false;
+};
+
+}  // namespace skerry::machine
