@@ -1,7 +1,8 @@
 // The board "q35-1": a plain board with PCI Express, as the Q35 chipset has it.
 //
 // Root bus: 00.0 host bridge; 1 to kRootPorts empty root ports, for what is plugged in later; from kFirstSlot on the
-// devices of the VM, in the order in which they are added; 1e.0 the screen, if there is one; 1f.0 LPC bridge; 1f.2 AHCI controller, if a disk is on it.
+// devices of the VM, in the order in which they are added; 1d.0 the screen and 1e.0 the USB controller, 1f.2 the AHCI controller, where there
+// are such; 1f.0 LPC bridge.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,7 @@ namespace skerry::machine {
 class Q35Board final : public PlainBoard {
  public:
   static constexpr std::string_view kName = "q35-1";
-  static constexpr unsigned kRootPorts = 4, kFirstSlot = 5, kLastSlot = 29, kVideoSlot = 30, kLpcSlot = 31;
+  static constexpr unsigned kRootPorts = 4, kFirstSlot = 5, kLastSlot = 28, kVideoSlot = 29, kLpcSlot = 31;
 
   // `kick_all` makes every vCPU come to an instruction boundary; any thread.
   Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,

@@ -23,14 +23,6 @@ class Picture:
         at = (y * self.width + x) * 3
         return self.rgb[at:at + 3]
 
-    def colours(self):
-        """How many pixels have each colour."""
-        counts = {}
-        for at in range(0, len(self.rgb), 3):
-            colour = self.rgb[at:at + 3]
-            counts[colour] = counts.get(colour, 0) + 1
-        return counts
-
     def text(self):
         """Lines of characters; '?' where there is none of the font."""
         font, lines = glyphs(), []
