@@ -50,7 +50,8 @@ bool ReceiveFilter::has_address(std::span<const uint8_t> address) const {
     const uint32_t low = addresses_[2 * i], high = addresses_[2 * i + 1];
     if (!(high & kAddressValid) || (high & kAddressSelect)) continue;
     bool same = true;
-    for (unsigned byte = 0; byte < 6; ++byte) same &= address[byte] == static_cast<uint8_t>((byte < 4 ? low >> (8 * byte) : high >> (8 * (byte - 4))));
+    for (unsigned byte = 0; byte < 6; ++byte)
+      same &= address[byte] == static_cast<uint8_t>(byte < 4 ? low >> (8 * byte) : high >> (8 * (byte - 4)));
     if (same) return true;
   }
   return false;

@@ -159,7 +159,8 @@ Receiver::Taken Receiver::receive(std::span<const uint8_t> frame, uint32_t& due)
   Ring& ring = rings_[about.rss.queue];
   const Sizes sizes = buffer_sizes();
   // As the guest gets it: without its tag, padded, with its frame check sequence.
-  const bool tagged = card_.strips_vlans() && frame.size() >= net::kEthernetHeader + kTagSize && net::load_be16(&frame[kTypeAt]) == card_.vlan_type;
+  const bool tagged = card_.strips_vlans() && frame.size() >= net::kEthernetHeader + kTagSize &&
+                      net::load_be16(&frame[kTypeAt]) == card_.vlan_type;
   const size_t cut = tagged ? kTagSize : 0;
   std::memcpy(frame_.data(), frame.data(), kTypeAt);
   std::memcpy(&frame_[kTypeAt], &frame[kTypeAt + cut], frame.size() - kTypeAt - cut);

@@ -122,13 +122,8 @@ Transmitter::Found Transmitter::find(const Queue& queue) {
     note_write_back(at, descriptor);
     found.descriptors = i + 1;
     if (extended && type == kTypeContext) {
-      const auto ip = static_cast<uint32_t>(descriptor.address), transport = static_cast<uint32_t>(descriptor.address >> 32);
       found.kind = Found::Kind::kContext;
-      found.context = {.ip_start = static_cast<uint8_t>(ip), .ip_offset = static_cast<uint8_t>(ip >> 8),
-                       .ip_end = static_cast<uint16_t>(ip >> 16), .transport_start = static_cast<uint8_t>(transport),
-                       .transport_offset = static_cast<uint8_t>(transport >> 8), .transport_end = static_cast<uint16_t>(transport >> 16),
-                       .header_size = static_cast<uint8_t>(descriptor.options >> 8), .segment_size = static_cast<uint16_t>(descriptor.options >> 16),
-                       .tcp = (descriptor.command & kContextTcp) != 0, .ipv4 = (descriptor.command & kContextIpv4) != 0};
+      found.context = context_of(descriptor);
       return found;
     }
     if (extended && type != kTypeData) found.kind = Found::Kind::kDiscard;
@@ -147,6 +142,21 @@ Transmitter::Found Transmitter::find(const Queue& queue) {
   found.kind = Found::Kind::kDiscard;
   found.ended = false;
   return found;
+}
+
+// 7.2.6.1.
+OffloadContext Transmitter::context_of(const Descriptor& descriptor) {
+  const auto ip = static_cast<uint32_t>(descriptor.address), transport = static_cast<uint32_t>(descriptor.address >> 32);
+  return {.ip_start = static_cast<uint8_t>(ip),
+          .ip_offset = static_cast<uint8_t>(ip >> 8),
+          .ip_end = static_cast<uint16_t>(ip >> 16),
+          .transport_start = static_cast<uint8_t>(transport),
+          .transport_offset = static_cast<uint8_t>(transport >> 8),
+          .transport_end = static_cast<uint16_t>(transport >> 16),
+          .header_size = static_cast<uint8_t>(descriptor.options >> 8),
+          .segment_size = static_cast<uint16_t>(descriptor.options >> 16),
+          .tcp = (descriptor.command & kContextTcp) != 0,
+          .ipv4 = (descriptor.command & kContextIpv4) != 0};
 }
 
 // What the first descriptor says of the frame.
@@ -168,7 +178,8 @@ void Transmitter::begin_frame(const Descriptor& descriptor, Found& found) const 
 bool Transmitter::gather(const Descriptor& descriptor, Found& found) {
   const size_t length = descriptor.command & (descriptor.command & kExtended ? kLengthMask : kLegacyLengthMask);
   if (length > net::kMaxFrame - found.size) return false;
-  if (!card_.memory.read(descriptor.address, std::as_writable_bytes(std::span(frame_).subspan(kTagSize + found.size, length)))) return false;
+  const auto to = std::span(frame_).subspan(kTagSize + found.size, length);
+  if (!card_.memory.read(descriptor.address, std::as_writable_bytes(to))) return false;
   found.size += length;
   return true;
 }

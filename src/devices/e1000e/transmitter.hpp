@@ -23,7 +23,8 @@ class Transmitter {
   bool write(uint32_t offset, uint32_t value);
   bool enabled() const { return control_ & tctl::EN; }
 
-  // Sends at most `most` frames of each queue, fewer if they are cut into many segments; raises the interrupts that are due. True: there is more.
+  // Sends at most `most` frames of each queue, fewer if they are cut into many segments; raises the interrupts that are due.
+  // True: there is more.
   bool serve(unsigned most);
   // The backend has room again.
   void backend_has_room() { backend_full_ = false; }
@@ -66,6 +67,7 @@ class Transmitter {
   Sent send_next(unsigned index, uint32_t& due);
   bool look(unsigned index, View& view);
   Found find(const Queue& queue);
+  static OffloadContext context_of(const Descriptor& descriptor);
   void begin_frame(const Descriptor& descriptor, Found& found) const;
   bool gather(const Descriptor& descriptor, Found& found);
   bool transmit(const View& view, Found& found, uint32_t& segments_sent);

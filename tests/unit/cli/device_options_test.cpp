@@ -262,6 +262,14 @@ TEST_F(DeviceOptions, WrongNetworksAreToldWithWhatIsRight) {
   EXPECT_THAT(complaint_of_net("tap-fd=1000000"), HasSubstr("tap-fd=1000000: is not open in this process"));
 }
 
+TEST_F(DeviceOptions, AWatchdogIsLoweredAndNeedsPci) {
+  const config::VmConfig config = lowered({.watchdog = "poweroff", .kernel = "vmlinuz"});
+  EXPECT_EQ(config.watchdog, config::WatchdogAction::kPoweroff);
+  EXPECT_EQ(config.board, "q35-1");
+  EXPECT_THAT(complaint({.watchdog = "bark", .kernel = "vmlinuz"}), StartsWith("--watchdog: 'bark' is not known; use reset, poweroff"));
+  EXPECT_THAT(complaint({.watchdog = "none", .board = "plain-1", .kernel = "vmlinuz"}), StartsWith("--watchdog: board plain-1 has no PCI"));
+}
+
 TEST_F(DeviceOptions, WrongGuestServicesAreToldWithWhatIsRight) {
   RunOptions options;
   options.kernel = "vmlinuz";

@@ -50,6 +50,7 @@ VmConfig full() {
   config.cloud_init = CloudInit{"#cloud-config\n\"\xc3\xa9\"\n", "instance-id: a\n", "version: 2\n"};
   config.vsock = Vsock{"/run/vsock", 7};
   config.guest_agent = "/run/agent";
+  config.watchdog = WatchdogAction::kPause;
   return config;
 }
 
@@ -75,7 +76,7 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   VmConfig config;
   config.kernel.path = "/boot/vmlinuz";
   const std::string text = to_json(config);
-  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent"})
+  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent", "watchdog"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
 }
@@ -106,6 +107,13 @@ TEST(Devices, OfUsbAreInTheDescription) {
   plain.kernel.path = "/vmlinuz";
   plain.input = Input::kUsb;
   EXPECT_THAT(why_invalid(plain), testing::HasSubstr("input: board plain-1 has no PCI"));
+TEST(Devices, AWatchdogOfASavedVmMayActOtherwiseButStays) {
+  VmConfig other = full();
+  other.watchdog = WatchdogAction::kNone;
+  EXPECT_TRUE(check_same_machine(full(), other));
+  other.watchdog.reset();
+  EXPECT_FALSE(check_same_machine(full(), other));
+  EXPECT_THAT(why_refused(R"("watchdog":"bark")"), testing::HasSubstr("watchdog"));
 }
 
 TEST(Devices, OfASavedVmHaveTheirModels) {

@@ -36,7 +36,8 @@ uint32_t length(Random& random) {
   return random() % 4 ? kLengths[random() % std::size(kLengths)] : static_cast<uint32_t>(random() % 3000);
 }
 Bytes frame(Random& random) {
-  Bytes bytes = ip_frame(random() % 2 ? net::kProtocolTcp : net::kProtocolUdp, random() % 8 ? random() % 1500 : random() % 60'000, random() % 2);
+  const uint8_t protocol = random() % 2 ? net::kProtocolTcp : net::kProtocolUdp;
+  Bytes bytes = ip_frame(protocol, random() % 8 ? random() % 1500 : random() % 60'000, random() % 2);
   for (unsigned i = random() % 4; i > 0; --i) bytes[random() % std::min<size_t>(bytes.size(), 80)] = static_cast<uint8_t>(random());
   if (random() % 4 == 0) bytes.resize(random() % bytes.size());
   if (random() % 8 == 0) bytes.resize(1 + random() % net::kMaxFrame);
@@ -48,7 +49,9 @@ uint32_t register_of(Random& random) {
   constexpr uint32_t kOfQueue[] = {kBaseLow, kBaseHigh, kLength, kHead, kTail, kTail};
   switch (random() % 4) {
     case 0: return static_cast<uint32_t>(random() % 0x2'0000) & ~3u;
-    case 1: return (random() % 2 ? RDBAL : TDBAL) + static_cast<uint32_t>(random() % 2) * kQueueStride + kOfQueue[random() % std::size(kOfQueue)];
+    case 1:
+      return (random() % 2 ? RDBAL : TDBAL) + static_cast<uint32_t>(random() % 2) * kQueueStride +
+             kOfQueue[random() % std::size(kOfQueue)];
     default: return kRegisters[random() % std::size(kRegisters)] + 4 * static_cast<uint32_t>(random() % 16 == 0 ? random() % 16 : 0);
   }
 }
@@ -65,12 +68,14 @@ uint32_t value_for(uint32_t at, Random& random) {
 void put_descriptors(Rig& rig, Random& random) {
   const unsigned queue = random() % 2;
   for (unsigned i = random() % Rig::kRing; i > 0; --i) {
-    const uint32_t command = static_cast<uint32_t>(random()) & 0xff00'0000;
+    const uint32_t command = (static_cast<uint32_t>(random()) & 0xff00'0000) | Rig::kDext | Rig::kData;
+    const auto options = static_cast<uint32_t>(random()), some = static_cast<uint32_t>(random() % 5000);
+    const auto mss = static_cast<uint16_t>(random() % 4 ? 48 + random() % 1500 : random());
     switch (random() % 4) {
-      case 0: rig.put_context(random() % 2, random() % 4, random() % 2, static_cast<uint16_t>(random() % 4 ? 48 + random() % 1500 : random()), queue); break;
-      case 1: rig.put_descriptor(random(), static_cast<uint32_t>(random()), static_cast<uint32_t>(random()), queue); break;
-      case 2: rig.put_descriptor(address(random), command | Rig::kDext | Rig::kData | length(random), static_cast<uint32_t>(random()), queue); break;
-      default: rig.put_descriptor(rig.buffer_of(frame(random)), command | Rig::kDext | Rig::kData | static_cast<uint32_t>(random() % 5000), static_cast<uint32_t>(random()), queue);
+      case 0: rig.put_context(random() % 2, random() % 4, random() % 2, mss, queue); break;
+      case 1: rig.put_descriptor(random(), static_cast<uint32_t>(random()), options, queue); break;
+      case 2: rig.put_descriptor(address(random), command | length(random), options, queue); break;
+      default: rig.put_descriptor(rig.buffer_of(frame(random)), command | some, options, queue);
     }
   }
   rig.ring_send(queue);

@@ -81,7 +81,8 @@ inline Bytes ip_frame(uint8_t protocol, size_t payload, bool ipv6 = false, uint1
   for (size_t i = 0; i < payload; ++i) bytes[transport + header + i] = static_cast<uint8_t>(i * 7 + i / 256);
   const auto layout = *net::find_layout(bytes);
   if (!ipv6) net::set_ipv4_checksum(bytes, layout);
-  const uint16_t sum = net::ones_sum(std::span(bytes).subspan(transport), net::pseudo_header_sum(bytes, layout, protocol, header + payload));
+  const uint16_t pseudo = net::pseudo_header_sum(bytes, layout, protocol, header + payload);
+  const uint16_t sum = net::ones_sum(std::span(bytes).subspan(transport), pseudo);
   net::store_be16(&bytes[transport + (protocol == net::kProtocolTcp ? 16 : 6)], static_cast<uint16_t>(~sum));
   return bytes;
 }
@@ -264,5 +265,24 @@ struct Rig : Board {
   std::unique_ptr<E1000e> card;
   unsigned next_send[kQueues] = {}, next_receive[kQueues] = {};
 };
+
+// What a driver gives to be segmented: lengths are zero, the checksum is of a pseudo-header without length.
+inline Bytes to_segment(size_t payload, bool ipv6) {
+  Bytes frame = ip_frame(net::kProtocolTcp, payload, ipv6);
+  const auto layout = *net::find_layout(frame);
+  net::store_be16(&frame[layout.transport + 16], net::pseudo_header_sum(frame, layout, net::kProtocolTcp, 0));
+  net::store_be16(&frame[ipv6 ? 18 : 16], 0);
+  if (!ipv6) net::store_be16(&frame[24], 0);
+  return frame;
+}
+inline void send_segments(Rig& rig, size_t payload, bool ipv6, uint16_t mss) {
+  const Bytes frame = to_segment(payload, ipv6);
+  const memory::Gpa at = rig.buffer_of(frame);
+  const size_t headers = ipv6 ? 74 : 54;
+  rig.put_context(ipv6, true, true, mss);
+  rig.put_descriptor(at, Rig::kDext | Rig::kData | Rig::kTse | static_cast<uint32_t>(headers), (ipv6 ? 2 : 3) << 8);
+  rig.put_descriptor(at + headers, Rig::kDext | Rig::kData | Rig::kTse | Rig::kEop | Rig::kRs | static_cast<uint32_t>(payload), 0);
+  rig.ring_send();
+}
 
 }  // namespace skerry::devices::e1000e::test
