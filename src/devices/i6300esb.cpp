@@ -1,6 +1,7 @@
 #include "devices/i6300esb.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace skerry::devices {
 

@@ -1,6 +1,7 @@
 #include "devices/e1000e/statistics.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace skerry::devices::e1000e {
 
