@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,7 @@ class FakeBackend final : public net::Backend {
   }
   void stop() override { card = nullptr; }
   bool send(const net::FrameHeader& header, std::span<const iovec> frame) override {
+    if (on_send) on_send();
     if (room == 0) return false;
     --room;
     Bytes all;
@@ -46,6 +48,7 @@ class FakeBackend final : public net::Backend {
   bool link_up() const override { return up; }
 
   Card* card = nullptr;
+  std::function<void()> on_send;  // what happens meanwhile
   bool refuses = false, up = true;
   unsigned room = ~0u;
   unsigned told_of_room = 0;

@@ -230,5 +230,32 @@ TEST_F(E1000eSend, AResetTakesTheRingAway) {
   EXPECT_EQ(rig.read(RCTL), 0u);
 }
 
+// On another thread it would be: what was read before the reset is not the driver's any more.
+TEST_F(E1000eSend, AResetInTheMidstOfSendingKeepsTheRingAsItIs) {
+  rig.start();
+  rig.backend.on_send = [&] {
+    rig.mmio.write(Rig::kBar + CTRL, 4, ctrl::RST);
+    rig.mmio.write(Rig::kBar + TDBAL + kLength, 4, 0x80);
+    rig.mmio.write(Rig::kBar + IMS, 4, icr::TXDW);
+  };
+  rig.send(ip_frame(kProtocolUdp, 100));
+  EXPECT_EQ(rig.backend.sent.size(), 1u);
+  EXPECT_FALSE(rig.sent_back(0));
+  EXPECT_EQ(rig.read(TDBAL + kHead), 0u);
+  EXPECT_FALSE(rig.lines.high);
+}
+
+TEST_F(E1000eSend, ABackendMayLoseItsLinkWhileItSends) {
+  rig.start();
+  rig.backend.on_send = [&] {
+    rig.backend.card->link_changed(false);
+    rig.backend.card->backend_has_room();
+  };
+  rig.send(ip_frame(kProtocolUdp, 100));
+  rig.run_loop();
+  EXPECT_EQ(rig.backend.sent.size(), 1u);
+  EXPECT_FALSE(rig.read(STATUS) & status::LU);
+}
+
 }  // namespace
 }  // namespace skerry::devices::e1000e::test
