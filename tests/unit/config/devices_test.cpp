@@ -107,6 +107,8 @@ TEST(Devices, OfUsbAreInTheDescription) {
   plain.kernel.path = "/vmlinuz";
   plain.input = Input::kUsb;
   EXPECT_THAT(why_invalid(plain), testing::HasSubstr("input: board plain-1 has no PCI"));
+}
+
 TEST(Devices, AWatchdogOfASavedVmMayActOtherwiseButStays) {
   VmConfig other = full();
   other.watchdog = WatchdogAction::kNone;
