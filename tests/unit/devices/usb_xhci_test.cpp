@@ -392,7 +392,8 @@ TEST(XhciTransfers, WhatIsStoppedBeforeItBeganStaysStopped) {
   const unsigned slot = rig.hid(XhciRig::kKeyboardPort);
   rig.keyboard->key(display::KeyCode::kA, true);
   rig.queue(slot, kInEndpoint, {.parameter = XhciRig::kData, .status = 8, .control = type(Type::kNormal) | trb::IOC});
-  rig.enqueue(XhciRig::kCommandRing, rig.commands, {.control = type(Type::kStopEndpoint) | XhciRig::endpoint_bits(slot, kInEndpoint)});
+  rig.enqueue(XhciRig::kCommandRing, rig.commands,
+              {.control = type(Type::kStopEndpoint) | XhciRig::endpoint_bits(slot, kInEndpoint)});
   rig.mmio.write(XhciRig::kBarAt + kDoorbellsAt + 4 * slot, 4, kInEndpoint);
   rig.mmio.write(XhciRig::kBarAt + kDoorbellsAt, 4, 0);
   rig.run_loop();
@@ -634,7 +635,7 @@ TEST(XhciState, SurvivesAtAnyPoint) {
     ASSERT_NO_FATAL_FAILURE(maybe());
     const unsigned slot = rig->disk(), keyboard = rig->hid(XhciRig::kKeyboardPort);
     rig->scsi_in(slot, kTestUnitReady, 0);
-    for (unsigned round = 0; round < 12; ++round) {
+    for (unsigned round = 0; round < 24; ++round) {  // the rings go round
       const auto first = static_cast<uint32_t>(random() % 1000);
       rig->put(XhciRig::kBlocks, Bytes(1024, static_cast<uint8_t>(round)));
       ASSERT_TRUE(rig->send_command(slot, write_10(first, 2), 1024, false));
