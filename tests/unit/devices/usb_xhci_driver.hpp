@@ -118,11 +118,8 @@ struct XhciRig : AtaBoard {
     put32(at, static_cast<uint32_t>(value));
     put32(at + 4, static_cast<uint32_t>(value >> 32));
   }
-  void put_trb(memory::Gpa at, const Trb& trb) {
-    put64(at, trb.parameter);
-    put32(at + 8, trb.status);
-    put32(at + 12, trb.control);
-  }
+  // The controller may look at it meanwhile.
+  void put_trb(memory::Gpa at, const Trb& trb) { EXPECT_TRUE(write_trb(memory, at, trb)); }
   Trb get_trb(memory::Gpa at) const {
     return {get32(at) | uint64_t{get32(at + 4)} << 32, get32(at + 8), get32(at + 12), at};
   }
@@ -143,7 +140,7 @@ struct XhciRig : AtaBoard {
     put_trb(at, trb);
     if (++place.index < kRingSize - 1) return at;
     const memory::Gpa link = ring + place.index * kTrbSize + 12;
-    put32(link, (get32(link) & ~trb::C) | (place.cycle ? trb::C : 0));
+    memory.store<uint32_t>(link, (get32(link) & ~trb::C) | (place.cycle ? trb::C : 0));
     place = {0, !place.cycle};
     return at;
   }
