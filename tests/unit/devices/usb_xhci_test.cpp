@@ -283,6 +283,23 @@ TEST(XhciTransfers, ChainsGoThroughLinks) {
   EXPECT_EQ(rig.get_status(slot), 0);
 }
 
+TEST(XhciTransfers, AShortPacketIsToldOnce) {
+  XhciRig rig;
+  rig.start();
+  const unsigned slot = rig.disk();
+  rig.scsi_in(slot, kTestUnitReady, 0);
+  rig.send_command(slot, {0x12, 0, 0, 0, 36, 0}, 36, true);
+  const memory::Gpa at =
+      rig.queue(slot, kInEndpoint, {.parameter = XhciRig::kBlocks, .status = 64, .control = type(Type::kNormal) | trb::CH | trb::ISP});
+  rig.queue(slot, kInEndpoint, {.parameter = XhciRig::kBlocks + 64, .status = 64, .control = type(Type::kNormal) | trb::IOC | trb::ISP});
+  rig.ring_doorbell(slot, kInEndpoint);
+  const auto event = rig.next_event();
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->parameter, at);
+  EXPECT_EQ(event->status, 13u << 24 | 28u);
+  EXPECT_FALSE(rig.next_event());
+}
+
 TEST(XhciTransfers, EventDataTellsWhatHasMoved) {
   XhciRig rig;
   rig.start();
