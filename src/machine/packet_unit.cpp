@@ -43,6 +43,10 @@ scsi::Command PacketUnit::begin(const scsi::Cdb& cdb) {
 }
 
 Task<void> PacketUnit::move(scsi::Command& command, uint64_t done, std::span<const iovec> host) {
+  if (!command.to_host()) {  // only of a state that was made by hand
+    command.failed = true;
+    co_return;
+  }
   ata::Command packet = packet_of(command);
   TaskFile task;
   co_await device_->move(packet, done, host, task);

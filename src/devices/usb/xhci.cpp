@@ -151,16 +151,18 @@ void Xhci::describe(state::Fields& fields) {
   fields.field("commands_run", commands_run_);
   fields.field("commands_stop", commands_stop_);
   fields.field("contexts", contexts_);
-  for (auto* bits : {&rung_, &kicked_})
-    fields.list(bits == &rung_ ? "rung" : "kicked", bits->size(), [&](size_t i) {
-      uint32_t value = (*bits)[i];
-      fields.field("", value);
-      (*bits)[i] = value;
-    });
   fields.list("interrupters", interrupters_.size(),
               [&](size_t i) { fields.group("interrupter", [&] { interrupters_[i]->describe(fields); }); });
   fields.list("ports", ports_.size(), [&](size_t i) { fields.group("port", [&] { ports_[i].describe(fields); }); });
   slots_.describe(fields);
+  // Behind the devices: who types meanwhile leaves one that is looked at in vain rather than a key that nobody looks for.
+  for (auto* bits : {&rung_, &kicked_})
+    fields.list(bits == &rung_ ? "rung" : "kicked", bits->size(), [&](size_t i) {
+      const uint32_t before = (*bits)[i];
+      uint32_t value = before;
+      fields.field("", value);
+      if (value != before) (*bits)[i] = value;
+    });
 }
 
 void Xhci::restored() {
