@@ -325,7 +325,7 @@ TEST(Screen, WhatCannotBeIsRefused) {
       {[](VmConfig& c) { c.video = Video::kNone; }, "vnc: the VM has no screen"},
       {[](VmConfig& c) { c.vnc->listen = ""; }, "vnc.listen: '' is not an address"},
       {[](VmConfig& c) { c.vnc->listen = "127.0.0.1:65536"; }, "vnc.listen: '65536' in '127.0.0.1:65536' is not a port"},
-      {[](VmConfig& c) { c.vnc->listen = "unix:" + std::string(200, 'a'); }, "vnc.listen: the path is 200 bytes"},
+      {[](VmConfig& c) { c.vnc->listen = "unix:" + std::string(200, 'a'); }, "vnc.listen: the socket path is 200 bytes"},
       {[](VmConfig& c) { c.vnc->tls = Vnc::Tls::kX509; }, "vnc.tls: x509 needs"},
       {[](VmConfig& c) { c.vnc->certificate = "/cert"; }, "vnc.certificate: certificates are for tls x509"},
       {[](VmConfig& c) { c.vnc->client_ca = "/ca"; }, "vnc.certificate: certificates are for tls x509"},

@@ -189,7 +189,7 @@ TEST(VmConfig, RefusesJsonWithoutBounds) {
   EXPECT_THAT(why_refused(std::string(kMaxJsonSize + 1, ' ')), HasSubstr("is larger than 4 MiB"));
   EXPECT_THAT(why_refused(std::string(MiB, '[')), HasSubstr("nested more than 8 levels deep"));
   const std::string key = "{\"" + std::string(500000, 'k') + "\": 1, \"version\": 1}";
-  EXPECT_LT(why_refused(key).size(), 300u);
+  EXPECT_LT(why_refused(key).size(), 500u) << "the key is not told whole";
 }
 
 TEST(VmConfig, RefusesTextThatIsNoConsoleOrAddress) {

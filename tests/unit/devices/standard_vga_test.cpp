@@ -57,6 +57,8 @@ struct Rig {
     dispi(2, height);
     dispi(3, 32);
     dispi(4, 0x41);
+    pio.read(0x3da, 1);        // the next write of 3c0h is an index,
+    pio.write(0x3c0, 1, 0x20);  // with which the monitor is switched on
   }
   uint32_t shown(uint32_t x, uint32_t y) {
     screen->refresh();
@@ -157,6 +159,7 @@ TEST(StandardVga, AResetTakesEverythingBack) {
 
 TEST(StandardVga, ItsScreenOutlivesIt) {
   Rig rig;
+  rig.screen->refresh();
   rig.vga.reset();
   EXPECT_FALSE(rig.screen->refresh());
   EXPECT_FALSE(rig.memory.load<uint32_t>(StandardVga::kHome)) << "its memory is gone with it";

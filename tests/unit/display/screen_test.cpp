@@ -356,16 +356,16 @@ TEST(Png, IsReadByLibpng) {
 TEST(Screen, ARefreshHasTheDeviceDrawAndSaysWhetherThatChangedAnything) {
   auto screen = Screen::create({16, 16});
   ASSERT_TRUE(screen);
+  EXPECT_TRUE((*screen)->refresh()) << "all of it is new";
   EXPECT_FALSE((*screen)->refresh());
-  uint32_t colour = 0;
-  (*screen)->set_source([&] { (*screen)->fill({0, 0, 16, 16}, colour); });
-  colour = 0x123456;
+  std::array<uint32_t, 1> pixel = {0x123456};
+  (*screen)->set_source([&] { (*screen)->update({3, 3, 1, 1}, pixel, 1); });
   EXPECT_TRUE((*screen)->refresh());
   EXPECT_FALSE((*screen)->refresh()) << "the same again";
   (*screen)->fill({0, 0, 1, 1}, 1);
   EXPECT_TRUE((*screen)->refresh());
   (*screen)->set_source({});
-  colour = 0;
+  pixel[0] = 0;
   EXPECT_FALSE((*screen)->refresh());
 }
 
