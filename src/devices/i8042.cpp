@@ -1,7 +1,6 @@
 #include "devices/i8042.hpp"
 
 #include "base/log.hpp"
-#include "devices/scan_codes.hpp"
 
 namespace skerry::devices {
 

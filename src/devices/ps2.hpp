@@ -12,6 +12,9 @@
 
 namespace skerry::devices {
 
+// A byte of the keyboard in scan code set 2, as the controller translates it to set 1.
+uint8_t set1_of_set2(uint8_t code);
+
 // Bytes on their way to the controller, oldest first.
 class Ps2Queue {
  public:
