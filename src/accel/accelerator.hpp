@@ -68,11 +68,15 @@ class Vcpu {
   // Any thread: the pins. A run() that is under way notices at an instruction boundary.
   virtual void request_interrupt(bool level) = 0;
   virtual void request_nmi() = 0;
+  virtual void request_smi() = 0;  // of an accelerator that has SMM
   // Forgets what the request_* members asked for; at rest, for a reset of the machine.
   virtual void clear_requests() = 0;
   // At rest: whether an NMI waits until the guest takes it, as it does while another is handled. Not part of the state.
   virtual bool nmi_waits() = 0;
   virtual void set_nmi_waits(bool waits) = 0;
+  // Likewise an SMI, as it does while another is handled.
+  virtual bool smi_waits() = 0;
+  virtual void set_smi_waits(bool waits) = 0;
 
   // The whole architectural state. The reference is valid until the next run() or step(); after changing it through
   // the mutable one, call state_changed().

@@ -46,6 +46,13 @@ void InterpretedVcpu::set_nmi_waits(bool waits) {
     interpreter_.clear_request(x86::request::kNmi);
 }
 
+void InterpretedVcpu::set_smi_waits(bool waits) {
+  if (waits)
+    interpreter_.set_request(x86::request::kSmi);
+  else
+    interpreter_.clear_request(x86::request::kSmi);
+}
+
 std::optional<uint64_t> InterpretedVcpu::translate(uint64_t linear) {
   uint64_t gpa = 0;
   if (!x86::probe(interpreter_.memory, interpreter_.state, linear, gpa)) return std::nullopt;
@@ -54,13 +61,13 @@ std::optional<uint64_t> InterpretedVcpu::translate(uint64_t linear) {
 
 bool InterpretedVcpu::read_linear(uint64_t address, std::span<std::byte> to) {
   return by_page(*this, address, to.size(), [&](uint64_t gpa, size_t done, size_t part) {
-    return interpreter_.memory.read(gpa, to.subspan(done, part));
+    return interpreter_.memory.read(gpa, to.subspan(done, part), x86::view_of(interpreter_.state));
   });
 }
 
 bool InterpretedVcpu::write_linear(uint64_t address, std::span<const std::byte> from) {
   return by_page(*this, address, from.size(), [&](uint64_t gpa, size_t done, size_t part) {
-    return interpreter_.memory.write(gpa, from.subspan(done, part));
+    return interpreter_.memory.write(gpa, from.subspan(done, part), x86::view_of(interpreter_.state));
   });
 }
 

@@ -18,10 +18,15 @@ class InterpretedVcpu : public Vcpu {
   void kick() override { interpreter_.set_request(x86::request::kKick); }
   void request_interrupt(bool level) override;
   void request_nmi() override { interpreter_.set_request(x86::request::kNmi); }
-  void clear_requests() override { interpreter_.clear_request(x86::request::kInterrupt | x86::request::kNmi); }
+  void request_smi() override { interpreter_.set_request(x86::request::kSmi); }
+  void clear_requests() override {
+    interpreter_.clear_request(x86::request::kInterrupt | x86::request::kNmi | x86::request::kSmi);
+  }
 
   bool nmi_waits() override { return interpreter_.requests() & x86::request::kNmi; }
   void set_nmi_waits(bool waits) override;
+  bool smi_waits() override { return interpreter_.requests() & x86::request::kSmi; }
+  void set_smi_waits(bool waits) override;
 
   const x86::CpuState& state() override { return interpreter_.state; }
   x86::CpuState& mutable_state() override { return interpreter_.state; }

@@ -9,6 +9,14 @@
 
 namespace skerry::accel {
 
+namespace {
+
+thread_local VcpuThread* current_thread = nullptr;
+
+}  // namespace
+
+VcpuThread* VcpuThread::current() { return current_thread; }
+
 VcpuThread::VcpuThread(unsigned index, std::unique_ptr<Vcpu> vcpu, RunGate& gate, uint32_t cpu_signature, Hooks hooks)
     : index_(index), vcpu_(std::move(vcpu)), gate_(gate), cpu_signature_(cpu_signature), hooks_(std::move(hooks)) {}
 
@@ -81,6 +89,11 @@ void VcpuThread::nmi() {
   wake();
 }
 
+void VcpuThread::smi() {
+  vcpu_->request_smi();
+  wake();
+}
+
 void VcpuThread::init() {
   {
     std::lock_guard lock(lock_);
@@ -116,11 +129,16 @@ void VcpuThread::describe(state::Fields& fields) {
   bool nmi = before;
   if (!fields.later("nmi", before, [&] { fields.field("waits", nmi); })) nmi = false;
   if (nmi != before) vcpu_->set_nmi_waits(nmi);
+  const bool smi_before = vcpu_->smi_waits();
+  bool smi = smi_before;
+  if (!fields.later("smi", smi_before, [&] { fields.field("waits", smi); })) smi = false;
+  if (smi != smi_before) vcpu_->set_smi_waits(smi);
 }
 
-// INIT and start-up IPI. Intel SDM vol. 3, 9.4.
+// INIT and start-up IPI. Intel SDM vol. 3, 9.4. In SMM both wait for RSM, which makes the vCPU come back (33.12).
 void VcpuThread::apply_messages() {
   if (!init_pending_ && !sipi_pending_) return;
+  if (vcpu_->state().in_smm) return;
   x86::CpuState& state = vcpu_->mutable_state();
   if (std::exchange(init_pending_, false)) {
     log::debug(log::Category::kCpu, "vCPU {}: INIT", index_);
@@ -156,6 +174,7 @@ void VcpuThread::sleep() {
 }
 
 void VcpuThread::body() {
+  current_thread = this;
   thread_id_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
   std::unique_lock lock(lock_);
   for (;;) {

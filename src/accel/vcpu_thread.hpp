@@ -27,6 +27,9 @@ class VcpuThread final : public bus::VcpuInterrupts {
   VcpuThread(unsigned index, std::unique_ptr<Vcpu> vcpu, RunGate& gate, uint32_t cpu_signature, Hooks hooks);
   ~VcpuThread() override;  // stops the thread
 
+  // That whose thread calls this; null: another thread.
+  static VcpuThread* current();
+
   unsigned index() const { return index_; }
   Vcpu& vcpu() { return *vcpu_; }  // its state only while at rest
   int thread_id() const { return thread_id_.load(std::memory_order_acquire); }  // 0 until started
@@ -44,6 +47,7 @@ class VcpuThread final : public bus::VcpuInterrupts {
   void interrupt_request(bool level) override;
   void wake() override;
   void nmi() override;
+  void smi() override;
   void init() override;
   void sipi(uint8_t vector) override;
   void kick() { vcpu_->kick(); }

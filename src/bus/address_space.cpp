@@ -103,6 +103,9 @@ uint64_t AddressSpace::read(uint64_t address, unsigned size) {
       const uint64_t offset = address + done - range->base;
       part = piece(*range->handler, range->size, offset, size - done);
       got = low_bytes(range->handler->io_read(offset, part), part);
+    } else if (behind_) {
+      if (done == 0) part = size;
+      got = behind_->read(address + done, part);
     } else {
       log::debug(log::Category::kIo, "{} read at {:#x}: nothing there", name_, address + done);
     }
@@ -120,6 +123,9 @@ void AddressSpace::write(uint64_t address, unsigned size, uint64_t value) {
       const uint64_t offset = address + done - range->base;
       part = piece(*range->handler, range->size, offset, size - done);
       range->handler->io_write(offset, part, low_bytes(value >> (8 * done), part));
+    } else if (behind_) {
+      if (done == 0) part = size;
+      behind_->write(address + done, part, low_bytes(value >> (8 * done), part));
     } else {
       log::debug(log::Category::kIo, "{} write of {:#x} at {:#x}: nothing there", name_, (value >> (8 * done)) & 0xff,
                  address + done);

@@ -49,7 +49,8 @@ class IoHandler {
 class AddressSpace {
  public:
   // `name` is for messages ("port", "memory"); `unclaimed` accesses are logged under the io category.
-  explicit AddressSpace(std::string name) : name_(std::move(name)) {}
+  // What is not claimed is looked for in the one `behind`, if there is one, which outlives this.
+  explicit AddressSpace(std::string name, AddressSpace* behind = nullptr) : name_(std::move(name)), behind_(behind) {}
 
   // `handler` must outlive the space. Fails on overlap.
   Result<void> add(uint64_t base, uint64_t size, IoHandler& handler, std::string owner);
@@ -82,6 +83,7 @@ class AddressSpace {
   void place_doorbells();
 
   std::string name_;
+  AddressSpace* const behind_;
   std::vector<Range> ranges_;  // sorted by base
   // A sequence lock: odd while it is being changed; who has read slots under two different values reads again.
   std::atomic<uint32_t> movable_sequence_{0};

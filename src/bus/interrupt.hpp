@@ -60,6 +60,7 @@ class VcpuInterrupts {
   virtual void interrupt_request(bool level) = 0;
   virtual void wake() = 0;
   virtual void nmi() = 0;
+  virtual void smi() = 0;                        // of machines with System Management Mode
   virtual void init() = 0;                       // INIT: to wait-for-SIPI (or reset, for the bootstrap processor)
   virtual void sipi(uint8_t vector) = 0;         // start-up: CS:IP = vector00:0000
 };

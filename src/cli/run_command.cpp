@@ -54,7 +54,9 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
                  "FILE[,SETTING...]");
   add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata or usb a drive, else a virtio disk",
                  "FILE[,bus=BUS]");
-  app.add_option("--firmware", o.firmware, "Firmware: bios (Debian's seabios), uefi (Debian's ovmf), or a file (default bios)")->type_name("NAME");
+  app.add_option("--firmware", o.firmware,
+                 "Firmware: bios (Debian's seabios), uefi or uefi-secure (Debian's ovmf, without and with Secure Boot), or a file (default bios)")
+      ->type_name("NAME");
   app.add_option("--uefi-vars", o.uefi_variables,
                  "What UEFI remembers, as boot entries: a file of this VM's own, made if it is not there. Without it that is gone with the VM")
       ->type_name("FILE");
@@ -106,6 +108,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
       ->type_name("N");
   app.add_option("--input", o.input, "What the guest has beside a PS/2 keyboard and mouse: ps2 (nothing), tablet, or usb, a tablet and a keyboard (default with a "
                  "screen: tablet)")->type_name("KIND");
+  app.add_flag("--smm", o.smm, "System Management Mode, for firmware that needs it; uefi-secure has it without this. Not under KVM");
   app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");
 }
 

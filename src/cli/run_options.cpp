@@ -20,6 +20,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"name", "--name"},
     {"board", "--board"},
     {"firmware", "--firmware"},
+    {"smm", "--smm"},
     {"uefi_variables", "--uefi-vars"},
     {"disks", "--disk"},
     {"nics", "--net"},
@@ -195,7 +196,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 // The small board starts a kernel and has the least in its way; what needs PCI needs the other.
 std::string_view board_for(const config::VmConfig& config) {
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
-                         config.guest_agent || config.watchdog || !config.firmware.empty() || config.video != config::Video::kNone;
+                         config.guest_agent || config.watchdog || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
   return needs_pci ? "q35-1" : "plain-1";
 }
 
@@ -354,6 +355,7 @@ Result<RunPlan> lower(const RunOptions& options) {
   config.cpu_model = options.cpu;
   config.kernel = {options.kernel, options.initrd, options.append};
   config.firmware = options.firmware;
+  config.smm = options.smm;
   config.uefi_variables = options.uefi_variables;
   config.no_reboot = options.no_reboot;
   const auto vcpus = parse_vcpus(options.cpus);

@@ -21,6 +21,7 @@ struct RunOptions {
   std::string guest_agent;
   std::string watchdog;
   std::string firmware;
+  bool smm = false;
   std::string uefi_variables;
   std::string board;  // empty: the one that has room for the rest
   std::string name;   // empty: the first image's, or "vm"

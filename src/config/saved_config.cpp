@@ -62,6 +62,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("cpu.count", saved.vcpus, now.vcpus);
   compare.field("memory", saved.memory, now.memory);
   compare.field("firmware", saved.firmware, now.firmware);
+  compare.field("smm", has_smm(saved), has_smm(now));
   compare.field("uefi_variables", !saved.uefi_variables.empty(), !now.uefi_variables.empty());
   compare.field("video", video_of(saved), video_of(now));
   compare.field("input", input_of(saved), input_of(now));

@@ -116,6 +116,14 @@ Result<void> check_debug(const VmConfig& config) {
   return ok();
 }
 
+Result<void> check_smm(const VmConfig& config) {
+  if (!has_smm(config)) return ok();
+  if (config.board == kPlainBoard) return error("smm: board {} has no System Management Mode; use board q35-1", config.board);
+  if (config.accelerator != "kvm") return ok();
+  constexpr std::string_view kWhy = "needs System Management Mode, which is not there under KVM; use accelerator bt, or auto";
+  return config.smm ? error("smm: {}", kWhy) : error("accelerator: firmware {} {}", config.firmware, kWhy);
+}
+
 Result<void> check_kvm(const VmConfig& config) {
   if (config.kvm != Kvm{} && config.accelerator != "kvm")
     return error("kvm: accelerator {} has no descriptor and no irqchip to choose; leave it out", config.accelerator);
@@ -128,6 +136,8 @@ Result<void> check_kvm(const VmConfig& config) {
 
 }  // namespace
 
+bool has_smm(const VmConfig& config) { return config.smm || config.firmware == kSecureFirmware; }
+
 std::vector<std::string_view> boards() { return {kPlainBoard, "q35-1"}; }
 std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
 std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}; }
@@ -137,6 +147,7 @@ Result<void> validate(const VmConfig& config) {
   if (auto good = check_board(config); !good) return good;
   if (auto good = check_choice("accelerator", config.accelerator, accelerators()); !good) return good;
   if (auto good = check_kvm(config); !good) return good;
+  if (auto good = check_smm(config); !good) return good;
   if (auto good = check_choice("cpu.model", config.cpu_model, cpu_models()); !good) return good;
   if (config.vcpus < 1) return error("cpu.count: 0 is too few; a VM has 1 to {} vCPUs", kMaxVcpus);
   if (config.vcpus > kMaxVcpus)

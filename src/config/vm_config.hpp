@@ -210,7 +210,8 @@ struct VmConfig {
   std::optional<uint64_t> tsc_hz;  // of the time-stamp counters; none: as fast as the host's
   uint64_t memory = 512 * MiB;  // bytes, whole pages
   Kernel kernel;                // path empty: the firmware starts from the first disk
-  std::string firmware;         // "bios", "uefi", or a file; empty: the board's own choice. Without a kernel only
+  std::string firmware;         // "bios", "uefi", "uefi-secure", or a file; empty: the board's own choice. Without a kernel only
+  bool smm = false;             // System Management Mode; kSecureFirmware has it in any case: see has_smm()
   std::string uefi_variables;   // the file that they are kept in; empty: they are gone with the VM
   std::vector<Disk> disks;
   std::vector<Nic> nics;
@@ -229,6 +230,9 @@ struct VmConfig {
   std::vector<std::string> debug;  // categories of log::enable()
   bool operator==(const VmConfig&) const = default;
 };
+
+constexpr std::string_view kSecureFirmware = "uefi-secure";  // UEFI with Secure Boot, which keeps its keys from all but SMM
+bool has_smm(const VmConfig& config);
 
 // "plain-1" has no PCI: only a kernel, started directly. "q35-1" has all the rest.
 std::vector<std::string_view> boards();

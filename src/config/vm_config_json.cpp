@@ -80,6 +80,7 @@ void read_nic(ObjectReader& nic, Nic& value) {
 
 void read_pci_devices(ObjectReader& root, VmConfig& config) {
   root.read("firmware", config.firmware);
+  root.read("smm", config.smm);
   root.read("uefi_variables", config.uefi_variables);
   root.objects("disks", config.disks, read_disk);
   root.objects("nics", config.nics, read_nic);
@@ -211,6 +212,7 @@ ordered_json json_of(const Nic& nic) {
 // Keys of what is not there are left out, so that a description of before they existed is still the same text.
 void write_pci_devices(ordered_json& root, const VmConfig& config) {
   if (!config.firmware.empty()) root["firmware"] = config.firmware;
+  if (config.smm) root["smm"] = true;
   if (!config.uefi_variables.empty()) root["uefi_variables"] = config.uefi_variables;
   for (const Disk& disk : config.disks) root["disks"].push_back(json_of(disk));
   for (const Nic& nic : config.nics) root["nics"].push_back(json_of(nic));

@@ -48,11 +48,14 @@ std::array<uint8_t, 0x21> query(uint64_t size) {
 
 }  // namespace
 
-Result<std::unique_ptr<CfiFlash>> CfiFlash::create(std::string name, memory::GuestMemory& memory, bus::AddressSpace& mmio, memory::Gpa base,
+Result<std::unique_ptr<CfiFlash>> CfiFlash::create(std::string name, memory::GuestMemory& memory, Spaces spaces, memory::Gpa base,
                                                    std::span<const uint8_t> content, Host host) {
   std::unique_ptr<CfiFlash> flash(new CfiFlash(name, memory, base, content.size(), std::move(host)));
   if (auto good = memory.add_device_rom(base, content, name); !good) return std::move(good).error();
-  if (auto good = mmio.add(base, content.size(), *flash, name); !good) return std::move(good).error();
+  bus::IoHandler& everybodys = spaces.smm_mmio ? static_cast<bus::IoHandler&>(flash->onlookers_) : *flash;
+  if (auto good = spaces.mmio.add(base, content.size(), everybodys, name); !good) return std::move(good).error();
+  if (spaces.smm_mmio)
+    if (auto good = spaces.smm_mmio->add(base, content.size(), *flash, name); !good) return std::move(good).error();
   flash->reset();
   return flash;
 }
@@ -90,6 +93,17 @@ uint64_t CfiFlash::io_read(uint64_t offset, unsigned size) {
   return value;
 }
 
+uint64_t CfiFlash::Onlookers::io_read(uint64_t offset, unsigned size) {
+  std::lock_guard guard(flash_.lock_);
+  uint64_t value = 0;
+  for (unsigned n = 0; n < size; ++n) value |= uint64_t{flash_.byte_at(offset + n)} << (8 * n);
+  return value;
+}
+
+uint8_t CfiFlash::byte_at(uint64_t offset) const {
+  return static_cast<uint8_t>(memory_.content({base_ + offset, base_ + offset + 1})[0]);
+}
+
 uint8_t CfiFlash::register_at(uint64_t offset) const {
   switch (reads_) {
     case Reads::kArray: break;  // another vCPU has just made it so
@@ -101,7 +115,7 @@ uint8_t CfiFlash::register_at(uint64_t offset) const {
       return index < table.size() ? table[index] : 0;
     }
   }
-  return static_cast<uint8_t>(memory_.content({base_ + offset, base_ + offset + 1})[0]);
+  return byte_at(offset);
 }
 
 void CfiFlash::io_write(uint64_t offset, unsigned size, uint64_t value) {

@@ -1,6 +1,9 @@
 // Flash memory that firmware lies in: reads give its bytes, writes are commands. What OVMF keeps its variables in.
 //
 // JEDEC JESD68 (CFI); Intel/Sharp Extended command set (CFI 0001h), Intel 28F640J3 datasheet, section "Command definitions"; one chip of eight bits.
+// In a machine with System Management Mode it is the one of firmware that trusts nobody else: only processors in SMM can give it commands,
+// and all others see its bytes, whatever it is at.
+//
 // OVMF takes it for flash only if CLEAR STATUS leaves 00h, as QEMU's does, where the chip would say 80h.
 #pragma once
 
@@ -29,8 +32,13 @@ class CfiFlash final : public bus::Device, private bus::IoHandler {
     std::function<bool(uint64_t offset, std::span<const std::byte> bytes)> store;
   };
 
+  // Where the guest's accesses come from: all of them, or those of processors in SMM beside all others'.
+  struct Spaces {
+    bus::AddressSpace& mmio;
+    bus::AddressSpace* smm_mmio = nullptr;  // null: there is no SMM, and everybody may give commands
+  };
   // `content`, whole blocks, is at `base` of memory from now on. The name keys the saved state.
-  static Result<std::unique_ptr<CfiFlash>> create(std::string name, memory::GuestMemory& memory, bus::AddressSpace& mmio, memory::Gpa base,
+  static Result<std::unique_ptr<CfiFlash>> create(std::string name, memory::GuestMemory& memory, Spaces spaces, memory::Gpa base,
                                                   std::span<const uint8_t> content, Host host);
 
   ~CfiFlash() override { keep(); }
@@ -50,6 +58,18 @@ class CfiFlash final : public bus::Device, private bus::IoHandler {
   uint64_t io_read(uint64_t offset, unsigned size) override;
   void io_write(uint64_t offset, unsigned size, uint64_t value) override;
 
+  // Of everybody but processors in SMM, where only those may give commands.
+  class Onlookers final : public bus::IoHandler {
+   public:
+    explicit Onlookers(CfiFlash& flash) : flash_(flash) {}
+    uint64_t io_read(uint64_t offset, unsigned size) override;
+    void io_write(uint64_t, unsigned, uint64_t) override {}
+
+   private:
+    CfiFlash& flash_;
+  };
+
+  uint8_t byte_at(uint64_t offset) const;
   // With lock_ held.
   uint8_t register_at(uint64_t offset) const;
   void command(uint8_t value);
@@ -65,6 +85,7 @@ class CfiFlash final : public bus::Device, private bus::IoHandler {
   const memory::Gpa base_;
   const uint64_t size_;
   const Host host_;
+  Onlookers onlookers_{*this};
   std::mutex lock_;
   Reads reads_ = Reads::kArray;
   Expects expects_ = Expects::kCommand;

@@ -54,7 +54,7 @@ class FwCfg final : public bus::Device {
   Result<void> add_item(uint16_t key, std::vector<uint8_t> content);
   Result<void> add_file(std::string_view name, std::vector<uint8_t> content);
   Result<void> add_writable_file(std::string_view name, std::vector<uint8_t> content, Written written);
-  // Other content of the same size for a file that the guest cannot write. With the VM at rest.
+  // Other content of the same size for a file that the guest cannot write. Any thread.
   Result<void> replace_file(std::string_view name, std::vector<uint8_t> content);
 
   std::string_view name() const override { return "fw-cfg"; }

@@ -3,9 +3,16 @@
 //
 // Memory below 1 MiB always reads as what is in it: firmware is put there before the guest starts, and the PAM registers'
 // "read enable" bits, which on a PC choose between that RAM and the flash that holds the same, choose nothing here.
+//
+// System Management RAM (SMRAM, 5.1.27 and 5.1.28): the segment at 0xa0000 (compatible SMM space) and the end of the memory below 4 GiB
+// (TSEG), which processors in SMM alone see, and everybody while D_OPEN is set. There is no SMM space above that (H_SMRAME), and code and
+// data are not told apart (D_CLS): their bits read as 0. As in QEMU, TSEG is at the end of memory whatever TSEGMB says, and two
+// registers are QEMU's: by them firmware asks for a TSEG of more than 8 MiB, and hides the memory at the SMBASE that processors begin with.
 #pragma once
 
+#include <array>
 #include <functional>
+#include <optional>
 
 #include "bus/pci.hpp"
 #include "memory/guest_memory.hpp"
@@ -24,8 +31,15 @@ class Q35Mch final : public bus::PciFunction {
   };
   static Segment segment(unsigned index);
 
-  // `writable_changed` has every vCPU kicked. Memory has a region for each segment, or none of them.
-  Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::function<void()> writable_changed);
+  static constexpr memory::Gpa kCompatibleSmram = 0xa0000;
+  static constexpr uint64_t kCompatibleSmramSize = 0x20000, kExtendedTseg = 16 << 20;
+
+  // Of a machine with System Management Mode. Memory has a region of kCompatibleSmramSize at kCompatibleSmram.
+  struct Smram {
+    memory::Gpa low_end;  // of the memory below 4 GiB: that of TSEG
+  };
+  // `map_changed` has every vCPU kicked. Memory has a region for each segment, or none of them.
+  Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::optional<Smram> smram, std::function<void()> map_changed);
 
   // As firmware leaves it, for a machine that has none: ECAM at its place, all segments RAM. At rest.
   void set_up();
@@ -37,10 +51,13 @@ class Q35Mch final : public bus::PciFunction {
  private:
   void apply_ecam();
   void apply_segments();
+  void apply_smram();
+  void keep_locked(const std::array<uint8_t, 3>& before);
 
   bus::PciHost& host_;
   memory::GuestMemory& memory_;
-  const std::function<void()> writable_changed_;
+  const std::optional<Smram> smram_;
+  const std::function<void()> map_changed_;
 };
 
 }  // namespace skerry::devices

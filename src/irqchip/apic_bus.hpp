@@ -27,6 +27,10 @@ class ApicBus final : public bus::MsiSink {
   // Messages go to `apics` from now on, and the LAPICs that are added keep their state. After connect().
   void use(ForeignApics& apics);
 
+  // The processors have System Management Mode from now on. Else SMIs are dropped.
+  void deliver_smis() { smis_ = true; }
+  bool delivers_smis() const { return smis_; }
+
   // False when no LAPIC took it.
   bool deliver(const ApicMessage& message);
   // To the LAPIC with that ID, whatever the message's destination: no ID is a broadcast.
@@ -58,6 +62,7 @@ class ApicBus final : public bus::MsiSink {
 
   std::vector<Lapic*> lapics_;  // in the order of IDs
   std::vector<Lapic*> by_id_;   // null where no LAPIC has the ID
+  bool smis_ = false;
   ForeignApics* foreign_ = nullptr;
   ExtIntSource* pic_ = nullptr;
   EoiListener* ioapic_ = nullptr;

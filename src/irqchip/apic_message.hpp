@@ -9,7 +9,7 @@ namespace skerry::irqchip {
 enum class DeliveryMode : uint8_t {
   kFixed = 0,
   kLowestPriority = 1,
-  kSmi = 2,  // there is no SMM: accepted and dropped
+  kSmi = 2,  // dropped where there is no SMM
   kReserved = 3,
   kNmi = 4,
   kInit = 5,

@@ -12,11 +12,11 @@ namespace {
 uint32_t lvt_mode(uint32_t entry) { return (entry & kLvtDeliveryMode) >> kLvtModeShift; }
 bool is_mode(uint32_t entry, DeliveryMode mode) { return lvt_mode(entry) == static_cast<uint32_t>(mode); }
 
-bool is_message(uint64_t icr) {
+bool is_message(uint64_t icr, bool smis) {
   const auto mode = static_cast<DeliveryMode>(icr >> kIcrModeShift & 7);
   // INIT level de-assert only synchronised the arbitration IDs of processors before the Pentium 4.
   if (mode == DeliveryMode::kInit && (icr & kIcrLevel) && !(icr & kIcrAssert)) return false;
-  return mode != DeliveryMode::kReserved && mode != DeliveryMode::kExtInt && mode != DeliveryMode::kSmi;
+  return mode != DeliveryMode::kReserved && mode != DeliveryMode::kExtInt && (mode != DeliveryMode::kSmi || smis);
 }
 }  // namespace
 
@@ -114,6 +114,9 @@ bool Lapic::accept_locked(const ApicMessage& message) {
       update();
       return true;
     case DeliveryMode::kSmi:
+      if (!bus_.delivers_smis()) return false;
+      interrupts_.smi();
+      return true;
     case DeliveryMode::kReserved:
       break;
   }
@@ -156,9 +159,9 @@ void Lapic::fire_lvt(Lvt which) {
   message.vector = static_cast<uint8_t>(entry & kLvtVector);
   if (message.mode == DeliveryMode::kFixed)
     accept_fixed(message.vector, false);
-  else if (message.mode == DeliveryMode::kNmi || message.mode == DeliveryMode::kInit)
+  else if (message.mode == DeliveryMode::kNmi || message.mode == DeliveryMode::kInit || message.mode == DeliveryMode::kSmi)
     accept_locked(message);
-  // SMI goes nowhere; ExtINT is a level, not an event; the other codes are reserved in an LVT.
+  // ExtINT is a level, not an event; the other codes are reserved in an LVT.
 }
 
 void Lapic::lint_changed(Lvt which, bool rising, bool level) {
@@ -220,11 +223,11 @@ bool Lapic::sendable(uint64_t icr) {
     raise_error(kEsrSendIllegalVector);
     return false;
   }
-  return is_message(icr);
+  return is_message(icr, bus_.delivers_smis());
 }
 
 bool Lapic::send_to(uint32_t id, uint32_t icr) {
-  if (!is_message(icr)) return false;
+  if (!is_message(icr, bus_.delivers_smis())) return false;
   ApicMessage message;
   message.mode = static_cast<DeliveryMode>(icr >> kIcrModeShift & 7);
   message.vector = static_cast<uint8_t>(icr);

@@ -25,9 +25,11 @@ Result<ChosenAccelerator> with(Result<std::unique_ptr<accel::Accelerator>> made,
 }
 
 // A /dev/kvm without a processor that virtualizes executes guests in software, many times slower than the translator.
-Result<ChosenAccelerator> make_best(AcceleratorParts parts, accel::KvmOptions options) {
+Result<ChosenAccelerator> make_best(AcceleratorParts parts, accel::KvmOptions options, bool smm) {
   AcceleratorReason reason;
-  if (accel::kvm::hardware_assisted()) {
+  if (smm) {
+    reason = {"the machine has System Management Mode, which is not there under KVM", ""};
+  } else if (accel::kvm::hardware_assisted()) {
     auto kvm = accel::make_kvm_accelerator(parts, std::move(options));
     if (kvm) return with(std::move(kvm), {"the processor has VT-x or AMD-V, and /dev/kvm can be used", ""});
     reason = {"KVM cannot be used", kvm.error().message()};
@@ -44,11 +46,11 @@ Result<ChosenAccelerator> make_best(AcceleratorParts parts, accel::KvmOptions op
 
 }  // namespace
 
-Result<ChosenAccelerator> make_accelerator(std::string_view name, AcceleratorParts parts, accel::KvmOptions kvm) {
+Result<ChosenAccelerator> make_accelerator(std::string_view name, AcceleratorParts parts, accel::KvmOptions kvm, bool smm) {
   const AcceleratorReason asked{"it was asked for", ""};
   if (name == "bt" || name == "interpreter")
     if (auto good = check_own_engine(parts); !good) return std::move(good).error();
-  if (name == "auto") return make_best(parts, std::move(kvm));
+  if (name == "auto") return make_best(parts, std::move(kvm), smm);
   if (name == "bt") return with(accel::make_bt_accelerator(parts), asked);
   if (name == "interpreter") return with(accel::make_interpreter_accelerator(parts), asked);
   if (name == "kvm") return with(accel::make_kvm_accelerator(parts, std::move(kvm)), asked);

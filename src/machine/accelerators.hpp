@@ -20,7 +20,7 @@ struct ChosenAccelerator {
 };
 
 // By the name of `--accel`: auto, bt, interpreter, kvm. Says what is wrong with a name or a host that cannot do it.
-// `kvm` is for accelerator kvm, chosen or found.
-Result<ChosenAccelerator> make_accelerator(std::string_view name, accel::AcceleratorParts parts, accel::KvmOptions kvm = {});
+// `kvm` is for accelerator kvm, chosen or found; that has no `smm`, System Management Mode.
+Result<ChosenAccelerator> make_accelerator(std::string_view name, accel::AcceleratorParts parts, accel::KvmOptions kvm = {}, bool smm = false);
 
 }  // namespace skerry::machine

@@ -17,6 +17,10 @@ constexpr KnownFirmware kKnown[] = {
     {"uefi", "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd", "ovmf"},
     {"uefi", "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd", "ovmf"},
     {"uefi", "/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd", "ovmf"},
+    // With Microsoft's keys in the variables: others than Debian and Fedora have none with any keys.
+    {"uefi-secure", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd", "ovmf"},
+    {"uefi-secure", "/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd", "ovmf"},
+    {"uefi-secure", "/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd", "ovmf"},
 };
 
 // The first of that name that is there, or else the first; null: it is no known name.
@@ -44,7 +48,7 @@ Result<FirmwareImage> FirmwareImage::load(const std::string& given) {
       return error("firmware {}: there is no '{}'; install the Debian package {}, or give a firmware file", known->name, known->path,
                    known->package);
   } else if (::access(given.c_str(), F_OK) != 0) {
-    return error("firmware '{}': there is no such file; give one that is there, or bios (Debian's package seabios) or uefi (its package ovmf)", given);
+    return error("firmware '{}': there is no such file; give one that is there, or bios (Debian's package seabios) or uefi or uefi-secure (its package ovmf)", given);
   }
   auto file = InputFile::open("firmware", image.path_);
   if (!file) return std::move(file).error();

@@ -63,7 +63,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config,
 }
 
 Result<void> Machine::build() {
-  if (auto good = layout_.add_ram(memory_); !good) return good;
+  if (auto good = layout_.add_ram(memory_, config::has_smm(config_)); !good) return good;
   if (auto good = build_board(); !good) return good;
   input_ = std::make_unique<GuestInput>(board_->i8042(), usb_ ? usb_->input() : nullptr);
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
@@ -71,7 +71,8 @@ Result<void> Machine::build() {
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
   if (!config_.cpu_features.empty()) have_only(config_.cpu_features);
   if (debug_.lockstep && config_.vcpus > 1) return error("debug: lockstep is for one vCPU; use --cpus 1");
-  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), local_apics(config_)});
+  auto accelerator = make_accelerator(config_.accelerator, {memory_, *model_, debug_}, {UniqueFd(config_.kvm.fd), local_apics(config_)},
+                                      config::has_smm(config_));
   if (!accelerator) return std::move(accelerator).error();
   accelerator_ = std::move(accelerator->accelerator);
   if (config_.cpu_features.empty())
@@ -85,7 +86,7 @@ Result<void> Machine::build() {
   kvm_clock_ = std::make_unique<devices::KvmClock>(loop_.clock(), memory_, config_.vcpus, tsc_.hz(),
                                                    [this] { return tsc_.now(); });
   surroundings_ = std::make_unique<SharedSurroundings>(SharedSurroundings{
-      pio_, mmio_, *kvm_clock_, board_->ferr(), tsc_, [this](unsigned index, const std::function<void()>& work) {
+      pio_, mmio_, smm_mmio_, *kvm_clock_, board_->ferr(), tsc_, [this](unsigned index, const std::function<void()>& work) {
         gate_.exclusive(
             [this, index] {
               for (const auto& other : vcpus_)
@@ -110,8 +111,8 @@ void Machine::have_only(const std::vector<std::string>& features) {
 
 Result<void> Machine::build_board() {
   if (config_.board == Q35Board::kName) {
-    auto board = std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, pio_, mmio_,
-                                            [this] { kick_all(); });
+    auto board = std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, Q35Board::Spaces{pio_, mmio_, smm_mmio_},
+                                            Q35Board::Processors{[this] { kick_all(); }, [this](bool all) { raise_smi(all); }});
     q35_ = board.get();
     board_ = std::move(board);
   } else {
@@ -168,6 +169,12 @@ std::vector<std::string> Machine::boot_order() const {
 
 void Machine::kick_all() {
   for (const auto& processor : vcpus_) processor->thread->kick();
+}
+
+void Machine::raise_smi(bool all) {
+  accel::VcpuThread* const caller = accel::VcpuThread::current();
+  for (const auto& processor : vcpus_)
+    if (all || processor->thread.get() == caller) processor->thread->smi();
 }
 
 Result<void> Machine::add_processor(unsigned index) {

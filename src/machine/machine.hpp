@@ -110,6 +110,7 @@ class Machine {
   std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
   void kick_all();
+  void raise_smi(bool all);
   Result<void> load();
   void reset_processors(const Entry* entry);
   void start_clocks();
@@ -123,7 +124,7 @@ class Machine {
   const MemoryLayout layout_;
   const accel::DebugOptions debug_;
   memory::GuestMemory memory_;
-  bus::AddressSpace pio_{"port"}, mmio_{"memory"};
+  bus::AddressSpace pio_{"port"}, mmio_{"memory"}, smm_mmio_{"memory in SMM", &mmio_};
   Tsc tsc_;
   std::unique_ptr<x86::CpuModel> model_;
   std::unique_ptr<accel::Accelerator> accelerator_;  // before the devices, which may have something of it

@@ -31,7 +31,7 @@ acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits) {
 MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
     : pci_(board.pci), low_end_(std::min(memory, hole_start(board))), high_size_(memory - low_end_) {}
 
-Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
+Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory, bool smram) const {
   const uint64_t low = pci_ ? 1 * MiB : kShadowRam;
   if (auto good = memory.add_ram(low, low_end_ - low, "ram"); !good) return good;
   for (unsigned i = 0; pci_ && i < devices::Q35Mch::kSegments; ++i) {
@@ -39,6 +39,9 @@ Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory) const {
     if (auto good = memory.add_ram(base, size, fmt::format("ram-{:x}", base)); !good) return good;
   }
   if (auto good = memory.add_ram(0, kConventionalEnd, "ram-conventional"); !good) return good;
+  using devices::Q35Mch;
+  if (smram)
+    if (auto good = memory.add_ram(Q35Mch::kCompatibleSmram, Q35Mch::kCompatibleSmramSize, "smram"); !good) return good;
   return high_size_ ? memory.add_ram(kHoleEnd, high_size_, "ram-high") : ok();
 }
 

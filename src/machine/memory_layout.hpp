@@ -37,7 +37,8 @@ class MemoryLayout {
   uint64_t low_end() const { return low_end_; }      // of RAM below 4 GiB
   uint64_t high_size() const { return high_size_; }  // of RAM above it
 
-  Result<void> add_ram(memory::GuestMemory& memory) const;
+  // `smram`: behind the devices at 0xa0000 too, for System Management Mode.
+  Result<void> add_ram(memory::GuestMemory& memory, bool smram = false) const;
 
  private:
   bool pci_;

@@ -17,6 +17,18 @@ namespace {
 // Behind the ports of the board's own devices.
 constexpr uint64_t kIoFirst = 0xc000, kIoEnd = 0x10000;
 
+// What firmware and chipset agree on about SMIs; QEMU's names.
+constexpr std::string_view kSmiSupported = "etc/smi/supported-features", kSmiRequested = "etc/smi/requested-features",
+                           kSmiAgreed = "etc/smi/features-ok";
+constexpr size_t kSmiFeatures = 8;  // bytes, little-endian
+
+uint64_t low_memory(const config::VmConfig& config) { return std::min(config.memory, MemoryLayout::hole_start(acpi_board(config))); }
+
+std::optional<devices::Q35Mch::Smram> smram_of(const config::VmConfig& config) {
+  if (!config::has_smm(config)) return std::nullopt;
+  return devices::Q35Mch::Smram{low_memory(config)};
+}
+
 }  // namespace
 
 acpi::Board acpi_board(const config::VmConfig& config) {
@@ -30,24 +42,27 @@ acpi::Board acpi_board(const config::VmConfig& config) {
 
 std::optional<smbios::Info> smbios_info(const config::VmConfig& config) {
   if (config.board != Q35Board::kName) return std::nullopt;
-  const uint64_t low = std::min(config.memory, MemoryLayout::hole_start(acpi_board(config)));
+  const uint64_t low = low_memory(config);
   return smbios::Info{.product = config.board, .processor = config.cpu_model, .vcpus = config.vcpus, .low_memory = low,
                       .high_memory = config.memory - low};
 }
 
 Q35Board::Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
-                   memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio,
-                   std::function<void()> kick_all)
+                   memory::GuestMemory& memory, Spaces spaces, Processors processors)
     : PlainBoard(config, loop, console, requests),
       config_(config),
       memory_(memory),
-      mmio_(mmio),
-      kick_all_(kick_all),
-      lpc_(router()),
-      host_(pio, mmio, apic_bus(), lpc_),
-      mch_(host_, memory, std::move(kick_all)),
+      spaces_(spaces),
+      kick_all_(processors.kick_all),
+      lpc_(router(), config::has_smm(config) ? std::move(processors.raise_smi) : nullptr),
+      host_(spaces.pio, spaces.mmio, apic_bus(), lpc_),
+      mch_(host_, memory, smram_of(config), processors.kick_all),
       fw_cfg_(memory),
-      pvpanic_([panicked = requests.panicked](devices::PvPanic::Event) { panicked(); }) {}
+      pvpanic_([panicked = requests.panicked](devices::PvPanic::Event) { panicked(); }) {
+  if (!config::has_smm(config)) return;
+  apic_bus().deliver_smis();
+  cpu_registers_.emplace(config.vcpus);
+}
 
 Result<unsigned> Q35Board::add(bus::PciFunction& function) {
   for (unsigned slot = kFirstSlot; slot <= kLastSlot; ++slot) {
@@ -75,6 +90,8 @@ Result<void> Q35Board::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
   }
   if (auto good = host_.root().add(lpc_, kLpcSlot); !good) return good;
   if (auto good = pvpanic_.attach(pio); !good) return good;
+  if (cpu_registers_)
+    if (auto good = cpu_registers_->attach(pio); !good) return good;
   auto guid = devices::VmGenId::random_guid();
   if (!guid) return std::move(guid).error();
   vm_gen_id_ = std::make_unique<devices::VmGenId>(memory_, *guid, [this](unsigned event) { acpi_pm().raise_gpe(event); });
@@ -88,6 +105,7 @@ Result<void> Q35Board::prepare_firmware(std::vector<std::string> boot_order) {
   image_ = std::move(*image);
   if (auto good = memory_.add_rom(image_->base(), image_->content(), "firmware"); !good) return good;
   if (auto good = add_uefi_variables(); !good) return good;
+  if (auto good = add_smi_files(); !good) return good;
   FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_), .boot_order = std::move(boot_order)};
   if (config_.video != config::Video::kNone) {
     auto rom = load_video_rom(!image_->variables().empty());
@@ -105,17 +123,38 @@ Result<void> Q35Board::add_uefi_variables() {
   uefi_variables_ = std::move(*variables);
   const std::span<const uint8_t> content = uefi_variables_->content();
   const auto store = [this](uint64_t offset, std::span<const std::byte> bytes) { return uefi_variables_->store(offset, bytes); };
-  auto flash = devices::CfiFlash::create("uefi-variables", memory_, mmio_, image_->base() - content.size(), content, {kick_all_, store});
+  auto flash = devices::CfiFlash::create("uefi-variables", memory_, {spaces_.mmio, config::has_smm(config_) ? &spaces_.smm_mmio : nullptr},
+                                         image_->base() - content.size(), content, {kick_all_, store});
   if (!flash) return std::move(flash).error();
   flash_ = std::move(*flash);
   return ok();
 }
 
+Result<void> Q35Board::add_smi_files() {
+  if (!config::has_smm(config_)) return ok();
+  std::vector<uint8_t> supported(kSmiFeatures);
+  supported[0] = devices::Ich9Lpc::kSmiBroadcast;
+  if (auto good = fw_cfg_.add_file(kSmiSupported, supported); !good) return good;
+  if (auto good = fw_cfg_.add_file(kSmiAgreed, {0}); !good) return good;
+  return fw_cfg_.add_writable_file(kSmiRequested, std::vector<uint8_t>(kSmiFeatures), [this](std::span<const uint8_t> content) {
+    uint64_t features = 0;
+    for (size_t n = 0; n < kSmiFeatures; ++n) features |= uint64_t{content[n]} << (8 * n);
+    if (lpc_.agree_on_smi_features(features)) show_smi_features_agreed();
+  });
+}
+
+void Q35Board::show_smi_features_agreed() {
+  if (!config::has_smm(config_) || !image_) return;
+  if (auto replaced = fw_cfg_.replace_file(kSmiAgreed, {lpc_.smi_features_agreed()}); !replaced) log::warn("{}", replaced.error().message());
+}
+
 void Q35Board::load_firmware() {
+  show_smi_features_agreed();  // after a reset: no longer
   memory_.put(image_->low_base(), std::as_bytes(image_->low_content()));
 }
 
 void Q35Board::restored() {
+  show_smi_features_agreed();
   const auto guid = devices::VmGenId::random_guid();
   if (!guid) return log::warn("the restored guest is not told that it is a copy: {}", guid.error().message());
   vm_gen_id_->renew(*guid);
@@ -147,6 +186,7 @@ std::vector<bus::Device*> Q35Board::devices() {
   all.push_back(&pvpanic_);
   all.push_back(vm_gen_id_.get());
   if (flash_) all.push_back(flash_.get());
+  if (cpu_registers_) all.push_back(&*cpu_registers_);
   all.push_back(&host_state_);
   all.push_back(&mch_);
   return all;

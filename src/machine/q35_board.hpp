@@ -13,6 +13,7 @@
 
 #include "bus/pci.hpp"
 #include "devices/cfi_flash.hpp"
+#include "devices/cpu_registers.hpp"
 #include "devices/fw_cfg.hpp"
 #include "devices/ich9_lpc.hpp"
 #include "devices/pvpanic.hpp"
@@ -31,9 +32,16 @@ class Q35Board final : public PlainBoard {
   static constexpr std::string_view kName = "q35-1";
   static constexpr unsigned kRootPorts = 4, kFirstSlot = 5, kLastSlot = 28, kVideoSlot = 29, kLpcSlot = 31;
 
-  // `kick_all` makes every vCPU come to an instruction boundary; any thread.
+  struct Spaces {
+    bus::AddressSpace &pio, &mmio, &smm_mmio;
+  };
+  // What the chipset asks of the processors; any thread.
+  struct Processors {
+    std::function<void()> kick_all;               // every one comes to an instruction boundary
+    std::function<void(bool all)> raise_smi;      // an SMI for all, or for the one whose thread calls
+  };
   Q35Board(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests,
-           memory::GuestMemory& memory, bus::AddressSpace& pio, bus::AddressSpace& mmio, std::function<void()> kick_all);
+           memory::GuestMemory& memory, Spaces spaces, Processors processors);
 
   // After attach(). `function` outlives the board's use. Gives its slot.
   Result<unsigned> add(bus::PciFunction& function);
@@ -70,10 +78,12 @@ class Q35Board final : public PlainBoard {
   };
 
   Result<void> add_uefi_variables();
+  Result<void> add_smi_files();
+  void show_smi_features_agreed();
 
   const config::VmConfig config_;
   memory::GuestMemory& memory_;
-  bus::AddressSpace& mmio_;
+  const Spaces spaces_;
   const std::function<void()> kick_all_;
   devices::Ich9Lpc lpc_;
   bus::PciHost host_;
@@ -82,6 +92,7 @@ class Q35Board final : public PlainBoard {
   std::vector<std::unique_ptr<bus::PciRootPort>> ports_;
   std::vector<bus::PciFunction*> functions_;
   devices::FwCfg fw_cfg_;
+  std::optional<devices::CpuRegisters> cpu_registers_;  // of a machine with System Management Mode
   devices::PvPanic pvpanic_;
   std::unique_ptr<devices::VmGenId> vm_gen_id_;
   std::optional<FirmwareImage> image_;

@@ -57,7 +57,7 @@ Result<UefiVariables> UefiVariables::open(const std::string& path, const std::st
   const size_t usual = variables.content_.size();
   if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
     if (first.empty())
-      return error("UEFI variables '{}': are not there, and what they are at first is known only of --firmware uefi; copy the file that came with the firmware", path);
+      return error("UEFI variables '{}': are not there, and what they are at first is known only of --firmware uefi and uefi-secure; copy the file that came with the firmware", path);
     if (auto made = create(path, variables.content_); !made) return std::move(made).error();
   }
   variables.path_ = path;

@@ -27,14 +27,14 @@ x86::MsrResult result_of(irqchip::MsrAccess access) {
 // The APIC's registers are for aligned 32-bit accesses; what others do is "undefined" (Intel SDM vol. 3, 11.4.1). Here
 // narrower reads give their part of the register, wider ones its 32 bits, and other writes than of 32 bits do nothing.
 uint64_t VcpuEnvironment::mmio_read(uint64_t gpa, unsigned size) {
-  if (!is_lapic(gpa)) return shared_.mmio.read(gpa, size);
+  if (!is_lapic(gpa)) return mmio().read(gpa, size);
   const auto offset = static_cast<uint32_t>(gpa - irqchip::Lapic::kBaseAddress);
   const uint64_t value = lapic_->mmio_read(offset & ~3u) >> (8 * (offset & 3));
   return size >= 4 ? value : value & ((uint64_t{1} << (8 * size)) - 1);
 }
 
 void VcpuEnvironment::mmio_write(uint64_t gpa, unsigned size, uint64_t value) {
-  if (!is_lapic(gpa)) return shared_.mmio.write(gpa, size, value);
+  if (!is_lapic(gpa)) return mmio().write(gpa, size, value);
   if (size == 4)
     lapic_->mmio_write(static_cast<uint32_t>(gpa - irqchip::Lapic::kBaseAddress), static_cast<uint32_t>(value));
 }

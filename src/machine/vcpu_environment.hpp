@@ -16,6 +16,7 @@ namespace skerry::machine {
 struct SharedSurroundings {
   bus::AddressSpace& pio;
   bus::AddressSpace& mmio;
+  bus::AddressSpace& smm_mmio;  // what processors in System Management Mode find instead
   devices::KvmClock& kvm_clock;
   FerrLatch& ferr;
   Tsc& tsc;
@@ -42,15 +43,19 @@ class VcpuEnvironment final : public x86::Environment {
   uint64_t tsc() override { return shared_.tsc.now(); }
   TscRate tsc_rate() override { return {shared_.tsc.offset(), shared_.tsc.hz(), shared_.tsc.as_hosts()}; }
   void tsc_offset_changed(uint64_t offset) override { lapic_->set_tsc_offset(static_cast<int64_t>(offset)); }
+  void smm_changed(bool inside) override { in_smm_ = inside; }
   void exclusive(const std::function<void()>& work) override { shared_.exclusive(index_, work); }
   void raise_ferr() override { shared_.ferr.raise(); }
   void spin_hint() override;
 
  private:
+  bus::AddressSpace& mmio() const { return in_smm_ ? shared_.smm_mmio : shared_.mmio; }
+
   const unsigned index_;
   SharedSurroundings& shared_;
   irqchip::Lapic* lapic_ = nullptr;
   unsigned pauses_ = 0;
+  bool in_smm_ = false;
 };
 
 }  // namespace skerry::machine

@@ -142,7 +142,33 @@ void GuestMemory::set_writable(Gpa base, bool writable) {
 
 void GuestMemory::set_readable(Gpa base, bool readable) {
   for (const auto& region : regions_)
-    if (region->base == base && region->kind == Kind::kDevice && region->readable.exchange(readable) != readable) tell_changed(*region);
+    if (region->base == base && region->kind != Kind::kRom && region->readable.exchange(readable) != readable) tell_changed(*region);
+}
+
+namespace {
+
+// A range of pages below 4 GiB as one word, which is read and written at once.
+constexpr unsigned kEndShift = 32;
+constexpr uint64_t kPages = 4 * GiB / kPageSize;
+
+}  // namespace
+
+void GuestMemory::set_smm_only(std::span<const Range> ranges) {
+  for (size_t n = 0; n < smm_only_.size(); ++n) {
+    const Range range = n < ranges.size() ? ranges[n] : Range{0, 0};
+    const uint64_t begin = std::min(range.begin / kPageSize, kPages), end = std::min(align_up(range.end, kPageSize) / kPageSize, kPages);
+    smm_only_[n].store(begin < end ? begin | end << kEndShift : 0, std::memory_order_release);
+  }
+  generation_.fetch_add(1, std::memory_order_release);
+}
+
+bool GuestMemory::smm_only(Gpa gpa, uint64_t size) const {
+  if (gpa >= 4 * GiB || size == 0) return false;
+  const uint64_t first = gpa / kPageSize, last = (gpa + size - 1) / kPageSize;
+  return std::any_of(smm_only_.begin(), smm_only_.end(), [&](const std::atomic<uint64_t>& word) {
+    const uint64_t range = word.load(std::memory_order_acquire);
+    return first < range >> kEndShift && last >= (range & 0xffff'ffff);
+  });
 }
 
 bool GuestMemory::remove(Gpa base) {
@@ -184,9 +210,9 @@ GuestMemory::Found GuestMemory::find(Gpa gpa) const {
   return {};
 }
 
-Page GuestMemory::page(Gpa gpa) const {
+Page GuestMemory::page(Gpa gpa, View view) const {
   const Found found = find(gpa);
-  if (!found || !found.region->readable) return {};
+  if (!found || !found.region->readable || (view == View::kOrdinary && smm_only(gpa, 1))) return {};
   return {found.region->host + (found.offset & ~kPageMask), found.region->writable};
 }
 
@@ -202,14 +228,15 @@ Gpa GuestMemory::gpa_of(const std::byte* host) const {
 bool GuestMemory::allows(const Region& region, Purpose purpose) {
   switch (purpose) {
     case Purpose::kRead: return region.readable;
-    case Purpose::kWrite: return region.writable;
+    case Purpose::kWrite: return region.writable && region.readable;
     case Purpose::kPut: break;
   }
   return region.kind != Kind::kRom;
 }
 
-bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
+bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose, View view) const {
   if (gpa + size < gpa) return false;
+  if (view == View::kOrdinary && purpose != Purpose::kPut && smm_only(gpa, size)) return false;
   while (size > 0) {
     const Found found = find(gpa);
     if (!found || !allows(*found.region, purpose)) return false;
@@ -220,8 +247,8 @@ bool GuestMemory::contains(Gpa gpa, uint64_t size, Purpose purpose) const {
   return true;
 }
 
-bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
-  if (!contains(gpa, to.size(), Purpose::kRead)) return false;
+bool GuestMemory::read(Gpa gpa, std::span<std::byte> to, View view) const {
+  if (!contains(gpa, to.size(), Purpose::kRead, view)) return false;
   while (!to.empty()) {
     const Found found = find(gpa);
     if (!found) return false;
@@ -233,11 +260,11 @@ bool GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
   return true;
 }
 
-bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from) { return copy_in(gpa, from, Purpose::kWrite); }
-bool GuestMemory::put(Gpa gpa, std::span<const std::byte> from) { return copy_in(gpa, from, Purpose::kPut); }
+bool GuestMemory::write(Gpa gpa, std::span<const std::byte> from, View view) { return copy_in(gpa, from, Purpose::kWrite, view); }
+bool GuestMemory::put(Gpa gpa, std::span<const std::byte> from) { return copy_in(gpa, from, Purpose::kPut, View::kSmm); }
 
-bool GuestMemory::copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose) {
-  if (!contains(gpa, from.size(), purpose)) return false;
+bool GuestMemory::copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose, View view) {
+  if (!contains(gpa, from.size(), purpose, view)) return false;
   const uint64_t size = from.size();
   for (Gpa at = gpa; !from.empty();) {
     const Found found = find(at);

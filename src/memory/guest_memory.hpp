@@ -7,6 +7,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,9 @@ struct Page {
   std::byte* host = nullptr;
   bool writable = false;  // false: ROM; writes are dropped
 };
+
+// Who looks at memory: some of it may be there for processors in System Management Mode alone.
+enum class View : uint8_t { kOrdinary, kSmm };
 
 // Memory at one place, as a kernel has to know it that gives it to a guest.
 struct MappedRegion {
@@ -97,17 +101,27 @@ class GuestMemory {
   // Write-protects the RAM region that begins at `base`, or not, as a chipset can do with the memory below 1 MiB. Any
   // thread; every vCPU has to be kicked afterwards: until it has come to an instruction boundary the old right holds.
   void set_writable(Gpa base, bool writable);
-  // Of the device's memory that begins at `base`: whether reads and fetches find it, or are accesses like those of registers. The
-  // vCPU that has made the device do it sees that from its next instruction on, if it is kicked; for others as above.
+  // Of the device's memory that begins at `base`: whether reads and fetches find it, or are accesses like those of registers; of RAM:
+  // whether it is there, or what a device has at its addresses. The vCPU that has made the device do it sees that from its next
+  // instruction on, if it is kicked; for others as above.
   void set_readable(Gpa base, bool readable);
+
+  struct Range {
+    Gpa begin, end;
+  };
+  // Of the memory below 4 GiB, what only View::kSmm sees from now on, whole pages: for all others, devices among them, there is no
+  // memory. Any thread, one at a time; every vCPU has to be kicked afterwards: until it has come to an instruction boundary it may see
+  // what it saw. Input and output that the kernel has begun by host_ranges() ends as it began.
+  static constexpr size_t kMaxSmmOnly = 3;
+  void set_smm_only(std::span<const Range> ranges);
 
   // Copies out of or into memory; false, with nothing written, if a byte of the range is no memory (or, for write, ROM), or has just
   // been moved away.
   // Not for what the guest expects to be single-copy atomic: that is load() and store().
-  bool read(Gpa gpa, std::span<std::byte> to) const;
-  bool write(Gpa gpa, std::span<const std::byte> from);
+  bool read(Gpa gpa, std::span<std::byte> to, View view = View::kOrdinary) const;
+  bool write(Gpa gpa, std::span<const std::byte> from, View view = View::kOrdinary);
   bool fill(Gpa gpa, uint64_t size, uint8_t value);
-  // Like write(), for what the machine itself puts there: into RAM that the chipset write-protects, too, and a device's memory.
+  // Like write(), for what the machine itself puts there: into RAM that the chipset write-protects or hides, too, and a device's memory.
   bool put(Gpa gpa, std::span<const std::byte> from);
 
   // For input and output that the host's kernel does by itself: appends where [gpa, gpa + size) is in this process; false
@@ -121,14 +135,14 @@ class GuestMemory {
 
   // One naturally aligned integer, as a single access. A load is an acquire and a store a release, as on the guest's processor.
   template <typename T>
-  std::optional<T> load(Gpa gpa) const {
-    const Page at = aligned<T>(gpa);
+  std::optional<T> load(Gpa gpa, View view = View::kOrdinary) const {
+    const Page at = aligned<T>(gpa, view);
     if (!at.host) return std::nullopt;
     return __atomic_load_n(reinterpret_cast<const T*>(at.host + (gpa & kPageMask)), __ATOMIC_ACQUIRE);
   }
   template <typename T>
   bool store(Gpa gpa, T value) {
-    const Page at = aligned<T>(gpa);
+    const Page at = aligned<T>(gpa, View::kOrdinary);
     if (!at.host || !at.writable) return false;
     __atomic_store_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), value, __ATOMIC_RELEASE);
     written(gpa, sizeof(T));
@@ -136,8 +150,8 @@ class GuestMemory {
   }
   // Replaces `expected` by `desired` atomically; false if the memory held something else or is not writable.
   template <typename T>
-  bool compare_exchange(Gpa gpa, T expected, T desired) {
-    const Page at = aligned<T>(gpa);
+  bool compare_exchange(Gpa gpa, T expected, T desired, View view = View::kOrdinary) {
+    const Page at = aligned<T>(gpa, view);
     if (!at.host || !at.writable) return false;
     if (!__atomic_compare_exchange_n(reinterpret_cast<T*>(at.host + (gpa & kPageMask)), &expected, desired, false,
                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -148,7 +162,7 @@ class GuestMemory {
 
   // For what executes guest instructions: the page that holds `gpa`. Before it lets the guest write through
   // Page::host it calls mark_dirty() for that page.
-  Page page(Gpa gpa) const;
+  Page page(Gpa gpa, View view = View::kOrdinary) const;
   // Where a Page::host is in the guest.
   Gpa gpa_of(const std::byte* host) const;
   // Changes whenever a Page given out before may be wrong, or a page must be marked dirty anew.
@@ -162,9 +176,6 @@ class GuestMemory {
     std::string name;
   };
   std::vector<RegionInfo> regions() const;  // by address
-  struct Range {
-    Gpa begin, end;
-  };
   // The first whole pages at or after `from`, in its region, that may hold anything but zeroes; none, if there are none.
   // What nobody ever used is found to be zero without being touched.
   std::optional<Range> next_data(Gpa from) const;
@@ -212,7 +223,7 @@ class GuestMemory {
     std::byte* host;
     Kind kind = Kind::kRam;
     std::atomic<bool> writable;        // of RAM: set_writable()
-    std::atomic<bool> readable{true};  // of a device's: set_readable()
+    std::atomic<bool> readable{true};  // of RAM or a device's: set_readable()
     std::string name;
     UniqueFd backing;
     std::unique_ptr<std::atomic<uint64_t>[]> dirty;  // a bit a page
@@ -231,11 +242,12 @@ class GuestMemory {
     return {region.visible, region.size, region.host, region.writable, region.readable};
   }
   template <typename T>
-  Page aligned(Gpa gpa) const {
+  Page aligned(Gpa gpa, View view) const {
     static_assert(std::is_integral_v<T> && (sizeof(T) & (sizeof(T) - 1)) == 0);
     if (gpa & (sizeof(T) - 1)) return {};
-    return page(gpa);
+    return page(gpa, view);
   }
+  bool smm_only(Gpa gpa, uint64_t size) const;  // a byte of it
   Found find(Gpa gpa) const;
   static bool drop(const Region& region, uint64_t offset, uint64_t size);
   Result<Region*> add(Gpa base, uint64_t size, std::string name, Kind kind);
@@ -243,11 +255,12 @@ class GuestMemory {
   void tell_changed(const Region& region);
   enum class Purpose : uint8_t { kRead, kWrite, kPut };
   static bool allows(const Region& region, Purpose purpose);
-  bool contains(Gpa gpa, uint64_t size, Purpose purpose) const;
-  bool copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose);
+  bool contains(Gpa gpa, uint64_t size, Purpose purpose, View view = View::kOrdinary) const;
+  bool copy_in(Gpa gpa, std::span<const std::byte> from, Purpose purpose, View view);
 
   std::vector<std::unique_ptr<Region>> regions_;  // the largest first: where most of what is looked for is found
   mutable std::atomic<uint8_t> moved_away_{kWatched};  // the mark of what is no more where somebody has a Page of it
+  std::array<std::atomic<uint64_t>, kMaxSmmOnly> smm_only_{};  // the numbers of the first page and of that behind the last one
   std::atomic<uint64_t> generation_{1};
   WriteWatcher* watcher_ = nullptr;
   MapListener* map_listener_ = nullptr;

@@ -32,6 +32,7 @@ void CpuState::reset(uint32_t signature, bool init) {
 
   // INIT keeps the cache-disable bits, the TSC, MTRRs, floating point and most model-specific registers.
   cr0 = (old.cr0 & (cr0::kCd | cr0::kNw)) | cr0::kEt;
+  smbase = old.smbase;
   tsc_offset = old.tsc_offset;
   tsc_adjust = old.tsc_adjust;
   tsc_aux = old.tsc_aux;
@@ -138,7 +139,7 @@ void describe_msrs(state::Fields& fields, CpuState& s) {
 void CpuState::describe(state::Fields& fields) {
   fields.field("gpr", gpr);
   fields.field("rip", rip);
-  fields.field("rflags", rflags, state::in_mask(0x3f7fd7));
+  fields.field("rflags", rflags, state::in_mask(flags::kKnown));
   constexpr std::array<std::string_view, kSegmentCount> kNames = {"es", "cs", "ss", "ds", "fs", "gs"};
   for (unsigned n = 0; n < kSegmentCount; ++n) describe_segment(fields, kNames[n], seg[n]);
   describe_segment(fields, "ldtr", ldtr);
@@ -175,6 +176,12 @@ void CpuState::describe(state::Fields& fields) {
     fields.field("pv_eoi", kvm_pv_eoi, state::in_mask(kPvEoiWritable));
   });
   if (!paravirtual) kvm_steal_time = kvm_pv_eoi = 0;
+  const bool smm = fields.later("smm", in_smm || smbase != kResetSmbase, [&] {
+    fields.field("inside", in_smm);
+    fields.field("nmi_blocked_before", nmi_blocked_before_smm);
+    fields.field("smbase", smbase);
+  });
+  if (!smm) in_smm = nmi_blocked_before_smm = false, smbase = kResetSmbase;
   // Bits that no processor ever has clear.
   rflags |= flags::kFixed1;
   xcr0 |= 1;

@@ -18,6 +18,7 @@ constexpr uint64_t kCf = 1 << 0, kFixed1 = 1 << 1, kPf = 1 << 2, kAf = 1 << 4, k
 constexpr uint64_t kTf = 1 << 8, kIf = 1 << 9, kDf = 1 << 10, kOf = 1 << 11, kIopl = 3 << 12, kNt = 1 << 14;
 constexpr uint64_t kRf = 1 << 16, kVm = 1 << 17, kAc = 1 << 18, kVif = 1 << 19, kVip = 1 << 20, kId = 1 << 21;
 constexpr uint64_t kStatus = kCf | kPf | kAf | kZf | kSf | kOf;
+constexpr uint64_t kKnown = 0x3f7fd7;  // all there are
 constexpr unsigned kIoplShift = 12;
 }  // namespace flags
 
@@ -138,6 +139,12 @@ struct CpuState {
   bool nmi_blocked = false;    // from delivery of an NMI to IRET
   Activity activity = Activity::kRunning;
   PendingEvent pending;
+
+  // System Management Mode (AMD64 Architecture Programmer's Manual vol. 2, chapter 10; x86/smm.hpp).
+  static constexpr uint32_t kResetSmbase = 0x30000;
+  bool in_smm = false;
+  bool nmi_blocked_before_smm = false;  // in SMM: what RSM makes of nmi_blocked
+  uint32_t smbase = kResetSmbase;
 
   unsigned cpl() const { return cr0 & cr0::kPe ? (rflags & flags::kVm ? 3 : seg[kSs].dpl) : 0; }
   bool protected_mode() const { return cr0 & cr0::kPe; }

@@ -51,6 +51,9 @@ class Environment {
   // goes to a device, where the host has no atomic operation.
   virtual void exclusive(const std::function<void()>& work) = 0;
 
+  // The processor is in System Management Mode from now on, or no longer, and sees what is there for it then.
+  virtual void smm_changed(bool) {}
+
   // The x87 error line (FERR#, IRQ 13), for CR0.NE = 0.
   virtual void raise_ferr() = 0;
   // PAUSE in a loop: lets the host run another thread.

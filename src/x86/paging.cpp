@@ -49,13 +49,13 @@ bool reserved_bits_set(const Format& format, unsigned max_physical, unsigned lev
 }
 
 // What is outside of RAM reads as not present.
-uint64_t load_entry(const GuestMemory& memory, bool wide, uint64_t gpa) {
-  return wide ? memory.load<uint64_t>(gpa).value_or(0) : memory.load<uint32_t>(gpa).value_or(0);
+uint64_t load_entry(const GuestMemory& memory, memory::View view, bool wide, uint64_t gpa) {
+  return wide ? memory.load<uint64_t>(gpa, view).value_or(0) : memory.load<uint32_t>(gpa, view).value_or(0);
 }
 
-bool replace_entry(GuestMemory& memory, bool wide, uint64_t gpa, uint64_t from, uint64_t to) {
-  return wide ? memory.compare_exchange<uint64_t>(gpa, from, to)
-              : memory.compare_exchange<uint32_t>(gpa, static_cast<uint32_t>(from), static_cast<uint32_t>(to));
+bool replace_entry(GuestMemory& memory, memory::View view, bool wide, uint64_t gpa, uint64_t from, uint64_t to) {
+  return wide ? memory.compare_exchange<uint64_t>(gpa, from, to, view)
+              : memory.compare_exchange<uint32_t>(gpa, static_cast<uint32_t>(from), static_cast<uint32_t>(to), view);
 }
 
 struct Entry {
@@ -76,11 +76,11 @@ constexpr bool large_allowed(const Format& format, const CpuState& state, unsign
 
 }  // namespace
 
-bool load_pdptes(const GuestMemory& memory, uint64_t cr3, unsigned max_physical, std::array<uint64_t, 4>& pdptes) {
+bool load_pdptes(const GuestMemory& memory, memory::View view, uint64_t cr3, unsigned max_physical, std::array<uint64_t, 4>& pdptes) {
   const uint64_t reserved = 0x1e6 | (bits(~uint64_t{0}, 63, max_physical) << max_physical);
   std::array<uint64_t, 4> loaded{};
   for (unsigned i = 0; i < 4; ++i) {
-    loaded[i] = memory.load<uint64_t>((cr3 & 0xffffffe0) + 8 * i).value_or(0);
+    loaded[i] = memory.load<uint64_t>((cr3 & 0xffffffe0) + 8 * i, view).value_or(0);
     if ((loaded[i] & pte::kP) && (loaded[i] & reserved)) return false;
   }
   pdptes = loaded;
@@ -94,6 +94,7 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
     return WalkStatus::kOk;
   }
   const Format format = format_of(state, max_physical);
+  const memory::View view = view_of(state);
   const bool nx_or_smep = format.nx || (state.cr4 & cr4::kSmep);
   error_code = (access.write ? pf::kWrite : 0) | (access.user ? pf::kUser : 0) |
                (access.fetch && nx_or_smep ? pf::kFetch : 0);
@@ -114,7 +115,7 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
       const unsigned shift = 12 + format.index_bits * (level - 1);
       const uint64_t number = (linear >> shift) & (bit(format.index_bits) - 1);
       const uint64_t gpa = table + number * (format.wide ? 8 : 4);
-      const uint64_t value = load_entry(memory, format.wide, gpa);
+      const uint64_t value = load_entry(memory, view, format.wide, gpa);
       if (!(value & pte::kP)) return WalkStatus::kPageFault;
       large = (value & pte::kPs) && large_allowed(format, state, level);
       if (reserved_bits_set(format, max_physical, level, large, value)) {
@@ -152,8 +153,8 @@ WalkStatus walk(GuestMemory& memory, const CpuState& state, unsigned max_physica
       const Entry& entry = path.entries[i];
       const uint64_t wanted = entry.value | pte::kA | (access.write && i + 1 == path.count ? pte::kD : 0);
       if (wanted == entry.value) continue;
-      changed = !replace_entry(memory, format.wide, entry.gpa, entry.value, wanted) &&
-                memory.page(entry.gpa).writable;  // tables in ROM keep their flags
+      changed = !replace_entry(memory, view, format.wide, entry.gpa, entry.value, wanted) &&
+                memory.page(entry.gpa, view).writable;  // tables in ROM keep their flags
     }
     if (changed) continue;
 
@@ -186,7 +187,7 @@ bool probe(const GuestMemory& memory, const CpuState& state, uint64_t linear, ui
   for (unsigned level = format.levels;; --level) {
     const unsigned shift = 12 + format.index_bits * (level - 1);
     const uint64_t number = (linear >> shift) & (bit(format.index_bits) - 1);
-    const uint64_t value = load_entry(memory, format.wide, table + number * (format.wide ? 8 : 4));
+    const uint64_t value = load_entry(memory, view_of(state), format.wide, table + number * (format.wide ? 8 : 4));
     if (!(value & pte::kP)) return false;
     const bool large = (value & pte::kPs) && large_allowed(format, state, level);
     if (large || level == 1) {

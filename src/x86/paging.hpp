@@ -35,7 +35,10 @@ WalkStatus walk(memory::GuestMemory& memory, const CpuState& state, unsigned max
 bool probe(const memory::GuestMemory& memory, const CpuState& state, uint64_t linear, uint64_t& gpa);
 
 // Loads the four PDPTEs of PAE paging from `cr3`; false if one has reserved bits set (#GP). SDM vol. 3, 4.4.1.
-bool load_pdptes(const memory::GuestMemory& memory, uint64_t cr3, unsigned max_physical,
+bool load_pdptes(const memory::GuestMemory& memory, memory::View view, uint64_t cr3, unsigned max_physical,
                  std::array<uint64_t, 4>& pdptes);
+
+// How a processor in that state sees memory.
+inline memory::View view_of(const CpuState& state) { return state.in_smm ? memory::View::kSmm : memory::View::kOrdinary; }
 
 }  // namespace skerry::x86

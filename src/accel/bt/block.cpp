@@ -16,6 +16,7 @@ std::optional<Mode> Mode::of(const Interpreter& interpreter) {
   const CpuState& s = interpreter.state;
   const unsigned cpl = interpreter.cpl();
   Mode mode;
+  if (s.in_smm) return std::nullopt;  // it sees other memory
   if (cpl == 1 || cpl == 2 || interpreter.code_size() == CodeSize::k16) return std::nullopt;
   if (cpl == 3 && (s.cr0 & cr0::kAm) && (s.rflags & flags::kAc)) return std::nullopt;  // alignment checks
   if (interpreter.code64()) {

@@ -34,7 +34,7 @@ Flow write_cr0(Interpreter& in, uint64_t value) {
     if (s.tr.type == 1 || s.tr.type == 3) return in.gp();  // a 16-bit TSS
     s.efer |= efer::kLma;
   } else if (reload && (s.cr4 & cr4::kPae) && !s.long_mode_active()) {
-    if (!load_pdptes(in.memory, s.cr3, in.model.physical_address_bits(), s.pdpte)) return in.gp();
+    if (!load_pdptes(in.memory, view_of(s), s.cr3, in.model.physical_address_bits(), s.pdpte)) return in.gp();
   }
   if (!(value & cr0::kPg)) s.efer &= ~efer::kLma;
   s.cr0 = value;
@@ -48,7 +48,7 @@ Flow write_cr3(Interpreter& in, uint64_t value) {
   if (s.long_mode_active()) {
     if (value >> in.model.physical_address_bits()) return in.gp();
   } else if ((s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae)) {
-    if (!load_pdptes(in.memory, value & 0xffffffff, in.model.physical_address_bits(), s.pdpte)) return in.gp();
+    if (!load_pdptes(in.memory, view_of(s), value & 0xffffffff, in.model.physical_address_bits(), s.pdpte)) return in.gp();
   }
   s.cr3 = value;
   in.switch_address_space(keep);
@@ -64,7 +64,7 @@ Flow write_cr4(Interpreter& in, uint64_t value) {
   if (!s.long_mode_active() && (value & cr4::kPcide)) return in.gp();
   const bool reload = difference & (cr4::kPae | cr4::kPse | cr4::kPge | cr4::kSmep);
   if ((s.cr0 & cr0::kPg) && !s.long_mode_active() && (value & cr4::kPae) && reload)
-    if (!load_pdptes(in.memory, s.cr3, in.model.physical_address_bits(), s.pdpte)) return in.gp();
+    if (!load_pdptes(in.memory, view_of(s), s.cr3, in.model.physical_address_bits(), s.pdpte)) return in.gp();
   s.cr4 = value;
   return changed(in);
 }

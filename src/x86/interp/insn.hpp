@@ -76,6 +76,7 @@ Handler select_far(Lowering& lowering);         // far transfers, system calls
 Handler select_control(Lowering& lowering);     // control and debug registers, INVLPG, HLT, CPUID, RDTSC
 Handler select_msr(Lowering& lowering);         // RDMSR, WRMSR
 Handler select_paravirt(Lowering& lowering);    // VMCALL, VMMCALL
+Handler select_smm(Lowering& lowering);         // RSM
 Handler select_io(Lowering& lowering);          // IN, OUT
 Handler select_x87(Lowering& lowering);      // x87 and MMX state management
 Handler select_vector(Lowering& lowering);   // MMX, SSE, AVX, AES, SHA

@@ -80,6 +80,7 @@ void Interpreter::use_huge_pages() {
 }
 
 void Interpreter::state_changed() {
+  env.smm_changed(state.in_smm);
   tell_that_it_runs();
   flush_tlb();
   pending_debug_ = 0;
@@ -113,7 +114,7 @@ void Interpreter::mode_changed() {
   tlb_ = alignment_check_ || data_breakpoints_ || store_listener_ ? &never_ : &data_tlb();
 
   interest_ = request::kKick | request::kEngine | (state.rflags & flags::kIf ? request::kInterrupt : 0) |
-              (state.nmi_blocked ? 0 : request::kNmi);
+              (state.nmi_blocked ? 0 : request::kNmi) | (state.in_smm ? 0 : request::kSmi);
   careful_ = any_breakpoint || state.sti_shadow || state.mov_ss_shadow || (state.rflags & (flags::kTf | flags::kRf));
 }
 
@@ -270,6 +271,11 @@ std::optional<StopReason> Interpreter::boundary() {
   if (watch_stop_) {
     watch_stop_ = false;
     return StopReason::kWatchpoint;
+  }
+  if ((requests & request::kSmi) && !state.in_smm && !state.sti_shadow && !state.mov_ss_shadow) {
+    clear_request(request::kSmi);
+    enter_smm();
+    return std::nullopt;
   }
   if ((requests & request::kNmi) && !state.nmi_blocked && !state.mov_ss_shadow) {
     clear_request(request::kNmi);

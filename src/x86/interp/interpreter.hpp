@@ -26,7 +26,7 @@ class HostThunks;
 
 // Requests from other threads, looked at between instructions.
 namespace request {
-constexpr uint32_t kKick = 1, kInterrupt = 2, kNmi = 4;
+constexpr uint32_t kKick = 1, kInterrupt = 2, kNmi = 4, kSmi = 16;
 constexpr uint32_t kEngine = 8;  // of the engine around the interpreter: run_some() comes back (to a translator: blocks are gone)
 }
 
@@ -279,6 +279,8 @@ class Interpreter {
   // System parts (system_*.cpp, interrupts.cpp). Each gives false when an exception was raised.
   // Delivers an exception, interrupt or trap through the IDT by the current mode (SDM vol. 3, chapter 6).
   [[nodiscard]] bool deliver(PendingEvent event, bool external);
+  // RSM, in SMM (smm.cpp). What it goes back to may be nothing that a processor can be in: then it shuts down.
+  void leave_smm();
 
   // For a translator, which runs guest code with this object's state and TLB, and leaves everything rare to it ----------
 
@@ -365,6 +367,7 @@ class Interpreter {
   void finish(Flow flow);
   void deliver_exception(Exception exception);
   void deliver_event(PendingEvent event);
+  void enter_smm();  // smm.cpp
   bool code_breakpoint(uint64_t linear);
   void record(const Insn& insn);
 

@@ -122,8 +122,8 @@ void Interpreter::lower(std::span<const uint8_t> bytes, DecodeStatus status, con
   Lowering lowering{decoded, model, *this, insn};
   if (model.has(decoded.instruction)) {
     for (const auto select : {select_integer, select_flow, select_bits, select_arithmetic, select_string, select_interrupts,
-                              select_segments, select_far, select_control, select_msr, select_paravirt, select_io,
-                              select_vector, select_x87, select_xstate}) {
+                              select_segments, select_far, select_control, select_msr, select_paravirt, select_smm,
+                              select_io, select_vector, select_x87, select_xstate}) {
       insn.handler = select(lowering);
       if (insn.handler) return;
     }

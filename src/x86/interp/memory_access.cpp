@@ -94,7 +94,7 @@ bool Interpreter::translate(uint64_t linear, PageAccess access, Tlb& tlb, uint64
     return false;
   }
   gpa = translation.gpa;
-  const memory::Page page = memory.page(gpa);
+  const memory::Page page = memory.page(gpa, view_of(state));
   if (trial_ && (!page.host || (access.write && (!page.writable || memory.watched(gpa))))) {
     trial_->impossible = true;
     return false;

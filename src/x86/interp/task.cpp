@@ -131,7 +131,7 @@ bool read_incoming(Interpreter& in, const TaskSwitch& to, Descriptor& descriptor
 
 bool load_cr3(Interpreter& in, uint32_t value) {
   CpuState& s = in.state;
-  if ((s.cr4 & cr4::kPae) && !load_pdptes(in.memory, value, in.model.physical_address_bits(), s.pdpte))
+  if ((s.cr4 & cr4::kPae) && !load_pdptes(in.memory, view_of(s), value, in.model.physical_address_bits(), s.pdpte))
     return (in.gp(), false);
   s.cr3 = value;
   in.flush_tlb();

@@ -89,5 +89,27 @@ TEST(AddressSpace, TellsWhereTheDoorbellsAreWheneverTheyMove) {
   EXPECT_TRUE(late.placed.empty());
 }
 
+TEST(AddressSpace, WhatIsNotClaimedIsLookedForInTheOneBehind) {
+  AddressSpace behind("memory"), space("memory in SMM", &behind);
+  Recorder front, back;
+  ASSERT_TRUE(behind.add(0x1000, 0x2000, back, "back"));
+  ASSERT_TRUE(space.add(0x1800, 0x100, front, "front"));
+  space.write(0x1800, 4, 1);
+  EXPECT_EQ(front.accesses.size(), 1u);
+  EXPECT_TRUE(back.accesses.empty());
+  space.write(0x1000, 4, 2);
+  space.write(0x1900, 4, 3);
+  EXPECT_EQ(back.accesses.size(), 2u);
+  behind.write(0x1800, 4, 4);
+  EXPECT_EQ(front.accesses.size(), 1u);
+  EXPECT_EQ(back.accesses.size(), 3u);
+  EXPECT_EQ(space.read(0x4000, 4), 0xffffffffu);
+  front.accesses.clear();
+  back.accesses.clear();
+  space.write(0x18fe, 4, 0x44332211);  // over the end: the rest goes on behind, by the byte
+  EXPECT_EQ(front.accesses, (std::vector<std::pair<uint64_t, unsigned>>{{0xfe, 2}}));
+  EXPECT_EQ(back.accesses, (std::vector<std::pair<uint64_t, unsigned>>{{0x900, 1}, {0x901, 1}}));
+}
+
 }  // namespace
 }  // namespace skerry::bus

@@ -355,6 +355,32 @@ TEST(Screen, AddressesOfViewersAreWhatTheyMean) {
   for (const char* text : {"", "5900", "unix:", ":", ":x", ":-1", ":65536", "a:autos"}) EXPECT_FALSE(parse_vnc_address(text)) << text;
 }
 
+TEST(Boards, HaveSystemManagementModeForFirmwareThatNeedsIt) {
+  VmConfig config;
+  config.board = "q35-1";
+  config.firmware = "uefi";
+  EXPECT_FALSE(has_smm(config));
+  config.smm = true;
+  EXPECT_TRUE(has_smm(config));
+  EXPECT_EQ(from_json(to_json(config)).value(), config);
+  config.accelerator = "kvm";
+  EXPECT_THAT(why_invalid(config), StartsWith("smm: needs System Management Mode, which is not there under KVM"));
+  VmConfig without = config;
+  without.smm = false;
+  EXPECT_EQ(why_invalid(without), "valid");
+  EXPECT_FALSE(check_same_machine(config, without));
+  config.smm = false;
+  config.firmware = kSecureFirmware;
+  EXPECT_TRUE(has_smm(config));
+  EXPECT_THAT(why_invalid(config), StartsWith("accelerator: firmware uefi-secure needs System Management Mode"));
+  config.accelerator = "bt";
+  EXPECT_EQ(why_invalid(config), "valid");
+  config = {};
+  config.kernel.path = "/boot/vmlinuz";
+  config.smm = true;
+  EXPECT_THAT(why_invalid(config), StartsWith("smm: board plain-1 has no System Management Mode; use board q35-1"));
+}
+
 TEST(Boards, NeedSomethingToStart) {
   VmConfig config;
   config.board = "q35-1";

@@ -28,7 +28,7 @@ struct FlashRig {
   std::unique_ptr<CfiFlash> flash;
 
   FlashRig() {
-    auto made = CfiFlash::create("flash", memory, mmio, kBase, file,
+    auto made = CfiFlash::create("flash", memory, {mmio}, kBase, file,
                                  {.kick_all = [this] { ++kicks; },
                                   .store =
                                       [this](uint64_t offset, std::span<const std::byte> bytes) {
@@ -204,6 +204,31 @@ test::Trace drive(FlashRig& rig, std::mt19937_64& random) {
       trace.push_back(rig.get(offset, size));
   }
   return trace;
+}
+
+TEST(CfiFlash, OfAMachineWithSmmObeysProcessorsInSmmAlone) {
+  memory::GuestMemory memory;
+  bus::AddressSpace mmio{"memory"}, smm_mmio{"memory in SMM", &mmio};
+  std::vector<uint8_t> content = pattern();
+  const auto stored = [](uint64_t, std::span<const std::byte>) { return true; };
+  auto flash = CfiFlash::create("flash", memory, {mmio, &smm_mmio}, kBase, content, {.kick_all = [] {}, .store = stored});
+  ASSERT_TRUE(flash);
+  mmio.write(kBase, 1, kReadId);
+  EXPECT_NE(memory.page(kBase).host, nullptr);
+  mmio.write(kBase + 5, 1, kProgram);
+  mmio.write(kBase + 5, 1, 0);
+  EXPECT_EQ(memory.load<uint8_t>(kBase + 5), content[5]);
+  smm_mmio.write(kBase, 1, kReadStatus);
+  EXPECT_EQ(memory.page(kBase).host, nullptr);
+  EXPECT_EQ(smm_mmio.read(kBase + 5, 1), 0x80u);
+  EXPECT_EQ(mmio.read(kBase + 4, 2), content[4] | content[5] << 8) << "others see what is in it";
+  mmio.write(kBase, 1, kReadArray);
+  EXPECT_EQ(smm_mmio.read(kBase + 5, 1), 0x80u) << "and change nothing";
+  smm_mmio.write(kBase + 5, 1, kProgram);
+  mmio.write(kBase + 5, 1, 0xff);
+  smm_mmio.write(kBase + 5, 1, 0);
+  smm_mmio.write(kBase, 1, kReadArray);
+  EXPECT_EQ(memory.load<uint8_t>(kBase + 5), 0);
 }
 
 TEST(CfiFlash, StateSurvivesAndRandomAccessesAreHarmless) { test::run_state_test<FlashRig>(60, drive); }

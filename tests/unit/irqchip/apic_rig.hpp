@@ -20,7 +20,7 @@ namespace skerry::test {
 // What a vCPU's pins have seen.
 struct Pins final : bus::VcpuInterrupts {
   bool intr = false;
-  unsigned nmis = 0, inits = 0, wakes = 0;
+  unsigned nmis = 0, smis = 0, inits = 0, wakes = 0;
   std::function<void()> at_wake;
   std::vector<uint8_t> sipis;
   void interrupt_request(bool level) override { intr = level; }
@@ -29,6 +29,7 @@ struct Pins final : bus::VcpuInterrupts {
     if (at_wake) at_wake();
   }
   void nmi() override { ++nmis; }
+  void smi() override { ++smis; }
   void init() override { ++inits; }
   void sipi(uint8_t vector) override { sipis.push_back(vector); }
 };

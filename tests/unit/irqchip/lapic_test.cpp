@@ -169,6 +169,27 @@ TEST_F(LapicTest, LintsDeliverFixedEdgesLevelsAndNmi) {
   EXPECT_EQ(pins[0].nmis, 1u);
 }
 
+TEST_F(LapicTest, SmisAreDroppedWhereThereIsNoSmm) {
+  for (const bool smm : {false, true}) {
+    if (smm) bus.deliver_smis();
+    const unsigned expected = smm ? 1 : 0;
+    for (test::Pins& pin : pins) pin.smis = 0;
+    cpu0.mmio_write(0x310, 1u << 24);
+    cpu0.mmio_write(0x300, 0x4200);  // to the one with ID 1
+    EXPECT_EQ(pins[1].smis, expected);
+    EXPECT_EQ(pins[0].smis, 0u);
+    cpu0.mmio_write(0x300, 0xc4200);  // to all others
+    EXPECT_EQ(pins[1].smis, 2 * expected);
+    EXPECT_EQ(pins[0].smis, 0u);
+    cpu0.mmio_write(0x340, 0x200);  // by the performance counters' entry
+    cpu0.raise_pmc();
+    EXPECT_EQ(pins[0].smis, expected);
+    cpu0.send_to(1, 0x200);
+    EXPECT_EQ(pins[1].smis, 3 * expected);
+    cpu0.mmio_write(0x340, 0x10000);
+  }
+}
+
 TEST_F(LapicTest, PerformanceInterruptMasksItself) {
   cpu0.mmio_write(0x340, 0x400);
   cpu0.raise_pmc();

@@ -345,5 +345,47 @@ TEST_F(GuestMemoryTest, RefusesToMapWhereItIsNot) {
   EXPECT_FALSE(memory_.map_file(0, 4 * KiB, -1, 0));
 }
 
+TEST_F(GuestMemoryTest, WhatIsForSmmAloneIsNoMemoryForOthers) {
+  ASSERT_TRUE(memory_.store<uint64_t>(0x3000, 0x1234));
+  const uint64_t generation = memory_.map_generation();
+  memory_.set_smm_only(std::array{GuestMemory::Range{0x3000, 0x5000}, GuestMemory::Range{64 * KiB, 68 * KiB}});
+  EXPECT_NE(memory_.map_generation(), generation);
+  uint64_t value = 0;
+  const auto bytes = std::as_writable_bytes(std::span(&value, 1));
+  std::vector<iovec> ranges;
+  for (const Gpa gpa : {0x3000, 0x4ff8, 0x10000, 0x2ffc}) {
+    EXPECT_EQ(memory_.page(gpa + 4).host, nullptr);
+    EXPECT_FALSE(memory_.load<uint32_t>(gpa + 4));
+    EXPECT_FALSE(memory_.store<uint32_t>(gpa + 4, 1));
+    EXPECT_FALSE(memory_.compare_exchange<uint32_t>(gpa + 4, 0, 1));
+    EXPECT_FALSE(memory_.read(gpa, bytes));
+    EXPECT_FALSE(memory_.write(gpa, bytes));
+    EXPECT_FALSE(memory_.fill(gpa, 8, 1));
+    EXPECT_FALSE(memory_.host_ranges(gpa, 8, false, ranges));
+    EXPECT_TRUE(memory_.read(gpa, bytes, View::kSmm));
+  }
+  EXPECT_FALSE(memory_.give_back(0x4000, 0x2000));
+  EXPECT_FALSE(memory_.read(0x2000, std::as_writable_bytes(std::span(std::vector<uint64_t>(0x800).data(), 0x800)))) << "with it in the midst";
+  EXPECT_TRUE(ranges.empty());
+  for (const Gpa gpa : {0x2ff8, 0x5000, 0xfff8, 0x11000}) EXPECT_TRUE(memory_.write(gpa, bytes)) << gpa;
+  EXPECT_EQ(memory_.load<uint64_t>(0x3000, View::kSmm), 0x1234u);
+  EXPECT_TRUE(memory_.compare_exchange<uint64_t>(0x3000, 0x1234, 0x5678, View::kSmm));
+  EXPECT_TRUE(memory_.page(0x3000, View::kSmm).writable);
+  EXPECT_TRUE(memory_.put(0x10000, bytes));
+  memory_.set_smm_only({});
+  EXPECT_EQ(memory_.load<uint64_t>(0x3000), 0x5678u);
+  EXPECT_TRUE(memory_.load<uint64_t>(0x10000));
+}
+
+TEST_F(GuestMemoryTest, RamThatIsNotReadableIsNotThere) {
+  memory_.set_readable(64 * KiB, false);
+  EXPECT_EQ(memory_.page(64 * KiB).host, nullptr);
+  EXPECT_EQ(memory_.page(64 * KiB, View::kSmm).host, nullptr);
+  const uint64_t value = 1;
+  EXPECT_FALSE(memory_.write(64 * KiB, bytes_of(value)));
+  memory_.set_readable(64 * KiB, true);
+  EXPECT_TRUE(memory_.write(64 * KiB, bytes_of(value)));
+}
+
 }  // namespace
 }  // namespace skerry::memory

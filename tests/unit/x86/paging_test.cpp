@@ -125,12 +125,12 @@ TEST_F(PagingTest, PaePagingUsesTheLoadedPdptes) {
   state_.efer = efer::kNxe;
   state_.cr3 = 0x10000;
   put(0x10008, kPd | kP);
-  ASSERT_TRUE(load_pdptes(memory_, state_.cr3, 40, state_.pdpte));
+  ASSERT_TRUE(load_pdptes(memory_, memory::View::kOrdinary, state_.cr3, 40, state_.pdpte));
   put(kPt + 8, 0x7000 | kP | kRw);
   ASSERT_EQ(go(GiB + 0x1000, supervisor()), WalkStatus::kOk);
   EXPECT_EQ(translation_.gpa, 0x7000u);
   put(0x10008, kPd | kP | kRw);  // reserved in a PDPTE
-  EXPECT_FALSE(load_pdptes(memory_, state_.cr3, 40, state_.pdpte));
+  EXPECT_FALSE(load_pdptes(memory_, memory::View::kOrdinary, state_.cr3, 40, state_.pdpte));
 }
 
 TEST_F(PagingTest, ProbeSeesTheSameAndTouchesNothing) {
