@@ -28,6 +28,7 @@ ap_nmis     equ AP_AREA + 72
 ap_vector   equ AP_AREA + 76
 ap_data     equ AP_AREA + 80
 ap_svr      equ AP_AREA + 84
+ap_ready    equ AP_AREA + 88            ; 1: it is about to sleep
 AP_STACK    equ PAGE_AREA + 0x4000
 ap_idt      equ PAGE_AREA + 0x5000
 
@@ -157,7 +158,8 @@ ap_sleep:                                       ; until an interrupt
         hlt
         cli
         ret
-ap_sleep_nmi:                                   ; until an NMI
+ap_sleep_nmi:                                   ; until an NMI; one that comes before this is no one's
+        mov     dword [ap_ready], 1
         cli
 .hlt:   hlt
 .awake: ret
@@ -301,7 +303,9 @@ main:
         ret
 .out:   DONE
         CASE    "nmi-wakes-cli-hlt"             ;= nmis=1 done=0
+        mov     dword [ap_ready], 0
         COMMAND ap_sleep_nmi
+        WAIT_FOR ap_ready, 1
         SETTLE
         SEND    ICR_NMI | ICR_ASSERT
         WAIT_FOR ap_command, 0
@@ -309,7 +313,9 @@ main:
         OUT     "done", [ap_command]
         DONE
         CASE    "irq-does-not-wake-cli-hlt"     ;= done=0 irqs=4 sleeping=1
+        mov     dword [ap_ready], 0
         COMMAND ap_sleep_nmi
+        WAIT_FOR ap_ready, 1
         SETTLE
         SEND    ICR_ASSERT | 0x63
         DELAY   6000
