@@ -80,7 +80,7 @@ def configure_and_build(preset, *targets):
 
 def ctest(folder):
     return [
-        ["ctest", "--test-dir", str(folder), "--output-on-failure", "--no-tests=error", "--timeout", "120", "-j", str(CORES)]
+        ["ctest", "--test-dir", str(folder), "--verbose", "--no-tests=error", "-j", str(CORES)]
     ]
 
 
@@ -269,11 +269,11 @@ def tail(log):
 
 
 def count_tests(log):
-    """What ctest counted, if it was ctest, for the table."""
-    match = re.search(rb"(\d+) tests failed out of (\d+)", log.read_bytes()[-65536:])
-    if not match:
+    """What the unit tests' programs counted, if it was they, for the table."""
+    text = log.read_bytes()
+    total, failed = (sum(map(int, re.findall(pattern, text))) for pattern in (rb"\[=+\] (\d+) tests? from .* ran", rb"\[  FAILED  \] (\d+) tests?, listed"))
+    if not total:
         return ""
-    failed, total = int(match.group(1)), int(match.group(2))
     return f", {failed} of {total} tests" if failed else f", {total} tests"
 
 
