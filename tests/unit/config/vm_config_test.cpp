@@ -188,8 +188,9 @@ TEST(VmConfig, RefusesJsonWithThePathOfWhatIsWrong) {
 TEST(VmConfig, RefusesJsonWithoutBounds) {
   EXPECT_THAT(why_refused(std::string(kMaxJsonSize + 1, ' ')), HasSubstr("is larger than 4 MiB"));
   EXPECT_THAT(why_refused(std::string(MiB, '[')), HasSubstr("nested more than 8 levels deep"));
-  const std::string key = "{\"" + std::string(500000, 'k') + "\": 1, \"version\": 1}";
-  EXPECT_LT(why_refused(key).size(), 500u) << "the key is not told whole";
+  const auto refusal = [](const std::string& key) { return why_refused("{\"" + key + "\": 1, \"version\": 1}"); };
+  // Beside the key it tells those that there are, which become more.
+  EXPECT_LT(refusal(std::string(500000, 'k')).size(), refusal("k").size() + 64) << "the key is not told whole";
 }
 
 TEST(VmConfig, RefusesTextThatIsNoConsoleOrAddress) {
