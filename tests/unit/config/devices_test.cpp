@@ -317,11 +317,11 @@ TEST(Screen, IsTheSameAfterJsonAndNotSavedWithItsViewers) {
 }
 
 TEST(Screen, WhatCannotBeIsRefused) {
-  struct Refusal {
+  struct WrongScreen {
     std::function<void(VmConfig&)> change;
     const char* message;
   };
-  const Refusal refusals[] = {
+  const WrongScreen refusals[] = {
       {[](VmConfig& c) { c.video = Video::kNone; }, "vnc: the VM has no screen"},
       {[](VmConfig& c) { c.vnc->listen = ""; }, "vnc.listen: '' is not an address"},
       {[](VmConfig& c) { c.vnc->listen = "127.0.0.1:65536"; }, "vnc.listen: '65536' in '127.0.0.1:65536' is not a port"},
@@ -332,7 +332,7 @@ TEST(Screen, WhatCannotBeIsRefused) {
       {[](VmConfig& c) { c.vnc->user = "me"; }, "vnc.user: a name is asked for with a password"},
       {[](VmConfig& c) { c.vnc->password_file = std::string("a\0b", 3); }, "vnc.password_file"},
   };
-  for (const Refusal& refusal : refusals) {
+  for (const WrongScreen& refusal : refusals) {
     VmConfig config = full();
     config.video = Video::kVga;
     config.vnc = Vnc{.listen = "127.0.0.1:5900"};
