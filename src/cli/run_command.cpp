@@ -91,8 +91,9 @@ void add_guest_options(CLI::App& app, RunOptions& o) {
 void add_machine_options(CLI::App& app, RunOptions& o) {
   app.add_option("--name", o.name, "Name of the VM (default: the first image's, without its ending)")->type_name("NAME");
   app.add_option("--board", o.board,
-                 fmt::format("Board: {} (default: the first for a kernel alone, the other for all that needs PCI)",
-                             fmt::join(config::boards(), ", ")))
+                 fmt::format("Board: {}; without the number the newest of its kind (default: {} for a kernel alone, {} with a disk at bus=ide, "
+                             "{} for all else)",
+                             fmt::join(config::boards(), ", "), config::kPlainBoard, config::kPcBoard, config::kQ35Board))
       ->type_name("BOARD");
   app.add_option("--accel", o.accel, "What executes the guest: auto, kvm, bt, interpreter (default auto)")
       ->type_name("NAME");

@@ -193,18 +193,27 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
   return ok();
 }
 
-// The small board starts a kernel and has the least in its way; what needs PCI needs the other.
+// The small board starts a kernel and has the least in its way; what needs PCI needs another.
 std::string_view board_for(const config::VmConfig& config) {
+  if (std::ranges::count(config.disks, config::Disk::Bus::kIde, &config::Disk::bus)) return config::kPcBoard;
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
                          config.guest_agent || config.watchdog || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
-  return needs_pci ? "q35-1" : "plain-1";
+  return needs_pci ? config::kQ35Board : config::kPlainBoard;
+}
+
+// "pc" is the newest of the boards pc-N.
+std::string_view board_named(std::string_view name) {
+  std::string_view newest = name;
+  for (const std::string_view board : config::boards())
+    if (board.substr(0, board.rfind('-')) == name) newest = board;
+  return newest;
 }
 
 Result<void> lower_defaults(const RunOptions& options, config::VmConfig& config) {
   if (config.kernel.path.empty() && config.disks.empty() && config.firmware.empty())
     return error("--kernel: is not given, and no disk either; start a disk image by 'skerry run IMAGE' or a kernel by "
                  "'skerry run --kernel FILE'");
-  config.board = options.board.empty() ? board_for(config) : std::string_view(options.board);
+  config.board = options.board.empty() ? board_for(config) : board_named(options.board);
   if (!options.name.empty())
     config.name = options.name;
   else if (!config.disks.empty())

@@ -6,6 +6,7 @@
 
 #include "base/units.hpp"
 #include "config/checks.hpp"
+#include "config/json_reader.hpp"
 
 namespace skerry::config {
 
@@ -24,7 +25,6 @@ Result<void> check_disk(const std::string& field, const Disk& disk) {
   if (disk.format == "qcow2")
     return error("{}.format: qcow2 is not there yet; use raw, which 'qemu-img convert -O raw OLD NEW' makes of it", field);
   if (auto good = check_choice(field + ".format", shown(disk.format), {"raw"}); !good) return good;
-  if (disk.bus == Disk::Bus::kIde) return error("{}.bus: this board has no IDE controller; use sata, usb or virtio", field);
   if (disk.cdrom && !disk.read_only) return error("{}.read_only: a CD-ROM cannot be written to; use true", field);
   return check_serial(field + ".serial", disk.serial);
 }
@@ -166,12 +166,17 @@ Result<void> check_pair(const VmConfig& config, size_t first, size_t second) {
 Result<void> check_disks(const VmConfig& config) {
   if (config.disks.size() > kMaxDisks)
     return error("disks: {} are too many; board {} has room for {}", config.disks.size(), config.board, kMaxDisks);
-  const auto is_sata = [](const Disk& disk) { return disk.bus == Disk::Bus::kSata; };
-  if (const auto count = std::ranges::count_if(config.disks, is_sata); count > static_cast<ptrdiff_t>(kMaxSataDisks))
-    return error("disks: {} with bus=sata are too many; the controller has {} ports", count, kMaxSataDisks);
+  constexpr std::pair<Disk::Bus, size_t> kPorts[] = {{Disk::Bus::kSata, kMaxSataDisks}, {Disk::Bus::kIde, kMaxIdeDisks}};
+  for (const auto& [bus, ports] : kPorts) {
+    const auto count = static_cast<size_t>(std::ranges::count(config.disks, bus, &Disk::bus));
+    if (count > ports)
+      return error("disks: {} with bus={} are too many; the controller has {} ports", count, name_of(kDiskBuses, bus), ports);
+  }
   for (size_t i = 0; i < config.disks.size(); ++i) {
     const std::string field = fmt::format("disks[{}]", i);
     if (auto good = check_disk(field, config.disks[i]); !good) return good;
+    if (config.disks[i].bus == Disk::Bus::kIde && config.board != kPcBoard)
+      return error("{}.bus: board {} has no IDE controller; use sata, usb or virtio, or board {}", field, config.board, kPcBoard);
     for (size_t j = 0; j < i; ++j)
       if (auto good = check_pair(field, config.disks[j], config.disks[i]); !good) return good;
   }

@@ -32,8 +32,8 @@ Result<void> check_security(const Vnc& vnc) {
 }  // namespace
 
 Result<void> check_screen(const VmConfig& config) {
-  if (config.video != Video::kNone && config.board != "q35-1")
-    return error("video: board {} has no place for a screen; use board q35-1", config.board);
+  if (config.video != Video::kNone && config.board == kPlainBoard)
+    return error("video: board {} has no place for a screen; use board {}", config.board, kQ35Board);
   if (!config.vnc) return ok();
   if (config.video == Video::kNone) return error("vnc: the VM has no screen to show; give it one, as video vga");
   if (config.vnc->listen.starts_with(kUnixPrefix)) {

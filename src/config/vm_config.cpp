@@ -11,7 +11,6 @@ namespace skerry::config {
 
 namespace {
 
-constexpr std::string_view kPlainBoard = "plain-1";
 constexpr size_t kMaxInitrd = 64 * KiB;
 constexpr size_t kMaxHost = 253;  // a DNS name, RFC 1035, 2.3.4
 constexpr uint64_t kMemoryUnit = 4 * KiB;
@@ -64,6 +63,8 @@ Result<void> check_kernel(const VmConfig& config) {
 // A board without PCI has no place for these.
 Result<void> check_board(const VmConfig& config) {
   if (auto good = check_choice("board", config.board, boards()); !good) return good;
+  if (config.board == kPcBoard && config.firmware.starts_with("uefi"))
+    return error("firmware: board {} starts by a BIOS; for a UEFI use board {}", config.board, kQ35Board);
   if (config.board != kPlainBoard) return ok();
   const std::pair<std::string_view, bool> need_pci[] = {{"disks", !config.disks.empty()},
                                                         {"nics", !config.nics.empty()},
@@ -118,7 +119,7 @@ Result<void> check_debug(const VmConfig& config) {
 
 Result<void> check_smm(const VmConfig& config) {
   if (!has_smm(config)) return ok();
-  if (config.board == kPlainBoard) return error("smm: board {} has no System Management Mode; use board q35-1", config.board);
+  if (config.board != kQ35Board) return error("smm: board {} has no System Management Mode; use board {}", config.board, kQ35Board);
   if (config.accelerator != "kvm") return ok();
   constexpr std::string_view kWhy = "needs System Management Mode, which is not there under KVM; use accelerator bt, or auto";
   return config.smm ? error("smm: {}", kWhy) : error("accelerator: firmware {} {}", config.firmware, kWhy);
@@ -138,7 +139,7 @@ Result<void> check_kvm(const VmConfig& config) {
 
 bool has_smm(const VmConfig& config) { return config.smm || config.firmware == kSecureFirmware; }
 
-std::vector<std::string_view> boards() { return {kPlainBoard, "q35-1"}; }
+std::vector<std::string_view> boards() { return {kPlainBoard, kQ35Board, kPcBoard}; }
 std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
 std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}; }
 

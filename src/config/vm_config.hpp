@@ -35,12 +35,13 @@ constexpr size_t kMaxCommandLine = 64 * KiB - 1;
 constexpr size_t kMaxSocketPath = 107;
 constexpr unsigned kIsaDebugExitPorts = 4;
 
-// Board q35-1 has places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
+// Boards with PCI have places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
 // with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers, the watchdog. The
 // controllers of disks and of USB take none of these places.
 constexpr size_t kPciPlaces = 24, kOtherPciDevices = 6;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
 constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller
+constexpr size_t kMaxIdeDisks = 4;   // two drives at each of two channels
 static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
 constexpr size_t kMaxForwards = 64;  // of one card
 constexpr unsigned kMaxQueuePairs = 8;
@@ -234,7 +235,9 @@ struct VmConfig {
 constexpr std::string_view kSecureFirmware = "uefi-secure";  // UEFI with Secure Boot, which keeps its keys from all but SMM
 bool has_smm(const VmConfig& config);
 
-// "plain-1" has no PCI: only a kernel, started directly. "q35-1" has all the rest.
+// kPlainBoard has no PCI: only a kernel, started directly. kQ35Board has all the rest, but for the IDE controller, which kPcBoard has; that is
+// an older PC, without PCI Express, UEFI and System Management Mode.
+constexpr std::string_view kPlainBoard = "plain-1", kQ35Board = "q35-1", kPcBoard = "pc-1";
 std::vector<std::string_view> boards();
 std::vector<std::string_view> accelerators();
 std::vector<std::string_view> cpu_models();

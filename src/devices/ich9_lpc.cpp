@@ -1,11 +1,12 @@
 #include "devices/ich9_lpc.hpp"
 
+#include <array>
+
 namespace skerry::devices {
 
 namespace {
 
 constexpr unsigned kPmBaseRegister = 0x40, kAcpiControl = 0x44, kPirqRouteA = 0x60, kPirqRouteE = 0x68, kRcba = 0xf0;
-constexpr uint8_t kRouteDisabled = 0x80, kRouteIrq = 0x0f;
 // SMI_EN at PMBASE + 0x30 (13.8.3.11), SMI_STS behind it.
 constexpr uint16_t kSmiEnable = Ich9Lpc::kPmBase + 0x30, kSmiPorts = 8;
 constexpr uint32_t kGlobalEnable = 1 << 0, kApmcEnable = 1 << 5, kSmiEnables = kGlobalEnable | kApmcEnable;
@@ -14,8 +15,6 @@ constexpr uint32_t kApmStatus = 1 << 5;
 constexpr unsigned kGenPmcon1 = 0xa0;
 constexpr uint8_t kSmiLock = 1 << 4;
 constexpr uint16_t kApmPorts = 0xb2;  // APM_CNT, APM_STS
-// Interrupts that a PIRQ may be routed to (13.1.12).
-constexpr uint16_t kRoutable = 0xdef8;
 
 unsigned route_register(unsigned pirq) { return pirq < 4 ? kPirqRouteA + pirq : kPirqRouteE + pirq - 4; }
 
@@ -23,7 +22,7 @@ unsigned route_register(unsigned pirq) { return pirq < 4 ? kPirqRouteA + pirq : 
 
 Ich9Lpc::Ich9Lpc(bus::IrqSink& irqs, RaiseSmi raise_smi)
     : PciFunction("lpc", {.vendor = 0x8086, .device = 0x2918, .class_code = 0x060100, .revision = 2}),
-      irqs_(irqs),
+      routes_(irqs, kFirstGsi),
       raise_smi_(std::move(raise_smi)),
       smi_window_(
           4, [this](uint64_t offset, unsigned) { return read_smi(offset); },
@@ -40,12 +39,11 @@ Ich9Lpc::Ich9Lpc(bus::IrqSink& irqs, RaiseSmi raise_smi)
   set_config<uint32_t>(kPmBaseRegister, kPmBase | 1);
   set_config<uint8_t>(kAcpiControl, 0x80);  // ACPI_EN, SCI on IRQ 9
   for (unsigned i = 0; i < kPirqs; ++i) {
-    set_config<uint8_t>(route_register(i), kRouteDisabled);
-    set_writable<uint8_t>(route_register(i), kRouteDisabled | kRouteIrq);
+    set_config<uint8_t>(route_register(i), PirqRoutes::kDisabled);
+    set_writable<uint8_t>(route_register(i), PirqRoutes::kDisabled | PirqRoutes::kIrq);
   }
   set_writable<uint32_t>(kRcba, 0xffff'c001);
   if (raise_smi_) set_writable<uint8_t>(kGenPmcon1, kSmiLock);
-  routes_.fill(kRouteDisabled);
 }
 
 Result<void> Ich9Lpc::attach(bus::AddressSpace& pio) {
@@ -58,23 +56,7 @@ void Ich9Lpc::set_up() {
   apply_routes();
 }
 
-void Ich9Lpc::set_intx(const bus::PciFunction&, unsigned device, unsigned pin, bool level) {
-  std::lock_guard guard(lines_lock_);
-  const unsigned index = pirq(device, pin);
-  asserted_[index] += level ? 1 : -1;
-  irqs_.set_irq(kFirstGsi + index, asserted_[index] > 0);
-  drive_isa();
-}
-
-void Ich9Lpc::drive_isa() {
-  uint16_t levels = 0;
-  for (unsigned i = 0; i < kPirqs; ++i)
-    if (asserted_[i] > 0 && !(routes_[i] & kRouteDisabled)) levels |= static_cast<uint16_t>(1u << (routes_[i] & kRouteIrq));
-  levels &= kRoutable;
-  for (unsigned irq = 0; irq < 16; ++irq)
-    if ((levels ^ isa_levels_) >> irq & 1) irqs_.set_irq(irq, levels >> irq & 1);
-  isa_levels_ = levels;
-}
+void Ich9Lpc::set_intx(const bus::PciFunction&, unsigned device, unsigned pin, bool level) { routes_.drive(pirq(device, pin), level); }
 
 // SMI_EN, and SMI_STS behind it.
 uint64_t Ich9Lpc::read_smi(uint64_t offset) {
@@ -132,10 +114,7 @@ void Ich9Lpc::reset() {
     smi_features_ = 0;
     smi_locked_ = smi_features_agreed_ = false;
   }
-  std::lock_guard guard(lines_lock_);
-  asserted_ = {};
-  isa_levels_ = 0;
-  routes_.fill(kRouteDisabled);
+  routes_.reset();
 }
 
 void Ich9Lpc::restored() {
@@ -145,9 +124,9 @@ void Ich9Lpc::restored() {
 }
 
 void Ich9Lpc::apply_routes() {
-  std::lock_guard guard(lines_lock_);
-  for (unsigned i = 0; i < kPirqs; ++i) routes_[i] = config<uint8_t>(route_register(i));
-  drive_isa();
+  std::array<uint8_t, kPirqs> registers;
+  for (unsigned i = 0; i < kPirqs; ++i) registers[i] = config<uint8_t>(route_register(i));
+  routes_.set(registers);
 }
 
 void Ich9Lpc::describe(state::Fields& fields) {

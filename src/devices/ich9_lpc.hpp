@@ -7,12 +7,12 @@
 // firmware has asked for that (QEMU, docs/specs and OVMF's SmmControl2Dxe: files etc/smi/ of fw_cfg).
 #pragma once
 
-#include <array>
 #include <functional>
 #include <mutex>
 
 #include "bus/pci.hpp"
 #include "devices/io_window.hpp"
+#include "devices/pirq_routes.hpp"
 
 namespace skerry::devices {
 
@@ -48,16 +48,11 @@ class Ich9Lpc final : public bus::PciFunction, public bus::PciHost::IntxSink {
 
  private:
   void apply_routes();
-  void drive_isa();  // with lines_lock_ held
   uint64_t read_smi(uint64_t offset);
   void write_smi(uint64_t offset, unsigned size, uint64_t value);
   void write_apm(uint64_t offset, uint8_t value);
 
-  bus::IrqSink& irqs_;
-  std::mutex lines_lock_;
-  std::array<int, kPirqs> asserted_{};  // how many functions drive it; derived
-  uint16_t isa_levels_ = 0;             // the ISA interrupts that it drives; derived
-  std::array<uint8_t, kPirqs> routes_{};
+  PirqRoutes routes_;
   std::mutex lock_;
   uint8_t apm_control_ = 0, apm_status_ = 0;
   uint32_t smi_enable_ = 0, smi_status_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "devices/pam.hpp"
+
 namespace skerry::devices {
 
 namespace {
@@ -12,9 +14,6 @@ constexpr unsigned kPciexbar = 0x60, kPam0 = 0x90;
 constexpr uint64_t kPciexbarEnable = 1, kPciexbarLength = 6, kPciexbarBase = 0xf'f000'0000, kPciexbar128 = 0x800'0000,
                    kPciexbar64 = 0x400'0000;
 constexpr unsigned kPciexbarLengthShift = 1;
-// Two bits a segment: 0 read enable, 1 write enable. PAM0's are in its high half only (5.1.20).
-constexpr uint8_t kWriteEnable = 2;
-constexpr unsigned kPams = 7;
 // SMRAM (5.1.27), ESMRAMC (5.1.28); QEMU's registers beside them: the size of an extended TSEG, and memory at the first SMBASE.
 constexpr unsigned kExtendedTsegSize = 0x50, kDefaultSmbase = 0x9c, kSmram = 0x9d, kEsmramc = 0x9e;
 // Where firmware notes what it has put where: stolen memory of graphics (5.1.29), TSEG (5.1.31).
@@ -27,14 +26,8 @@ constexpr std::array<uint64_t, 3> kTsegSizes = {1 << 20, 2 << 20, 8 << 20};
 constexpr uint16_t kTsegQuery = 0xffff;
 constexpr uint8_t kSmbaseQuery = 0xff, kSmbaseInRam = 0x01, kSmbaseLock = 0x02;
 constexpr memory::GuestMemory::Range kAtSmbase = {0x30000, 0x50000};
-constexpr uint64_t kPam0Base = 0xf0000, kPam0Size = 0x10000, kPam1Base = 0xc0000, kPamSize = 0x4000;
 
 }  // namespace
-
-Q35Mch::Segment Q35Mch::segment(unsigned index) {
-  if (index == 0) return {kPam0Base, kPam0Size};
-  return {kPam1Base + (index - 1) * kPamSize, kPamSize};
-}
 
 Q35Mch::Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::optional<Smram> smram, std::function<void()> map_changed)
     : PciFunction("mch", {.vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000, .revision = 2}),
@@ -43,8 +36,7 @@ Q35Mch::Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::optional<Sm
       smram_(smram),
       map_changed_(std::move(map_changed)) {
   set_writable<uint64_t>(kPciexbar, kPciexbarBase | kPciexbar128 | kPciexbar64 | kPciexbarLength | kPciexbarEnable);
-  set_writable<uint8_t>(kPam0, 0x30);
-  for (unsigned i = 1; i < kPams; ++i) set_writable<uint8_t>(kPam0 + i, 0x33);
+  for (unsigned i = 0; i < pam::kRegisters; ++i) set_writable<uint8_t>(kPam0 + i, pam::kWritable[i]);
   if (!smram_) return;
   set_config<uint16_t>(kExtendedTsegSize, kTsegQuery);
   set_writable<uint16_t>(kExtendedTsegSize, 0xffff);
@@ -59,8 +51,7 @@ Q35Mch::Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::optional<Sm
 
 void Q35Mch::set_up() {
   set_config<uint64_t>(kPciexbar, kEcamBase | kPciexbarEnable);
-  set_config<uint8_t>(kPam0, 0x30);
-  for (unsigned i = 1; i < kPams; ++i) set_config<uint8_t>(kPam0 + i, 0x33);
+  for (unsigned i = 0; i < pam::kRegisters; ++i) set_config<uint8_t>(kPam0 + i, pam::kWritable[i]);
   apply_ecam();
   apply_segments();
 }
@@ -85,7 +76,7 @@ void Q35Mch::config_write(unsigned offset, unsigned size, uint32_t value) {
   const std::array<uint8_t, 3> before = {config<uint8_t>(kDefaultSmbase), config<uint8_t>(kSmram), config<uint8_t>(kEsmramc)};
   PciFunction::config_write(offset, size, value);
   if (offset < kPciexbar + 8 && offset + size > kPciexbar) apply_ecam();
-  if (offset < kPam0 + kPams && offset + size > kPam0) apply_segments();
+  if (offset < kPam0 + pam::kRegisters && offset + size > kPam0) apply_segments();
   if (!smram_) return;
   if (touches(kExtendedTsegSize, kExtendedTsegSize + 2) && config<uint16_t>(kExtendedTsegSize) == kTsegQuery)
     set_config<uint16_t>(kExtendedTsegSize, static_cast<uint16_t>(kExtendedTseg >> 20));
@@ -106,11 +97,9 @@ void Q35Mch::apply_ecam() {
 }
 
 void Q35Mch::apply_segments() {
-  for (unsigned i = 0; i < kSegments; ++i) {
-    const uint8_t pam = config<uint8_t>(kPam0 + (i + 1) / 2);
-    const uint8_t bits = i % 2 == 0 ? pam >> 4 : pam & 0xf;
-    memory_.set_writable(segment(i).base, bits & kWriteEnable);
-  }
+  pam::Registers registers;
+  for (unsigned i = 0; i < registers.size(); ++i) registers[i] = config<uint8_t>(kPam0 + i);
+  pam::apply(registers, memory_);
   map_changed_();
 }
 

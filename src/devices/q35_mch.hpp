@@ -1,8 +1,5 @@
-// The host bridge of the Q35 chipset (MCH, device 00:00.0): where ECAM is, and what of the memory below 1 MiB is RAM.
+// The host bridge of the Q35 chipset (MCH, device 00:00.0): where ECAM is, and what of the memory below 1 MiB is RAM (pam.hpp).
 // Intel 3 Series Express Chipset Family Datasheet, chapter 5.
-//
-// Memory below 1 MiB always reads as what is in it: firmware is put there before the guest starts, and the PAM registers'
-// "read enable" bits, which on a PC choose between that RAM and the flash that holds the same, choose nothing here.
 //
 // System Management RAM (SMRAM, 5.1.27 and 5.1.28): the segment at 0xa0000 (compatible SMM space) and the end of the memory below 4 GiB
 // (TSEG), which processors in SMM alone see, and everybody while D_OPEN is set. There is no SMM space above that (H_SMRAME), and code and
@@ -23,13 +20,6 @@ class Q35Mch final : public bus::PciFunction {
  public:
   static constexpr uint64_t kEcamBase = 0xb000'0000;  // where firmware puts it
   static constexpr unsigned kEcamBuses = 256;
-  // The segments that PAM0 to PAM6 govern: the last 64 KiB below 1 MiB, and from 0xc0000 twelve of 16 KiB.
-  static constexpr unsigned kSegments = 13;
-  struct Segment {
-    memory::Gpa base;
-    uint64_t size;
-  };
-  static Segment segment(unsigned index);
 
   static constexpr memory::Gpa kCompatibleSmram = 0xa0000;
   static constexpr uint64_t kCompatibleSmramSize = 0x20000, kExtendedTseg = 16 << 20;
@@ -38,7 +28,7 @@ class Q35Mch final : public bus::PciFunction {
   struct Smram {
     memory::Gpa low_end;  // of the memory below 4 GiB: that of TSEG
   };
-  // `map_changed` has every vCPU kicked. Memory has a region for each segment, or none of them.
+  // `map_changed` has every vCPU kicked. Memory is as pam::apply() wants it.
   Q35Mch(bus::PciHost& host, memory::GuestMemory& memory, std::optional<Smram> smram, std::function<void()> map_changed);
 
   // As firmware leaves it, for a machine that has none: ECAM at its place, all segments RAM. At rest.

@@ -4,6 +4,7 @@
 
 #include "base/units.hpp"
 #include "devices/ata/ahci.hpp"
+#include "devices/ata/piix_ide.hpp"
 #include "devices/pvpanic.hpp"
 #include "devices/vga/standard_vga.hpp"
 #include "devices/usb/xhci.hpp"
@@ -116,9 +117,14 @@ void add_boot(Adder& add, const FirmwareInputs& inputs) {
 std::string boot_path_of_disk(unsigned slot) { return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", slot); }
 
 // UEFI firmware knows the controller by its IDs.
-std::string boot_path_of_sata(unsigned port) {
-  using devices::ata::Ahci;
-  return fmt::format("/pci@i0cf8/pci8086,2922@{:x},{:x}/drive@{:x}/disk@0", Ahci::kSlot, Ahci::kFunction, port);
+std::string boot_path_of_sata(unsigned function, unsigned port) {
+  const std::string place = function ? fmt::format("{:x},{:x}", devices::ata::Ahci::kSlot, function) : fmt::format("{:x}", devices::ata::Ahci::kSlot);
+  return fmt::format("/pci@i0cf8/pci8086,2922@{}/drive@{:x}/disk@0", place, port);
+}
+
+std::string boot_path_of_ide(unsigned channel, unsigned drive) {
+  using devices::ata::PiixIde;
+  return fmt::format("/pci@i0cf8/ide@{:x},{:x}/drive@{:x}/disk@{:x}", PiixIde::kSlot, PiixIde::kFunction, channel, drive);
 }
 
 // Ports are counted from 1, as the controller does.

@@ -31,8 +31,10 @@ struct FirmwareInputs {
 
 // The path of the virtio disk that is device `slot` of bus 0, as OVMF wants it to the letter; SeaBIOS looks at the number only.
 std::string boot_path_of_disk(unsigned slot);
-// That of what is plugged into a port of the AHCI controller.
-std::string boot_path_of_sata(unsigned port);
+// That of what is plugged into a port of the AHCI controller, which is that function of its slot.
+std::string boot_path_of_sata(unsigned function, unsigned port);
+// Into a channel of the IDE controller, as its first or second drive.
+std::string boot_path_of_ide(unsigned channel, unsigned drive);
 // And into a port of the USB controller.
 std::string boot_path_of_usb(unsigned port);
 

@@ -4,6 +4,8 @@
 
 #include "base/log.hpp"
 #include "machine/firmware_files.hpp"
+#include "machine/pc_board.hpp"
+#include "machine/q35_board.hpp"
 #include "x86/cpu_features.hpp"
 
 namespace skerry::machine {
@@ -109,35 +111,43 @@ void Machine::have_only(const std::vector<std::string>& features) {
   (void)model_->keep([&](const x86::Feature& feature) { return std::ranges::find(features, feature.name) != features.end(); });
 }
 
-Result<void> Machine::build_board() {
-  if (config_.board == Q35Board::kName) {
-    auto board = std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, Q35Board::Spaces{pio_, mmio_, smm_mmio_},
-                                            Q35Board::Processors{[this] { kick_all(); }, [this](bool all) { raise_smi(all); }});
-    q35_ = board.get();
+void Machine::make_board() {
+  const PciBoard::Spaces spaces{pio_, mmio_, smm_mmio_};
+  PciBoard::Processors processors{[this] { kick_all(); }, [this](bool all) { raise_smi(all); }};
+  const auto with_pci = [this](auto board) {
+    pci_ = board.get();
     board_ = std::move(board);
-  } else {
+  };
+  if (config_.board == Q35Board::kName)
+    with_pci(std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, spaces, std::move(processors)));
+  else if (config_.board == PcBoard::kName)
+    with_pci(std::make_unique<PcBoard>(config_, loop_, around_.console, events_.guest, memory_, spaces, std::move(processors)));
+  else
     board_ = std::make_unique<PlainBoard>(config_, loop_, around_.console, events_.guest);
-  }
+}
+
+Result<void> Machine::build_board() {
+  make_board();
   if (auto good = board_->attach(pio_, mmio_); !good) return good;
-  if (!q35_) return ok();
+  if (!pci_) return ok();
   if (auto good = add_screen(); !good) return good;
-  auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *q35_);
+  auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *pci_);
   if (!devices) return std::move(devices).error();
   virtio_ = std::move(*devices);
-  auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
+  auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, {pio_, *pci_});
   if (!ata) return std::move(ata).error();
   ata_ = std::move(*ata);
-  auto usb = UsbDevices::create(config_, around_.backends, around_.io, memory_, *q35_);
+  auto usb = UsbDevices::create(config_, around_.backends, around_.io, memory_, *pci_);
   if (!usb) return std::move(usb).error();
   usb_ = std::move(*usb);
-  auto cards = NetworkCards::create(config_, around_.backends, around_.io, memory_, *q35_);
+  auto cards = NetworkCards::create(config_, around_.backends, around_.io, memory_, *pci_);
   if (!cards) return std::move(cards).error();
   cards_ = std::move(*cards);
   if (config_.watchdog) {
     watchdog_ = std::make_unique<devices::I6300Esb>("watchdog", loop_, events_.guest.watchdog_expired);
-    if (auto slot = q35_->add(*watchdog_); !slot) return std::move(slot).error();
+    if (auto slot = pci_->add(*watchdog_); !slot) return std::move(slot).error();
   }
-  return !files_ ? q35_->prepare_firmware(boot_order()) : ok();
+  return !files_ ? pci_->prepare_firmware(boot_order()) : ok();
 }
 
 Result<void> Machine::add_screen() {
@@ -146,7 +156,7 @@ Result<void> Machine::add_screen() {
   if (!vga) return std::move(vga).error();
   vga_ = std::move(*vga);
   if (auto good = vga_->attach(pio_, mmio_); !good) return good;
-  return q35_->add_at(*vga_, Q35Board::kVideoSlot, 0);
+  return pci_->add_at(*vga_, PciBoard::kVideoSlot, 0);
 }
 
 void Machine::on_input_change(std::function<void()> changed) {
@@ -159,7 +169,7 @@ std::vector<std::string> Machine::boot_order() const {
   std::map<size_t, std::string> paths;
   for (const auto& [disk, slot] : virtio_->disk_slots()) paths[disk] = boot_path_of_disk(slot);
   if (ata_)
-    for (const auto& [disk, port] : ata_->disk_ports()) paths[disk] = boot_path_of_sata(port);
+    for (const auto& [disk, path] : ata_->boot_paths()) paths[disk] = path;
   if (usb_)
     for (const auto& [disk, port] : usb_->disk_ports()) paths[disk] = boot_path_of_usb(port);
   std::vector<std::string> order;
@@ -215,15 +225,16 @@ Result<void> Machine::reset() {
 
 Result<void> Machine::load() {
   if (!files_) {
-    q35_->load_firmware();
-    description_ = q35_->firmware();
+    pci_->load_firmware();
+    description_ = pci_->firmware();
     reset_processors(nullptr);
     return ok();
   }
   if (auto good = board_->set_up(); !good) return good;
+  if (ata_) ata_->set_up();
   const BootTables tables(layout_, acpi_board(config_), smbios_info(config_));
   tables.write(memory_);
-  if (q35_) q35_->vm_gen_id().place(tables.vm_gen_id_page());
+  if (pci_) pci_->vm_gen_id().place(tables.vm_gen_id_page());
   const std::vector<E820Entry> memory_map = tables.e820();
   auto loaded = load_kernel({memory_, *files_, config_.kernel.command_line, memory_map, MemoryLayout::kRsdp});
   if (!loaded) return std::move(loaded).error();
@@ -334,7 +345,7 @@ void Machine::restored() {
   if (ata_) ata_->restored();
   if (usb_) usb_->restored();
   if (cards_) cards_->restored();
-  if (q35_) q35_->restored();
+  if (pci_) pci_->restored();
   has_run_ = true;
 }
 

@@ -26,8 +26,8 @@
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/network_cards.hpp"
+#include "machine/pci_board.hpp"
 #include "machine/plain_board.hpp"
-#include "machine/q35_board.hpp"
 #include "machine/tsc.hpp"
 #include "machine/usb_devices.hpp"
 #include "machine/vcpu_environment.hpp"
@@ -106,6 +106,7 @@ class Machine {
   Result<void> build();
   void have_only(const std::vector<std::string>& features);
   Result<void> build_board();
+  void make_board();
   Result<void> add_screen();
   std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
@@ -130,7 +131,7 @@ class Machine {
   std::unique_ptr<accel::Accelerator> accelerator_;  // before the devices, which may have something of it
   AcceleratorReason accelerator_reason_;
   std::unique_ptr<PlainBoard> board_;
-  Q35Board* q35_ = nullptr;  // the board, if it is one
+  PciBoard* pci_ = nullptr;  // the board, if it has PCI
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
   std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <span>
 
+#include "devices/pam.hpp"
 #include "devices/q35_mch.hpp"
 #include "devices/vmgenid.hpp"
 
@@ -17,10 +18,11 @@ constexpr uint16_t kCom1Port = 0x3f8;
 
 }  // namespace
 
-acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits) {
+acpi::PciRoot pci_root(uint64_t memory, acpi::PciRoot::Chipset chipset, unsigned address_bits) {
   constexpr uint64_t kAlignment = 1 * GiB, kMostSpace = 64 * GiB;
-  acpi::PciRoot root;
-  const uint64_t high_memory = memory > root.ecam_base ? memory - root.ecam_base : 0;
+  acpi::PciRoot root{.chipset = chipset};
+  const uint64_t hole = MemoryLayout::hole_start({.pci = root});
+  const uint64_t high_memory = memory > hole ? memory - hole : 0;
   const uint64_t first = align_up(MemoryLayout::kHoleEnd + high_memory, kAlignment), end = bit(address_bits);
   if (first >= end) return root;
   root.mmio64_first = first;
@@ -34,8 +36,8 @@ MemoryLayout::MemoryLayout(uint64_t memory, const acpi::Board& board)
 Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory, bool smram) const {
   const uint64_t low = pci_ ? 1 * MiB : kShadowRam;
   if (auto good = memory.add_ram(low, low_end_ - low, "ram"); !good) return good;
-  for (unsigned i = 0; pci_ && i < devices::Q35Mch::kSegments; ++i) {
-    const auto [base, size] = devices::Q35Mch::segment(i);
+  for (unsigned i = 0; pci_ && i < devices::pam::kSegments; ++i) {
+    const auto [base, size] = devices::pam::segment(i);
     if (auto good = memory.add_ram(base, size, fmt::format("ram-{:x}", base)); !good) return good;
   }
   if (auto good = memory.add_ram(0, kConventionalEnd, "ram-conventional"); !good) return good;
@@ -47,7 +49,7 @@ Result<void> MemoryLayout::add_ram(memory::GuestMemory& memory, bool smram) cons
 
 BootTables::BootTables(const MemoryLayout& layout, const acpi::Board& board, std::optional<smbios::Info> smbios)
     : high_size_(layout.high_size()),
-      ecam_(board.pci ? board.pci->ecam_base : 0),
+      ecam_(acpi::ecam_base(board).value_or(0)),
       tables_(acpi::build(board, 0)),  // to see how large they are
       tables_base_(layout.low_end() - tables_.content.size()) {
   acpi::Board placed = board;

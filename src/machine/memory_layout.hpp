@@ -14,9 +14,9 @@
 
 namespace skerry::machine {
 
-// The PCI root of a q35 with `memory` bytes: its windows are where MemoryLayout leaves room for them. The one above RAM
+// The PCI root of a board with `memory` bytes: its windows are where MemoryLayout leaves room for them. The one above RAM
 // is within `address_bits`, and is not there if they do not reach that far.
-acpi::PciRoot pci_root(uint64_t memory, unsigned address_bits = 40);
+acpi::PciRoot pci_root(uint64_t memory, acpi::PciRoot::Chipset chipset = acpi::PciRoot::Chipset::kQ35, unsigned address_bits = 40);
 
 // Below 1 MiB as on every PC; then RAM up to the hole for devices below 4 GiB, which with PCI Express begins with its
 // configuration space; the rest from 4 GiB on.
@@ -32,7 +32,7 @@ class MemoryLayout {
   MemoryLayout(uint64_t memory, const acpi::Board& board);
 
   // Where the hole begins that is kept free of RAM for devices.
-  static uint64_t hole_start(const acpi::Board& board) { return board.pci ? board.pci->ecam_base : kHoleStart; }
+  static uint64_t hole_start(const acpi::Board& board) { return acpi::ecam_base(board).value_or(kHoleStart); }
 
   uint64_t low_end() const { return low_end_; }      // of RAM below 4 GiB
   uint64_t high_size() const { return high_size_; }  // of RAM above it

@@ -7,7 +7,7 @@ namespace skerry::machine {
 using devices::e1000e::E1000e;
 
 Result<std::unique_ptr<NetworkCards>> NetworkCards::create(const config::VmConfig& config, Backends& backends, IoThread& io,
-                                                           memory::GuestMemory& memory, Q35Board& board) {
+                                                           memory::GuestMemory& memory, PciBoard& board) {
   auto cards = std::make_unique<NetworkCards>();
   for (size_t i = 0; i < config.nics.size(); ++i) {
     if (config.nics[i].model != config::Nic::Model::kE1000e) continue;

@@ -10,7 +10,7 @@
 #include "config/vm_config.hpp"
 #include "devices/e1000e/e1000e.hpp"
 #include "machine/backends.hpp"
-#include "machine/q35_board.hpp"
+#include "machine/pci_board.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
@@ -19,7 +19,7 @@ class NetworkCards {
  public:
   // The backends, loop, memory and board outlive this.
   static Result<std::unique_ptr<NetworkCards>> create(const config::VmConfig& config, Backends& backends, IoThread& io,
-                                                      memory::GuestMemory& memory, Q35Board& board);
+                                                      memory::GuestMemory& memory, PciBoard& board);
 
   // With every vCPU at rest. After quiesce() no card touches guest memory, and none's state changes, until resume().
   void quiesce();

@@ -24,6 +24,8 @@ devices::Hpet::Wiring hpet_wiring(irqchip::IrqRouter& router, irqchip::ApicBus& 
 
 }  // namespace
 
+uint64_t low_memory(const config::VmConfig& config) { return std::min(config.memory, MemoryLayout::hole_start(acpi_board(config))); }
+
 PlainBoard::PlainBoard(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console,
                        GuestRequests requests)
     : pic_([this](bool level) { apic_bus_.set_lint0(level); }),
@@ -80,7 +82,7 @@ void PlainBoard::describe_memory_in_cmos(const config::VmConfig& config) {
     rtc_.set_cmos(static_cast<uint8_t>(index + 1), static_cast<uint8_t>(value >> 8));
   };
   constexpr uint64_t kMost = 0xffff;
-  const uint64_t below_4g = std::min(config.memory, MemoryLayout::hole_start(acpi_board(config)));
+  const uint64_t below_4g = low_memory(config);
   const uint64_t above_4g = config.memory - below_4g;
   const uint64_t extended = std::min((below_4g - 1 * MiB) / KiB, kMost);
   set16(0x15, MemoryLayout::kConventionalEnd / KiB);

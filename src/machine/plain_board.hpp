@@ -40,6 +40,7 @@ struct GuestRequests {
 // What the ACPI tables and the layout of memory need to know of a board.
 acpi::Board acpi_board(const config::VmConfig& config);
 std::optional<smbios::Info> smbios_info(const config::VmConfig& config);  // for boards that have such tables
+uint64_t low_memory(const config::VmConfig& config);                      // below 4 GiB
 
 class PlainBoard {
  public:
@@ -55,6 +56,7 @@ class PlainBoard {
   devices::AcpiPm& acpi_pm() { return acpi_pm_; }
   devices::RtcCmos& rtc() { return rtc_; }
   devices::I8042& i8042() { return i8042_; }  // keyboard and mouse
+  bus::IrqLine isa_line(unsigned irq) { return {router_, irq}; }
 
   // In the order in which they are reset, saved and loaded: interrupt controllers before what drives their lines.
   virtual std::vector<bus::Device*> devices();

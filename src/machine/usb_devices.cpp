@@ -23,7 +23,7 @@ std::string usb_serial(const std::string& serial) {
 }  // namespace
 
 Result<std::unique_ptr<UsbDevices>> UsbDevices::create(const config::VmConfig& config, Backends& backends, IoThread& io,
-                                                       memory::GuestMemory& memory, Q35Board& board) {
+                                                       memory::GuestMemory& memory, PciBoard& board) {
   std::unique_ptr<UsbDevices> devices(new UsbDevices(io, memory));
   bool any = config.input != config::Input::kPs2;
   if (any) devices->add_input(io.loop(), config.input == config::Input::kUsb);

@@ -11,7 +11,7 @@
 #include "config/vm_config.hpp"
 #include "devices/usb/xhci.hpp"
 #include "machine/backends.hpp"
-#include "machine/q35_board.hpp"
+#include "machine/pci_board.hpp"
 #include "machine/usb_input.hpp"
 #include "memory/guest_memory.hpp"
 
@@ -21,7 +21,7 @@ class UsbDevices {
  public:
   // The backends, loop, memory and board outlive this. Null: nothing is on that bus.
   static Result<std::unique_ptr<UsbDevices>> create(const config::VmConfig& config, Backends& backends, IoThread& io,
-                                                    memory::GuestMemory& memory, Q35Board& board);
+                                                    memory::GuestMemory& memory, PciBoard& board);
 
   // With every vCPU at rest. After quiesce() the controller touches no guest memory, and its state does not change, until
   // resume().

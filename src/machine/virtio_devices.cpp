@@ -21,7 +21,7 @@ constexpr const char* kGuestAgentPort = "org.qemu.guest_agent.0";
 
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const config::VmConfig& config, Backends& backends,
                                                              EventLoop& main, IoThread& io, memory::GuestMemory& memory,
-                                                             Q35Board& board) {
+                                                             PciBoard& board) {
   std::unique_ptr<VirtioDevices> devices(new VirtioDevices(main, io, memory, board));
   if (auto good = devices->add_all(config, backends); !good) return std::move(good).error();
   return devices;

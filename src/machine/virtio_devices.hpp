@@ -13,7 +13,7 @@
 #include "base/io_thread.hpp"
 #include "config/vm_config.hpp"
 #include "machine/backends.hpp"
-#include "machine/q35_board.hpp"
+#include "machine/pci_board.hpp"
 #include "memory/guest_memory.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/device.hpp"
@@ -25,7 +25,7 @@ class VirtioDevices {
  public:
   // The backends, loops, memory and board outlive this.
   static Result<std::unique_ptr<VirtioDevices>> create(const config::VmConfig& config, Backends& backends, EventLoop& main,
-                                                       IoThread& io, memory::GuestMemory& memory, Q35Board& board);
+                                                       IoThread& io, memory::GuestMemory& memory, PciBoard& board);
 
   // With every vCPU at rest. After quiesce() no device touches guest memory, and none's state changes, until resume().
   void quiesce();
@@ -42,7 +42,7 @@ class VirtioDevices {
     std::unique_ptr<virtio::Device> device;
     std::unique_ptr<virtio::PciTransport> transport;
   };
-  VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, Q35Board& board)
+  VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, PciBoard& board)
       : main_(main), io_(io), memory_(memory), board_(board) {}
   Result<void> add_all(const config::VmConfig& config, Backends& backends);
   // Gives the slot.
@@ -51,7 +51,7 @@ class VirtioDevices {
   EventLoop& main_;
   IoThread& io_;
   memory::GuestMemory& memory_;
-  Q35Board& board_;
+  PciBoard& board_;
   std::vector<Entry> entries_;
   std::map<size_t, unsigned> disk_slots_;
   virtio::Balloon* balloon_ = nullptr;

@@ -17,7 +17,7 @@ namespace skerry::devices::ata {
 class Ahci final : public bus::PciFunction, private bus::IoHandler {
  public:
   static constexpr unsigned kPorts = ahci::kPorts;
-  static constexpr unsigned kSlot = 31, kFunction = 2;  // its place on the root bus
+  static constexpr unsigned kSlot = 31;  // its place on the root bus; the function is the board's to say
 
   // `loop` is that of the devices' nodes. Both outlive it.
   Ahci(std::string name, EventLoop& loop, memory::GuestMemory& memory);

@@ -9,7 +9,7 @@
 namespace skerry::machine::acpi {
 
 Bytes plain_definition(const Board& board);  // dsdt.cpp
-Bytes q35_definition(const Board& board);    // q35_dsdt.cpp
+Bytes pci_definition(const Board& board);    // pci_dsdt.cpp
 
 // The generation ID's (vm_gen_id.cpp). The four bytes of its address are at kVmGenIdAddressOffset.
 Bytes vm_gen_id_definition(uint32_t guid);

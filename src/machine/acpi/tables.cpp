@@ -157,8 +157,11 @@ void append(Bytes& to, const T& structure) {
 }
 
 // OEM Table ID, by which guests know the board.
-constexpr std::string_view kPlainBoard = "PLAIN-1 ", kQ35Board = "Q35-1   ", kVmGenIdTable = "VMGENID ";
-std::string_view oem_table_id(const Board& board) { return board.pci ? kQ35Board : kPlainBoard; }
+constexpr std::string_view kPlainBoard = "PLAIN-1 ", kQ35Board = "Q35-1   ", kPcBoard = "PC-1    ", kVmGenIdTable = "VMGENID ";
+std::string_view oem_table_id(const Board& board) {
+  if (!board.pci) return kPlainBoard;
+  return board.pci->chipset == PciRoot::Chipset::kQ35 ? kQ35Board : kPcBoard;
+}
 
 Bytes table(std::string_view signature, uint8_t revision, std::string_view id, const Bytes& body) {
   Header header{{},
@@ -231,6 +234,10 @@ Bytes madt(const Board& board) {
                                            .flags = 0});
   append(body, MadtInterruptSourceOverride{
                    .source = AcpiPm::kSciIrq, .global_system_interrupt = AcpiPm::kSciIrq, .flags = kActiveHighLevel});
+  // Where PCI interrupts have no inputs of their own, they are those of the ISA bus.
+  if (board.pci && board.pci->chipset == PciRoot::Chipset::kI440fx)
+    for (const uint8_t irq : PciRoot::kIsaInterrupts)
+      append(body, MadtInterruptSourceOverride{.source = irq, .global_system_interrupt = irq, .flags = kActiveHighLevel});
   append(body, MadtLocalApicNmi{});
   return table("APIC", 5, oem_table_id(board), body);
 }
@@ -243,7 +250,7 @@ Bytes hpet(const Board& board) {
 
 Bytes mcfg(const Board& board) {
   Bytes body;
-  append(body, Mcfg{.base_address = board.pci->ecam_base});
+  append(body, Mcfg{.base_address = *ecam_base(board)});
   return table("MCFG", 1, oem_table_id(board), body);
 }
 
@@ -328,10 +335,10 @@ Tables build(const Board& board, uint64_t base) {
   Bytes facs_bytes;
   append(facs_bytes, Facs{});
   const uint64_t facs = region.add_facs(facs_bytes);
-  const Bytes definition = board.pci ? q35_definition(board) : plain_definition(board);
+  const Bytes definition = board.pci ? pci_definition(board) : plain_definition(board);
   const uint64_t dsdt = region.add(table("DSDT", 2, oem_table_id(board), definition));
   std::vector<uint64_t> roots{add_fadt(region, board, facs, dsdt), region.add(madt(board)), region.add(hpet(board))};
-  if (board.pci) roots.push_back(region.add(mcfg(board)));
+  if (ecam_base(board)) roots.push_back(region.add(mcfg(board)));
   if (board.pci && board.pci->vm_gen_id) roots.push_back(add_vm_gen_id(region, *board.pci->vm_gen_id));
   const uint64_t rsdt = add_root(region, "RSDT", board, roots, 4);
   const uint64_t xsdt = add_root(region, "XSDT", board, roots, 8);

@@ -15,15 +15,19 @@ namespace skerry::machine::acpi {
 
 using Bytes = std::vector<uint8_t>;
 
-// The PCI Express root of the board "q35-1", with the devices that only that board has: ICH9's LPC bridge at 00:1f.0,
-// fw_cfg, pvpanic.
+// The PCI root of a board, with the devices that only such boards have: the bridge to the ISA bus, fw_cfg, pvpanic.
 struct PciRoot {
-  static constexpr unsigned kLpcDevice = 31, kBuses = 256;
+  // PCI Express with ICH9's LPC bridge at 00:1f.0; PCI with PIIX3 at 00:01.0.
+  enum class Chipset : uint8_t { kQ35, kI440fx };
+  static constexpr unsigned kLpcDevice = 31, kPiixDevice = 1, kBuses = 256;
   static constexpr uint32_t kEcamSize = kBuses << 20;
-  // INTA to INTD of each slot, turned by the slot's number, are PIRQE to PIRQH: these inputs of the I/O APIC.
+  // Of the Q35: INTA to INTD of each slot, turned by the slot's number, are PIRQE to PIRQH: these inputs of the I/O APIC.
   static constexpr unsigned kFirstPciGsi = 20;
+  // The interrupts of the ISA bus that PIRQs may be.
+  static constexpr uint8_t kIsaInterrupts[] = {5, 10, 11};
 
-  uint32_t ecam_base = 0xb0000000;                               // MMCONFIG, for kBuses buses
+  Chipset chipset = Chipset::kQ35;
+  uint32_t ecam_base = 0xb0000000;                               // of the Q35: MMCONFIG, for kBuses buses
   uint32_t mmio32_first = 0xc0000000, mmio32_last = 0xfebfffff;  // for BARs
   uint64_t mmio64_first = 0, mmio64_last = 0;                    // likewise, above RAM; both 0: none
   unsigned root_ports = 0;                                       // devices 1 to root_ports of bus 0, at most 30
@@ -34,8 +38,14 @@ struct PciRoot {
 struct Board {
   unsigned vcpus = 1;          // APIC IDs 0 to vcpus-1, below 255
   bool mouse = true;           // the i8042 has its second port
-  std::optional<PciRoot> pci;  // of "q35-1"; without it, it is "plain-1"
+  std::optional<PciRoot> pci;  // of "q35-1" and "pc-1"; without it, it is "plain-1"
 };
+
+// MMCONFIG, of a board that has it.
+inline std::optional<uint32_t> ecam_base(const Board& board) {
+  if (!board.pci || board.pci->chipset != PciRoot::Chipset::kQ35) return std::nullopt;
+  return board.pci->ecam_base;
+}
 
 struct Tables {
   Bytes rsdp;  // to be put where a guest scans for it: at a multiple of 16 from 0xe0000 on

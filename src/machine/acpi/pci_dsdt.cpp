@@ -1,4 +1,5 @@
-// The board "q35-1": PCI Express, and an LPC bridge with the devices of a PC behind it.
+// The boards with PCI: a root, and a bridge with the devices of a PC behind it. Which PIRQ a pin is, and where that leads, is
+// what chipsets do differently.
 #include <cassert>
 
 #include "devices/acpi_pm.hpp"
@@ -18,17 +19,38 @@ constexpr unsigned kPciSlots = 32, kPins = 4;
 constexpr uint16_t kConfigPorts = 0xcf8, kConfigPortCount = 8;
 // ICH9, 13.8.3: the power management registers, 128 ports at PMBASE.
 constexpr uint8_t kPmPorts = 0x80;
-// ICH9, 13.1.20 "PIRQ[n]_ROUT": PIRQE to PIRQH in the LPC bridge's configuration space.
-constexpr uint8_t kPirqeRout = 0x68;
 constexpr uint8_t IRQEN = 0x80;  // "1 = the PIRQ is not routed to the 8259"
 constexpr uint8_t kRouteMask = 0x0f;
 // _STA (6.3.7): present, enabled, not shown, working; and one that is not enabled.
 constexpr uint8_t kHidden = 0x0b, kDisabled = 0x09;
 
-constexpr std::string_view kLinks[kPins] = {"LNKE", "LNKF", "LNKG", "LNKH"};
-constexpr std::string_view kLinkPaths[kPins] = {"\\_SB.PCI0.LPC.LNKE", "\\_SB.PCI0.LPC.LNKF", "\\_SB.PCI0.LPC.LNKG",
-                                                "\\_SB.PCI0.LPC.LNKH"};
-constexpr std::string_view kRoutes[kPins] = {"PRQE", "PRQF", "PRQG", "PRQH"};
+// The bridge to the ISA bus, in whose configuration space the PIRQs' registers are.
+struct Bridge {
+  std::string_view name;
+  unsigned device;
+  uint8_t routes;  // the first of four registers
+  std::string_view links[kPins], link_paths[kPins], registers[kPins];
+  unsigned first_slot;  // whose INTA is the first of the four PIRQs, as INTB of the slot before it is
+};
+// ICH9, 13.1.20 "PIRQ[n]_ROUT": PIRQE to PIRQH.
+constexpr Bridge kLpc = {"LPC",
+                         PciRoot::kLpcDevice,
+                         0x68,
+                         {"LNKE", "LNKF", "LNKG", "LNKH"},
+                         {"\\_SB.PCI0.LPC.LNKE", "\\_SB.PCI0.LPC.LNKF", "\\_SB.PCI0.LPC.LNKG", "\\_SB.PCI0.LPC.LNKH"},
+                         {"PRQE", "PRQF", "PRQG", "PRQH"},
+                         0};
+// PIIX3, PIRQRC: PIRQA to PIRQD.
+constexpr Bridge kPiix = {"ISA",
+                          PciRoot::kPiixDevice,
+                          0x60,
+                          {"LNKA", "LNKB", "LNKC", "LNKD"},
+                          {"\\_SB.PCI0.ISA.LNKA", "\\_SB.PCI0.ISA.LNKB", "\\_SB.PCI0.ISA.LNKC", "\\_SB.PCI0.ISA.LNKD"},
+                          {"PRQA", "PRQB", "PRQC", "PRQD"},
+                          PciRoot::kPiixDevice};
+
+bool is_express(const Board& board) { return board.pci->chipset == PciRoot::Chipset::kQ35; }
+const Bridge& bridge_of(const Board& board) { return is_express(board) ? kLpc : kPiix; }
 
 uint64_t slot_address(unsigned slot) { return uint64_t{slot} << 16; }
 
@@ -46,24 +68,26 @@ Bytes root_resources(const PciRoot& pci) {
 }
 
 // One entry of a _PRT (6.2.13): where pin `pin` of `slot` leads. With the 8259s it is a link device, else a GSI.
-Bytes route(unsigned slot, unsigned pin, bool with_links) {
-  const unsigned line = (slot + pin) % kPins;
+Bytes route(const Bridge& bridge, unsigned slot, unsigned pin, bool with_links) {
+  const unsigned line = (slot + pin + kPins - bridge.first_slot) % kPins;
   const Bytes address = integer(slot_address(slot) | 0xffff);
-  if (with_links) return package({address, integer(pin), path(kLinkPaths[line]), integer(0)});
+  if (with_links) return package({address, integer(pin), path(bridge.link_paths[line]), integer(0)});
   return package({address, integer(pin), integer(0), integer(PciRoot::kFirstPciGsi + line)});
 }
 
-Bytes routing_table(std::string_view path, bool with_links) {
+Bytes routing_table(const Bridge& bridge, std::string_view path, bool with_links) {
   Bytes routes;
   for (unsigned slot = 0; slot < kPciSlots; ++slot)
-    for (unsigned pin = 0; pin < kPins; ++pin) append(routes, route(slot, pin, with_links));
+    for (unsigned pin = 0; pin < kPins; ++pin) append(routes, route(bridge, slot, pin, with_links));
   return name(path, package(kPciSlots * kPins, routes));
 }
 
-Bytes routing() {
+// The PIIX3's PIRQs have no inputs of the I/O APIC but by way of the ISA bus.
+Bytes routing(const Board& board) {
+  if (!is_express(board)) return routing_table(kPiix, "_PRT", true);
   return cat({
-      routing_table("PRTL", true),
-      routing_table("PRTA", false),
+      routing_table(kLpc, "PRTL", true),
+      routing_table(kLpc, "PRTA", false),
       method("_PRT", 0, Serialize::kNo,
              cat({if_then(path("\\PICF"), return_value(path("PRTA"))), return_value(path("PRTL"))})),
   });
@@ -89,15 +113,15 @@ Bytes operating_system_capabilities() {
 }
 
 // A link device: which interrupt of the 8259s a PIRQ is.
-Bytes link(unsigned number) {
-  const Bytes register_ = path(kRoutes[number]);
+Bytes link(const Bridge& bridge, unsigned number) {
+  const Bytes register_ = path(bridge.registers[number]);
   const Bytes current =
       method("_CRS", 0, Serialize::kYes,
              cat({dword_field(path("PRR0"), kInterruptNumber, "PRRI"),
                   bit_and(register_, integer(kRouteMask), path("PRRI")), return_value(path("PRR0"))}));
   const Bytes set = method("_SRS", 1, Serialize::kYes,
                            cat({dword_field(argument(0), kInterruptNumber, "PRRI"), store(path("PRRI"), register_)}));
-  return device(kLinks[number],
+  return device(bridge.links[number],
                 cat({name("_HID", eisa_id("PNP0C0F")), name("_UID", integer(number)),
                      method("_STA", 0, Serialize::kNo,
                             cat({if_then(bit_and(register_, integer(IRQEN)), return_value(integer(kDisabled))),
@@ -122,12 +146,14 @@ Bytes firmware_configuration() {
                              name("_CRS", resource_template(io(FwCfg::kSelectorPort, FwCfg::kPorts)))}));
 }
 
-Bytes lpc_bridge(const Board& board) {
-  return device("LPC", cat({name("_ADR", integer(slot_address(PciRoot::kLpcDevice))),
-                            operation_region("PIRQ", Space::kPciConfig, kPirqeRout, kPins),
-                            byte_fields("PIRQ", {kRoutes[0], kRoutes[1], kRoutes[2], kRoutes[3]}), link(0), link(1),
-                            link(2), link(3), isa_devices(), first_serial_port(),
-                            board.mouse ? mouse_device() : Bytes(), panic_device(), firmware_configuration()}));
+Bytes isa_bridge(const Board& board) {
+  const Bridge& bridge = bridge_of(board);
+  const auto& registers = bridge.registers;
+  return device(bridge.name, cat({name("_ADR", integer(slot_address(bridge.device))),
+                                  operation_region("PIRQ", Space::kPciConfig, bridge.routes, kPins),
+                                  byte_fields("PIRQ", {registers[0], registers[1], registers[2], registers[3]}), link(bridge, 0),
+                                  link(bridge, 1), link(bridge, 2), link(bridge, 3), isa_devices(), first_serial_port(),
+                                  board.mouse ? mouse_device() : Bytes(), panic_device(), firmware_configuration()}));
 }
 
 // Interrupts of what is behind a root port are turned on their way through it, as guests know (PCI-to-PCI Bridge 1.2,
@@ -144,19 +170,21 @@ Bytes root_ports(const PciRoot& pci) {
 }
 
 Bytes root(const Board& board) {
-  return device("PCI0", cat({name("_HID", eisa_id("PNP0A08")), name("_CID", eisa_id("PNP0A03")),
-                             name("_UID", integer(0)), name("_BBN", integer(0)), root_resources(*board.pci),
-                             operating_system_capabilities(), lpc_bridge(board), routing(), root_ports(*board.pci)}));
+  const Bytes ids = is_express(board) ? cat({name("_HID", eisa_id("PNP0A08")), name("_CID", eisa_id("PNP0A03"))})
+                                      : name("_HID", eisa_id("PNP0A03"));
+  return device("PCI0", cat({ids, name("_UID", integer(0)), name("_BBN", integer(0)), root_resources(*board.pci),
+                             is_express(board) ? operating_system_capabilities() : Bytes(), isa_bridge(board), routing(board),
+                             root_ports(*board.pci)}));
 }
 
 }  // namespace
 
-Bytes q35_definition(const Board& board) {
+Bytes pci_definition(const Board& board) {
   // What no driver claims: the registers that the FADT names, and the configuration space, which the guest takes into
   // use only if it is reserved (PCI Firmware Specification 3.3, 4.1.2).
-  const Bytes reserved = simple_device(
-      "MBRD", "PNP0C02",
-      cat({io(AcpiPm::kPm1aEventBlock, kPmPorts), memory32_fixed(board.pci->ecam_base, PciRoot::kEcamSize)}));
+  Bytes owned = io(AcpiPm::kPm1aEventBlock, kPmPorts);
+  if (const auto ecam = ecam_base(board)) append(owned, memory32_fixed(*ecam, PciRoot::kEcamSize));
+  const Bytes reserved = simple_device("MBRD", "PNP0C02", owned);
   return cat({
       soft_off(),
       name("PICF", integer(0)),  // what _PIC was told: 0, the 8259s; 1, the I/O APIC (5.8.1)
