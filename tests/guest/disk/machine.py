@@ -22,16 +22,16 @@ EXPECTED_WARNINGS = [
 
 
 class Machine(Debian):
-    """A VM with this disk; or with `port`, the one of these options that has its ssh there."""
+    """A VM with this disk; or with `port`, the one of these options that has its ssh there. `card`: what else is said of --net."""
 
     still = 300.0
 
-    def __init__(self, folder, log, *options, port=None):
+    def __init__(self, folder, log, *options, port=None, card=""):
         self.folder, self.log, self.monitor = folder, log, folder / "qmp"
         self.watched = [path for path in folder.iterdir() if path.suffix == ".img"]
         self.port = port or free_port()
         if not port:
-            options += ("--net", f"user,hostfwd=tcp:127.0.0.1:{self.port}-:22", "--guest-agent", f"unix:{folder}/agent")
+            options += ("--net", f"user,hostfwd=tcp:127.0.0.1:{self.port}-:22{card}", "--guest-agent", f"unix:{folder}/agent")
         self.vm = Vmm(*options, "--qmp", f"unix:{self.monitor}", "--console", f"file:{log}", accel="--accel" not in options)
 
     def __enter__(self):

@@ -15,6 +15,7 @@ from vmm import GUESTS, ROOT, Failure  # noqa: E402
 from vmm import expect as need  # noqa: E402
 
 IMAGE, KEY = GUESTS / "debian-test.img", GUESTS / "debian-test.key"
+GENERIC_IMAGE = GUESTS / "debian-generic.img"  # with the kernel that has drivers of hardware too
 ROOT_START = 262144 * 512  # of the first partition, in bytes
 SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
                "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=300", "-o", "ServerAliveInterval=60"]
@@ -32,14 +33,14 @@ def make_key(path):
     return path
 
 
-def make_image():
+def make_image(kernel="cloud"):
     """Minutes of work the first time; afterwards only when scripts/make-image has changed."""
     GUESTS.mkdir(parents=True, exist_ok=True)
-    key = make_key(KEY)
-    done = subprocess.run([ROOT / "scripts/make-image", "--profile", "test", "--out", IMAGE, "--ssh-key", f"{key}.pub", "--if-changed"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    image, key = {"cloud": IMAGE, "generic": GENERIC_IMAGE}[kernel], make_key(KEY)
+    done = subprocess.run([ROOT / "scripts/make-image", "--profile", "test", "--kernel", kernel, "--out", image, "--ssh-key", f"{key}.pub",
+                           "--if-changed"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
     need(done.returncode == 0, "there is no image to boot")
-    return IMAGE, key
+    return image, key
 
 
 def copy(image, to, size=None):

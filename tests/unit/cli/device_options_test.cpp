@@ -88,7 +88,7 @@ TEST_F(DeviceOptions, AKernelAloneIsTheSmallBoardAsBefore) {
 }
 
 TEST_F(DeviceOptions, WhatNeedsPciGetsTheBoardThatHasIt) {
-  const auto with = [](void (*change)(RunOptions&)) {
+  const auto with = [](const std::function<void(RunOptions&)>& change) {
     RunOptions options;
     options.kernel = "vmlinuz";
     change(options);
@@ -99,6 +99,9 @@ TEST_F(DeviceOptions, WhatNeedsPciGetsTheBoardThatHasIt) {
   EXPECT_EQ(with([](RunOptions& o) { o.guest_agent = "unix:/run/a"; }), "q35-1");
   EXPECT_EQ(with([](RunOptions& o) { o.cloud_init.hostname = "a"; }), "q35-1");
   EXPECT_EQ(with([](RunOptions& o) { o.board = "q35-1"; }), "q35-1");
+  EXPECT_EQ(with([](RunOptions& o) { o.board = "q35"; }), "q35-1");
+  EXPECT_EQ(with([](RunOptions& o) { o.board = "pc"; }), "pc-1");
+  EXPECT_EQ(with([this](RunOptions& o) { o.disks = {file("ide.img") + ",bus=ide"}; }), "pc-1");
   EXPECT_EQ(with([](RunOptions& o) { o.nets = {"none"}; }), "plain-1");
 }
 
@@ -131,7 +134,7 @@ TEST_F(DeviceOptions, WrongSettingsOfADiskAreToldWithWhatIsRight) {
   EXPECT_THAT(complaint_of_disk(disk + ",readonly=yes"), HasSubstr("use readonly=on or readonly=off"));
   EXPECT_THAT(complaint_of_disk(disk + ",wwn=1"), HasSubstr("'wwn' is not known; use format, readonly, cache, serial, bus"));
   EXPECT_THAT(complaint_of_disk(disk + ",bus=scsi"), HasSubstr("bus 'scsi' is not known; use virtio, sata, ide, usb"));
-  EXPECT_THAT(complaint_of_disk(disk + ",bus=ide"), HasSubstr("bus: this board has no IDE controller; use sata, usb or virtio"));
+  EXPECT_THAT(complaint({.disks = {disk + ",bus=ide"}, .board = "q35"}), HasSubstr("bus: board q35-1 has no IDE controller; use sata, usb"));
   EXPECT_THAT(complaint({.cdroms = {disk + ",bus=floppy"}}), HasSubstr("bus 'floppy' is not known"));
   EXPECT_THAT(complaint_of_disk(disk + ",readonly"), HasSubstr("'readonly' is not of the form KEY=VALUE"));
   EXPECT_THAT(complaint_of_disk(disk + ","), HasSubstr("a comma inside of a name is written twice"));

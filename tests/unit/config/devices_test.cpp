@@ -155,7 +155,15 @@ TEST(Devices, WrongDisksAreRefused) {
       {"one serial twice", [](VmConfig& c) { c.disks[1].serial = "root"; },
        "disks[1].serial: 'root' is the serial of '/srv/a b.img' too"},
       {"one file twice", [](VmConfig& c) { c.disks[1].path = c.disks[0].path; }, "disks[1].path: '/srv/a b.img' is there twice"},
-      {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; }, "disks[1].bus: this board has no IDE controller; use sata, usb or virtio"},
+      {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; },
+       "disks[1].bus: board q35-1 has no IDE controller; use sata, usb or virtio, or board pc-1"},
+      {"five at IDE",
+       [](VmConfig& c) {
+         c.board = kPcBoard;
+         c.disks.clear();
+         for (int i = 0; i < 5; ++i) c.disks.push_back({.path = fmt::format("/{}", i), .bus = Disk::Bus::kIde});
+       },
+       "disks: 5 with bus=ide are too many; the controller has 4 ports"},
       {"7 on SATA",
        [](VmConfig& c) {
          c.disks.clear();

@@ -170,6 +170,28 @@ TEST(AcpiTables, OfABoardWithPciAddItsConfigurationSpaceAndItsGenerationId) {
   EXPECT_EQ(at<uint32_t>(ssdt, 42), 0x7fdf028u);
 }
 
+Board i440fx(unsigned vcpus = 2) {
+  Board board = q35(vcpus);
+  board.pci->chipset = PciRoot::Chipset::kI440fx;
+  board.pci->root_ports = 0;
+  return board;
+}
+
+TEST(AcpiTables, WithoutPciExpressInterruptsAreThoseOfTheIsaBus) {
+  const Tables tables = build(i440fx(), kBase);
+  const auto xsdt = table_at(tables, at<uint64_t>(tables.rsdp, 24));
+  std::vector<std::string> found;
+  for (size_t i = 36; i < xsdt.size(); i += 8) found.push_back(signature(table_at(tables, at<uint64_t>(xsdt, i))));
+  EXPECT_THAT(found, ElementsAre("FACP", "APIC", "HPET", "SSDT"));
+  const auto madt = table_at(tables, at<uint64_t>(xsdt, 36 + 8));
+  std::vector<std::pair<int, int>> overrides;  // source, flags
+  for (size_t i = 44; i < madt.size(); i += madt[i + 1])
+    if (madt[i] == 2) overrides.emplace_back(madt[i + 3], at<uint16_t>(madt, i + 8));
+  constexpr int kLevelHigh = 0xd;
+  EXPECT_THAT(overrides, ElementsAre(std::pair(0, 0), std::pair(9, kLevelHigh), std::pair(5, kLevelHigh), std::pair(10, kLevelHigh),
+                                     std::pair(11, kLevelHigh)));
+}
+
 TEST(AcpiTables, EveryAddressIsNoted) {
   // Tables elsewhere differ by the distance at the noted places, and else only in checksums.
   const Tables here = build(q35(), kBase), there = build(q35(), kBase + 0x10000);
@@ -264,13 +286,16 @@ TEST_P(AcpiTablesUnderIasl, DefinitionsCompileAgainToTheSameWithoutErrorOrWarnin
   const std::string text = text_of("DSDT.dsl");
   EXPECT_NE(text.find("Name (_S5, Package (0x04)"), text.npos);
   EXPECT_NE(text.find("EisaId (\"PNP0501\")"), text.npos);
-  EXPECT_EQ(text.find("LNKH") != text.npos, GetParam().pci.has_value());
+  const bool express = ecam_base(GetParam()).has_value();
+  EXPECT_EQ(text.find("LNKH") != text.npos, express);
+  EXPECT_EQ(text.find("LNKD") != text.npos, GetParam().pci && !express);
 }
 
 INSTANTIATE_TEST_SUITE_P(Boards, AcpiTablesUnderIasl,
-                         testing::Values(Board{.vcpus = 1}, Board{.vcpus = 2}, Board{.vcpus = 255}, q35(1), q35(255)),
+                         testing::Values(Board{.vcpus = 1}, Board{.vcpus = 2}, Board{.vcpus = 255}, q35(1), q35(255), i440fx(1), i440fx(255)),
                          [](const auto& board) {
-                           return (board.param.pci ? "Q35With" : "PlainWith") + std::to_string(board.param.vcpus);
+                           const char* name = !board.param.pci ? "PlainWith" : ecam_base(board.param) ? "Q35With" : "PcWith";
+                           return name + std::to_string(board.param.vcpus);
                          });
 
 // ACPICA's interpreter, which is that of Linux, runs the methods of a q35.

@@ -66,7 +66,17 @@ TEST(MemoryLayout, OfABoardWithPciKeepsTheConfigurationSpaceAndTheWindowsFreeOfR
     EXPECT_GE(board.pci->mmio64_last - board.pci->mmio64_first, 1 * GiB - 1);
   }
   EXPECT_EQ(pci_root(1023 * GiB).mmio64_first, 0u) << "nothing is left above RAM";
-  EXPECT_EQ(pci_root(64 * MiB, 36).mmio64_last, bit(36) - 1);
+  EXPECT_EQ(pci_root(64 * MiB, acpi::PciRoot::Chipset::kQ35, 36).mmio64_last, bit(36) - 1);
+}
+
+TEST(MemoryLayout, OfABoardWithoutPciExpressHasNoConfigurationSpace) {
+  const acpi::Board board{.pci = pci_root(5 * GiB, acpi::PciRoot::Chipset::kI440fx)};
+  const MemoryLayout layout(5 * GiB, board);
+  EXPECT_EQ(layout.low_end(), 0xc0000000u);
+  EXPECT_EQ(layout.high_size(), 2 * GiB);
+  EXPECT_EQ(board.pci->mmio64_first, 6 * GiB);
+  EXPECT_THAT(BootTables(layout, board).e820(),
+              testing::Each(testing::Field(&E820Entry::address, testing::Not(testing::Eq(uint64_t{0xb0000000})))));
 }
 
 TEST(MemoryLayout, WritesTheTablesOfABoardWithPci) {
