@@ -35,6 +35,7 @@ VcpuThread::~VcpuThread() {
 
 void VcpuThread::start() {
   thread_ = std::thread([this] { body(); });
+  thread_id_.wait(0, std::memory_order_acquire);  // monitors ask for it from now on
   ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu {}", index_).c_str());
 }
 
@@ -176,6 +177,7 @@ void VcpuThread::sleep() {
 void VcpuThread::body() {
   current_thread = this;
   thread_id_.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
+  thread_id_.notify_one();
   std::unique_lock lock(lock_);
   for (;;) {
     if (!wanted_) {

@@ -17,6 +17,8 @@ WARNINGS = "dmesg --notime --level emerg,alert,crit,err,warn"
 EXPECTED_WARNINGS = [
     (r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\. .*", "a choice of Debian's kernel"),
     (r"(RETBleed|Spectre V\d|Speculative Return Stack Overflow)\b.*", "about flaws of the processor's model"),
+    (r"platform regulatory\.0: .*regulatory\.db.*|firmware_class: See https://wiki\.debian\.org/Firmware .*",
+     "the kernel for hardware looks for what a wireless network may do"),
     (r"hrtimer: interrupt took \d+ ns", "the host is busy with something else"),
 ]
 

@@ -608,9 +608,16 @@ main:
         mov     bl, al
         in      al, 0x40
         mov     bh, al
+        mov     al, 0
+        out     0x43, al
+        in      al, 0x40
+        mov     cl, al
+        in      al, 0x40
+        mov     ch, al
+        sub     bx, cx                          ; the whole delay is between that count and now
         xor     eax, eax
-        cmp     bx, 0xffff - 3000
-        seta    al
+        cmp     bx, 2900
+        setae   al
         OUT     "first", eax
         PIT0_QUIET
         DONE
