@@ -201,7 +201,7 @@ std::string_view board_for(const config::VmConfig& config) {
   return needs_pci ? config::kQ35Board : config::kPlainBoard;
 }
 
-// "pc" is the newest of the boards pc-N.
+// "pc" is the newest of the boards pc-N. They are listed from the oldest version on.
 std::string_view board_named(std::string_view name) {
   std::string_view newest = name;
   for (const std::string_view board : config::boards())

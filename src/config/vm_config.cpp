@@ -38,7 +38,7 @@ Result<void> check_memory(uint64_t memory) {
 // What is there to start: a kernel, or what a firmware starts from.
 Result<void> check_kernel(const VmConfig& config) {
   const Kernel& kernel = config.kernel;
-  if (kernel.path.empty() && config.board == kPlainBoard)
+  if (kernel.path.empty() && (config.board == kPlainBoard || config.board == kMicrovmBoard))
     return error("kernel.path: is empty; this board has no firmware to start from, so give a kernel (--kernel FILE)");
   if (kernel.path.empty() && config.disks.empty() && config.firmware.empty())
     return error("kernel.path: is empty, and there is neither a disk nor a firmware to start from; give one of the three");
@@ -60,9 +60,30 @@ Result<void> check_kernel(const VmConfig& config) {
   return check_text("kernel.command_line", kernel.command_line, kMaxCommandLine);
 }
 
+// A board that starts a kernel directly, and by nothing else.
+Result<void> check_has_no_firmware(const VmConfig& config) {
+  if (config.firmware.empty()) return ok();
+  return error("firmware: board {} starts a kernel directly and has no firmware; use board q35-1", config.board);
+}
+
+// Virtio devices are all that this board has places for.
+Result<void> check_microvm(const VmConfig& config) {
+  for (size_t i = 0; i < config.disks.size(); ++i)
+    if (config.disks[i].bus != Disk::Bus::kVirtio)
+      return error("disks[{}].bus: board {} has virtio disks only; use bus=virtio, or board q35-1", i, config.board);
+  for (size_t i = 0; i < config.nics.size(); ++i)
+    if (config.nics[i].model != Nic::Model::kVirtio)
+      return error("nics[{}].model: board {} has virtio cards only; use model=virtio, or board q35-1", i, config.board);
+  if (config.input != Input::kPs2)
+    return error("input: board {} has neither USB nor a screen to point at; leave it out, or use board q35-1", config.board);
+  if (config.watchdog) return error("watchdog: board {} has no PCI and no place for it; use board q35-1", config.board);
+  return check_has_no_firmware(config);
+}
+
 // A board without PCI has no place for these.
 Result<void> check_board(const VmConfig& config) {
   if (auto good = check_choice("board", config.board, boards()); !good) return good;
+  if (config.board == kMicrovmBoard) return check_microvm(config);
   if (config.board == kPcBoard && config.firmware.starts_with("uefi"))
     return error("firmware: board {} starts by a BIOS; for a UEFI use board {}", config.board, kQ35Board);
   if (config.board != kPlainBoard) return ok();
@@ -75,9 +96,7 @@ Result<void> check_board(const VmConfig& config) {
                                                         {"watchdog", config.watchdog.has_value()}};
   for (const auto& [field, present] : need_pci)
     if (present) return error("{}: board {} has no PCI and no place for it; use board q35-1", field, config.board);
-  if (!config.firmware.empty())
-    return error("firmware: board {} starts a kernel directly and has no firmware; use board q35-1", config.board);
-  return ok();
+  return check_has_no_firmware(config);
 }
 
 Result<void> check_console(const Console& console) {
@@ -139,7 +158,8 @@ Result<void> check_kvm(const VmConfig& config) {
 
 bool has_smm(const VmConfig& config) { return config.smm || config.firmware == kSecureFirmware; }
 
-std::vector<std::string_view> boards() { return {kPlainBoard, kQ35Board, kPcBoard}; }
+std::vector<std::string_view> boards() { return {kPlainBoard, kMicrovmBoard, kQ35Board, kPcBoard}; }
+
 std::vector<std::string_view> accelerators() { return {"auto", "bt", "interpreter", "kvm"}; }
 std::vector<std::string_view> cpu_models() { return {"host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}; }
 

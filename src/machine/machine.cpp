@@ -4,7 +4,9 @@
 
 #include "base/log.hpp"
 #include "machine/firmware_files.hpp"
+#include "machine/microvm_board.hpp"
 #include "machine/pc_board.hpp"
+#include "machine/plain_board.hpp"
 #include "machine/q35_board.hpp"
 #include "x86/cpu_features.hpp"
 
@@ -115,25 +117,40 @@ void Machine::make_board() {
   const PciBoard::Spaces spaces{pio_, mmio_, smm_mmio_};
   PciBoard::Processors processors{[this] { kick_all(); }, [this](bool all) { raise_smi(all); }};
   const auto with_pci = [this](auto board) {
-    pci_ = board.get();
+    virtio_home_ = pci_ = board.get();
     board_ = std::move(board);
   };
   if (config_.board == Q35Board::kName)
     with_pci(std::make_unique<Q35Board>(config_, loop_, around_.console, events_.guest, memory_, spaces, std::move(processors)));
   else if (config_.board == PcBoard::kName)
     with_pci(std::make_unique<PcBoard>(config_, loop_, around_.console, events_.guest, memory_, spaces, std::move(processors)));
+  else if (config_.board == MicrovmBoard::kName)
+    make_microvm();
   else
     board_ = std::make_unique<PlainBoard>(config_, loop_, around_.console, events_.guest);
+}
+
+void Machine::make_microvm() {
+  auto board = std::make_unique<MicrovmBoard>(config_, loop_, around_.console, events_.guest,
+                                              MicrovmBoard::Surroundings{mmio_, [this] { return !pausing_.load(); }});
+  virtio_home_ = board.get();
+  board_ = std::move(board);
 }
 
 Result<void> Machine::build_board() {
   make_board();
   if (auto good = board_->attach(pio_, mmio_); !good) return good;
-  if (!pci_) return ok();
-  if (auto good = add_screen(); !good) return good;
-  auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *pci_);
-  if (!devices) return std::move(devices).error();
-  virtio_ = std::move(*devices);
+  if (pci_)
+    if (auto good = add_screen(); !good) return good;
+  if (virtio_home_) {
+    auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *virtio_home_);
+    if (!devices) return std::move(devices).error();
+    virtio_ = std::move(*devices);
+  }
+  return pci_ ? add_pci_devices() : ok();
+}
+
+Result<void> Machine::add_pci_devices() {
   auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, {pio_, *pci_});
   if (!ata) return std::move(ata).error();
   ata_ = std::move(*ata);
@@ -160,7 +177,7 @@ Result<void> Machine::add_screen() {
 }
 
 void Machine::on_input_change(std::function<void()> changed) {
-  board_->i8042().on_leds_change(changed);
+  if (has_keyboard()) board_->i8042()->on_leds_change(changed);
   if (usb_) usb_->on_input_change(std::move(changed));
 }
 
@@ -232,7 +249,9 @@ Result<void> Machine::load() {
   }
   if (auto good = board_->set_up(); !good) return good;
   if (ata_) ata_->set_up();
-  const BootTables tables(layout_, acpi_board(config_), smbios_info(config_));
+  acpi::Board described = acpi_board(config_);
+  board_->complete(described);
+  const BootTables tables(layout_, described, smbios_info(config_));
   tables.write(memory_);
   if (pci_) pci_->vm_gen_id().place(tables.vm_gen_id_page());
   const std::vector<E820Entry> memory_map = tables.e820();
@@ -294,6 +313,7 @@ void Machine::stop_clocks() {
 
 void Machine::run() {
   if (running_) return;
+  pausing_.store(false);
   start_clocks();
   running_ = true;
   log::debug(log::Category::kVm, "running");
@@ -301,6 +321,7 @@ void Machine::run() {
 }
 
 void Machine::pause() {
+  pausing_.store(true);
   for (const auto& processor : vcpus_) processor->thread->request_pause();
   for (const auto& processor : vcpus_) processor->thread->pause();
   stop_clocks();
@@ -309,6 +330,7 @@ void Machine::pause() {
 }
 
 void Machine::step(unsigned index) {
+  pausing_.store(false);
   start_clocks();
   vcpus_[index]->thread->resume_for_one_step();
 }

@@ -3,6 +3,7 @@
 // Everything here is called by the main thread, the one that runs the event loop, but where it says otherwise.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,12 +23,12 @@
 #include "irqchip/lapic.hpp"
 #include "machine/accelerators.hpp"
 #include "machine/ata_devices.hpp"
+#include "machine/board.hpp"
 #include "machine/guest_input.hpp"
 #include "machine/loader/kernel.hpp"
 #include "machine/memory_layout.hpp"
 #include "machine/network_cards.hpp"
 #include "machine/pci_board.hpp"
-#include "machine/plain_board.hpp"
 #include "machine/tsc.hpp"
 #include "machine/usb_devices.hpp"
 #include "machine/vcpu_environment.hpp"
@@ -71,7 +72,7 @@ class Machine {
   void step(unsigned index);
 
   // Any thread.
-  void press_power_button() { board_->acpi_pm().press_power_button(); }
+  void press_power_button() { board_->press_power_button(); }
   void inject_nmi();
 
   // The whole machine but for its memory, while paused.
@@ -79,7 +80,7 @@ class Machine {
   void restored();  // after describe() has loaded a state
   // After restored(): the time of day goes on by `ns`, which the VM spent in a file. Clocks that count the guest's run
   // time do not.
-  void advance_time_of_day(uint64_t ns) { board_->rtc().advance(ns); }
+  void advance_time_of_day(uint64_t ns) { board_->advance_time_of_day(ns); }
 
   const std::string& description() const { return description_; }  // of the kernel, after reset()
   memory::GuestMemory& memory() { return memory_; }
@@ -89,8 +90,8 @@ class Machine {
   unsigned vcpu_count() const { return static_cast<unsigned>(vcpus_.size()); }
   accel::VcpuThread& vcpu(unsigned index) { return *vcpus_[index]->thread; }
   std::vector<bus::Device*> devices();
-  PlainBoard& board() { return *board_; }
-  // Keyboard and pointing device. Any thread, as display::Input says.
+  bool has_keyboard() { return board_->i8042() != nullptr; }
+  // Keyboard and pointing device, if there are such. Any thread, as display::Input says.
   GuestInput& input() { return *input_; }
   // `changed` is called when the guest uses another of them, or changes a keyboard's lamps: on any thread, with locks of devices held;
   // it may ask input() about that, and no more. To be given while nothing runs.
@@ -107,7 +108,9 @@ class Machine {
   void have_only(const std::vector<std::string>& features);
   Result<void> build_board();
   void make_board();
+  void make_microvm();
   Result<void> add_screen();
+  Result<void> add_pci_devices();
   std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
   void kick_all();
@@ -130,8 +133,9 @@ class Machine {
   std::unique_ptr<x86::CpuModel> model_;
   std::unique_ptr<accel::Accelerator> accelerator_;  // before the devices, which may have something of it
   AcceleratorReason accelerator_reason_;
-  std::unique_ptr<PlainBoard> board_;
-  PciBoard* pci_ = nullptr;  // the board, if it has PCI
+  std::unique_ptr<Board> board_;
+  VirtioHome* virtio_home_ = nullptr;  // the board, if it has virtio devices
+  PciBoard* pci_ = nullptr;            // the board, if it has PCI
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
   std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen
@@ -145,6 +149,7 @@ class Machine {
   std::vector<std::unique_ptr<Processor>> vcpus_;
   std::string description_;
   bool running_ = false;
+  std::atomic<bool> pausing_{true};  // the vCPUs are at rest, or are to come to it
   bool has_run_ = false;  // since power-on or restore
 };
 

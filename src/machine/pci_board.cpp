@@ -8,6 +8,7 @@
 #include "machine/q35_board.hpp"
 #include "machine/smbios.hpp"
 #include "machine/video_rom.hpp"
+#include "virtio/pci_transport.hpp"
 
 namespace skerry::machine {
 
@@ -67,6 +68,14 @@ Result<void> PciBoard::add_at(bus::PciFunction& function, unsigned slot, unsigne
   if (auto good = host_.root().add(function, slot, number); !good) return good;
   functions_.push_back(&function);
   return ok();
+}
+
+Result<VirtioHome::Place> PciBoard::connect(virtio::Device& device, virtio::LoopThread loop) {
+  auto transport = virtio::PciTransport::create(device, {.loop = loop});
+  if (!transport) return std::move(transport).error();
+  auto slot = add(**transport);
+  if (!slot) return std::move(slot).error();
+  return Place{std::move(*transport), *slot};
 }
 
 Result<void> PciBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {

@@ -20,11 +20,12 @@
 #include "machine/firmware_image.hpp"
 #include "machine/plain_board.hpp"
 #include "machine/uefi_variables.hpp"
+#include "machine/virtio_home.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
 
-class PciBoard : public PlainBoard, private bus::PciHost::IntxSink {
+class PciBoard : public PlainBoard, public VirtioHome, private bus::PciHost::IntxSink {
  public:
   static constexpr unsigned kLastSlot = 28, kVideoSlot = 29;
 
@@ -41,6 +42,7 @@ class PciBoard : public PlainBoard, private bus::PciHost::IntxSink {
   Result<unsigned> add(bus::PciFunction& function);
   // Likewise, of a function that has its place.
   Result<void> add_at(bus::PciFunction& function, unsigned slot, unsigned number);
+  Result<Place> connect(virtio::Device& device, virtio::LoopThread loop) final;
   virtual unsigned ahci_function() const = 0;  // where the AHCI controller is in its slot
   // For a VM that is started by firmware: finds it, and tells it what there is, and the disks to start from by their
   // boot_path_of_disk() and the like, in their order. After the last add(), before the sandbox closes.

@@ -22,44 +22,25 @@
 #include "irqchip/irq_router.hpp"
 #include "irqchip/pic.hpp"
 #include "irqchip/pit.hpp"
-#include "machine/acpi/tables.hpp"
+#include "machine/board.hpp"
 #include "machine/legacy_wiring.hpp"
-#include "machine/smbios.hpp"
 
 namespace skerry::machine {
 
-// The guest's wishes about its machine. Called on vCPU threads with no lock held; they only post.
-struct GuestRequests {
-  std::function<void()> power_off;
-  std::function<void()> reset;
-  std::function<void(uint8_t status)> debug_exit;
-  std::function<void()> watchdog_expired;
-  std::function<void()> panicked;  // its kernel has; it does not go on by itself
-};
-
-// What the ACPI tables and the layout of memory need to know of a board.
-acpi::Board acpi_board(const config::VmConfig& config);
-std::optional<smbios::Info> smbios_info(const config::VmConfig& config);  // for boards that have such tables
-uint64_t low_memory(const config::VmConfig& config);                      // below 4 GiB
-
-class PlainBoard {
+class PlainBoard : public Board {
  public:
   PlainBoard(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console, GuestRequests requests);
-  virtual ~PlainBoard() = default;
-  // Puts the devices into the address spaces.
-  virtual Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio);
-  // After the devices have been reset, where there is no firmware: the registers as firmware would leave them.
-  virtual Result<void> set_up() { return ok(); }
 
-  irqchip::ApicBus& apic_bus() { return apic_bus_; }
-  FerrLatch& ferr() { return ferr_; }
+  Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;
+  irqchip::ApicBus& apic_bus() final { return apic_bus_; }
+  FerrLatch& ferr() final { return ferr_; }
+  devices::I8042* i8042() final { return &i8042_; }
+  void press_power_button() final { acpi_pm_.press_power_button(); }
+  void advance_time_of_day(uint64_t ns) final { rtc_.advance(ns); }
+  std::vector<bus::Device*> devices() override;
+
   devices::AcpiPm& acpi_pm() { return acpi_pm_; }
-  devices::RtcCmos& rtc() { return rtc_; }
-  devices::I8042& i8042() { return i8042_; }  // keyboard and mouse
   bus::IrqLine isa_line(unsigned irq) { return {router_, irq}; }
-
-  // In the order in which they are reset, saved and loaded: interrupt controllers before what drives their lines.
-  virtual std::vector<bus::Device*> devices();
 
  protected:
   irqchip::IrqRouter& router() { return router_; }

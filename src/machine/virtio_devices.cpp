@@ -21,19 +21,18 @@ constexpr const char* kGuestAgentPort = "org.qemu.guest_agent.0";
 
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const config::VmConfig& config, Backends& backends,
                                                              EventLoop& main, IoThread& io, memory::GuestMemory& memory,
-                                                             PciBoard& board) {
-  std::unique_ptr<VirtioDevices> devices(new VirtioDevices(main, io, memory, board));
+                                                             VirtioHome& home) {
+  std::unique_ptr<VirtioDevices> devices(new VirtioDevices(main, io, memory, home));
   if (auto good = devices->add_all(config, backends); !good) return std::move(good).error();
   return devices;
 }
 
 Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device) {
   const auto loop = &device->loop() == &main_ ? virtio::LoopThread::kCaller : virtio::LoopThread::kOther;
-  auto transport = virtio::PciTransport::create(*device, {.loop = loop});
-  if (!transport) return std::move(transport).error().in(device->name());
-  auto slot = board_.add(**transport);
-  if (slot) entries_.push_back({std::move(device), std::move(*transport)});
-  return slot;
+  auto place = home_.connect(*device, loop);
+  if (!place) return std::move(place).error().in(device->name());
+  entries_.push_back({std::move(device), std::move(place->transport)});
+  return place->slot;
 }
 
 Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& backends) {

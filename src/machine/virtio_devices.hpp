@@ -1,4 +1,4 @@
-// The virtio devices of a VM, each with its PCI function: made from the description, brought to rest and set going as one.
+// The virtio devices of a VM, each with its transport: made from the description, brought to rest and set going as one.
 //
 // Called by the main thread. Disks, networks and the like work on the I/O thread; the console, whose characters come and
 // go on the main loop, there.
@@ -13,19 +13,18 @@
 #include "base/io_thread.hpp"
 #include "config/vm_config.hpp"
 #include "machine/backends.hpp"
-#include "machine/pci_board.hpp"
+#include "machine/virtio_home.hpp"
 #include "memory/guest_memory.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/device.hpp"
-#include "virtio/pci_transport.hpp"
 
 namespace skerry::machine {
 
 class VirtioDevices {
  public:
-  // The backends, loops, memory and board outlive this.
+  // The backends, loops, memory and home outlive this.
   static Result<std::unique_ptr<VirtioDevices>> create(const config::VmConfig& config, Backends& backends, EventLoop& main,
-                                                       IoThread& io, memory::GuestMemory& memory, PciBoard& board);
+                                                       IoThread& io, memory::GuestMemory& memory, VirtioHome& home);
 
   // With every vCPU at rest. After quiesce() no device touches guest memory, and none's state changes, until resume().
   void quiesce();
@@ -40,10 +39,10 @@ class VirtioDevices {
  private:
   struct Entry {
     std::unique_ptr<virtio::Device> device;
-    std::unique_ptr<virtio::PciTransport> transport;
+    std::unique_ptr<virtio::TransportCore> transport;
   };
-  VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, PciBoard& board)
-      : main_(main), io_(io), memory_(memory), board_(board) {}
+  VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, VirtioHome& home)
+      : main_(main), io_(io), memory_(memory), home_(home) {}
   Result<void> add_all(const config::VmConfig& config, Backends& backends);
   // Gives the slot.
   Result<unsigned> add(std::unique_ptr<virtio::Device> device);
@@ -51,7 +50,7 @@ class VirtioDevices {
   EventLoop& main_;
   IoThread& io_;
   memory::GuestMemory& memory_;
-  PciBoard& board_;
+  VirtioHome& home_;
   std::vector<Entry> entries_;
   std::map<size_t, unsigned> disk_slots_;
   virtio::Balloon* balloon_ = nullptr;

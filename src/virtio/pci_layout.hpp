@@ -3,7 +3,11 @@
 
 #include <cstdint>
 
+#include "virtio/device_status.hpp"
+
 namespace skerry::virtio::pci_layout {
+
+using namespace device_status;
 
 // 4.1.2
 constexpr uint16_t kVendor = 0x1af4, kDeviceBase = 0x1040, kSubsystem = 0x1100;
@@ -46,10 +50,5 @@ enum Common : unsigned {
   kCommonSize = 60,
 };
 constexpr uint16_t VIRTIO_MSI_NO_VECTOR = 0xffff;
-
-// Device status (2.1).
-constexpr uint8_t ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, DEVICE_NEEDS_RESET = 64, FAILED = 128;
-// ISR status (4.1.4.5).
-constexpr uint8_t kIsrQueue = 1, kIsrConfig = 2;
 
 }  // namespace skerry::virtio::pci_layout

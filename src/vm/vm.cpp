@@ -221,7 +221,10 @@ Result<void> Vm::start_gdb() {
                                     .disconnected = [this] { gdb_->disconnected(); }});
 }
 
-Result<void> Vm::send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) { return keys_->send(std::move(keys), milliseconds); }
+Result<void> Vm::send_keys(std::vector<display::KeyCode> keys, int64_t milliseconds) {
+  if (!machine_->has_keyboard()) return error("send-key: board {} has no keyboard; use its console, or another board", config_.board);
+  return keys_->send(std::move(keys), milliseconds);
+}
 
 std::optional<VmControl::Viewing> Vm::viewing() {
   if (!viewers_) return std::nullopt;

@@ -8,8 +8,9 @@
 
 namespace skerry::machine::acpi {
 
-Bytes plain_definition(const Board& board);  // dsdt.cpp
-Bytes pci_definition(const Board& board);    // pci_dsdt.cpp
+Bytes plain_definition(const Board& board);    // dsdt.cpp
+Bytes pci_definition(const Board& board);      // pci_dsdt.cpp
+Bytes microvm_definition(const Board& board);  // microvm_dsdt.cpp
 
 // The generation ID's (vm_gen_id.cpp). The four bytes of its address are at kVmGenIdAddressOffset.
 Bytes vm_gen_id_definition(uint32_t guid);

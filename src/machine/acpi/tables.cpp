@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/units.hpp"
+#include "devices/acpi_ged.hpp"
 #include "devices/acpi_pm.hpp"
 #include "devices/hpet.hpp"
 #include "irqchip/ioapic.hpp"
@@ -20,6 +21,7 @@ namespace skerry::machine::acpi {
 
 namespace {
 
+using devices::AcpiGed;
 using devices::AcpiPm;
 using devices::Hpet;
 
@@ -137,9 +139,9 @@ struct HpetTable {
 
 // FADT flags, table 5.10.
 constexpr uint32_t kWbinvd = 1 << 0, kProcC1 = 1 << 2, kSlpButton = 1 << 5, kFixRtc = 1 << 6, kTmrValExt = 1 << 8;
-constexpr uint32_t kResetRegSup = 1 << 10;
+constexpr uint32_t kPwrButton = 1 << 4, kResetRegSup = 1 << 10, kHwReducedAcpi = 1 << 20;
 // IAPC_BOOT_ARCH, table 5.11.
-constexpr uint16_t kLegacyDevices = 1 << 0, k8042 = 1 << 1, kVgaNotPresent = 1 << 2;
+constexpr uint16_t kLegacyDevices = 1 << 0, k8042 = 1 << 1, kVgaNotPresent = 1 << 2, kCmosRtcNotPresent = 1 << 5;
 constexpr uint8_t kProfileDesktop = 1;
 // "A value > 100 indicates the system does not support a C2 state", "> 1000 ... a C3 state" (5.2.9).
 constexpr uint16_t kNoC2 = 0xfff, kNoC3 = 0xfff;
@@ -157,8 +159,9 @@ void append(Bytes& to, const T& structure) {
 }
 
 // OEM Table ID, by which guests know the board.
-constexpr std::string_view kPlainBoard = "PLAIN-1 ", kQ35Board = "Q35-1   ", kPcBoard = "PC-1    ", kVmGenIdTable = "VMGENID ";
+constexpr std::string_view kPlainBoard = "PLAIN-1 ", kQ35Board = "Q35-1   ", kPcBoard = "PC-1    ", kMicrovmBoard = "MICROVM1", kVmGenIdTable = "VMGENID ";
 std::string_view oem_table_id(const Board& board) {
+  if (board.microvm) return kMicrovmBoard;
   if (!board.pci) return kPlainBoard;
   return board.pci->chipset == PciRoot::Chipset::kQ35 ? kQ35Board : kPcBoard;
 }
@@ -186,11 +189,8 @@ GenericAddress port(uint16_t address, uint8_t bytes, uint8_t access_size) {
   return {kIoSpace, static_cast<uint8_t>(bytes * 8), 0, access_size, address};
 }
 
-Bytes fadt(const Board& board, uint64_t facs, uint64_t dsdt) {
-  Fadt fadt;
-  fadt.firmware_ctrl = static_cast<uint32_t>(facs);
-  fadt.dsdt = static_cast<uint32_t>(dsdt);
-  fadt.x_dsdt = dsdt;  // X_FIRMWARE_CTRL stays 0: only one of the two may be given
+// What the FADT of a PC has.
+void describe_pm(Fadt& fadt) {
   fadt.preferred_pm_profile = kProfileDesktop;
   fadt.sci_int = AcpiPm::kSciIrq;
   fadt.pm1a_evt_blk = AcpiPm::kPm1aEventBlock;
@@ -209,35 +209,60 @@ Bytes fadt(const Board& board, uint64_t facs, uint64_t dsdt) {
   fadt.flags = kWbinvd | kProcC1 | kSlpButton | kFixRtc | kResetRegSup | (AcpiPm::kPmTimerIs32Bit ? kTmrValExt : 0);
   fadt.reset_reg = port(AcpiPm::kResetRegister, 1, 1);
   fadt.reset_value = AcpiPm::kResetValue;
-  fadt.fadt_minor_version = 3;
   fadt.x_pm1a_evt_blk = port(AcpiPm::kPm1aEventBlock, AcpiPm::kPm1EventLength, 2);
   fadt.x_pm1a_cnt_blk = port(AcpiPm::kPm1aControlBlock, AcpiPm::kPm1ControlLength, 2);
   fadt.x_pm_tmr_blk = port(AcpiPm::kPmTimerBlock, AcpiPm::kPmTimerLength, 3);
   fadt.x_gpe0_blk = port(AcpiPm::kGpe0Block, AcpiPm::kGpe0Length, 1);
+}
+
+// That of hardware-reduced ACPI (4.1): none of the PC's registers, and buttons are devices.
+void describe_ged(Fadt& fadt) {
+  fadt.iapc_boot_arch = kVgaNotPresent | kCmosRtcNotPresent;
+  fadt.flags = kWbinvd | kProcC1 | kPwrButton | kSlpButton | kResetRegSup | kHwReducedAcpi;
+  fadt.reset_reg = port(AcpiGed::kResetPort, 1, 1);
+  fadt.reset_value = AcpiGed::kResetValue;
+  fadt.sleep_control_reg = port(AcpiGed::kSleepControlPort, 1, 1);
+  fadt.sleep_status_reg = port(AcpiGed::kSleepStatusPort, 1, 1);
+}
+
+Bytes fadt(const Board& board, uint64_t facs, uint64_t dsdt) {
+  Fadt fadt;
+  fadt.firmware_ctrl = static_cast<uint32_t>(facs);
+  fadt.dsdt = static_cast<uint32_t>(dsdt);
+  fadt.x_dsdt = dsdt;  // X_FIRMWARE_CTRL stays 0: only one of the two may be given
+  fadt.fadt_minor_version = 3;
+  if (board.microvm)
+    describe_ged(fadt);
+  else
+    describe_pm(fadt);
   Bytes body;
   append(body, fadt);
   return table("FACP", 6, oem_table_id(board), body);
 }
 
-Bytes madt(const Board& board) {
-  assert(board.vcpus < 256);  // more would need x2APIC structures
-  Bytes body;
-  append(body, Madt{irqchip::Lapic::kBaseAddress, kPcatCompat});
-  for (unsigned i = 0; i < board.vcpus; ++i) {
-    MadtLocalApic lapic;
-    lapic.acpi_processor_uid = lapic.apic_id = static_cast<uint8_t>(i);
-    append(body, lapic);
-  }
-  append(body, MadtIoApic{});
+void append_isa_overrides(Bytes& body, const Board& board) {
   append(body, MadtInterruptSourceOverride{.source = irqchip::IrqRouter::kTimerIrq,
                                            .global_system_interrupt = irqchip::IrqRouter::kTimerPin,
                                            .flags = 0});
   append(body, MadtInterruptSourceOverride{
                    .source = AcpiPm::kSciIrq, .global_system_interrupt = AcpiPm::kSciIrq, .flags = kActiveHighLevel});
   // Where PCI interrupts have no inputs of their own, they are those of the ISA bus.
-  if (board.pci && board.pci->chipset == PciRoot::Chipset::kI440fx)
-    for (const uint8_t irq : PciRoot::kIsaInterrupts)
-      append(body, MadtInterruptSourceOverride{.source = irq, .global_system_interrupt = irq, .flags = kActiveHighLevel});
+  if (!board.pci || board.pci->chipset != PciRoot::Chipset::kI440fx) return;
+  for (const uint8_t irq : PciRoot::kIsaInterrupts)
+    append(body, MadtInterruptSourceOverride{.source = irq, .global_system_interrupt = irq, .flags = kActiveHighLevel});
+}
+
+Bytes madt(const Board& board) {
+  assert(board.vcpus < 256);  // more would need x2APIC structures
+  Bytes body;
+  append(body, Madt{irqchip::Lapic::kBaseAddress, board.microvm ? 0 : kPcatCompat});
+  for (unsigned i = 0; i < board.vcpus; ++i) {
+    MadtLocalApic lapic;
+    lapic.acpi_processor_uid = lapic.apic_id = static_cast<uint8_t>(i);
+    append(body, lapic);
+  }
+  append(body, MadtIoApic{});
+  if (!board.microvm) append_isa_overrides(body, board);
   append(body, MadtLocalApicNmi{});
   return table("APIC", 5, oem_table_id(board), body);
 }
@@ -322,6 +347,11 @@ uint64_t add_vm_gen_id(Region& region, uint32_t guid) {
   return address;
 }
 
+Bytes definition_of(const Board& board) {
+  if (board.microvm) return microvm_definition(board);
+  return board.pci ? pci_definition(board) : plain_definition(board);
+}
+
 }  // namespace
 
 uint8_t checksum(std::span<const uint8_t> bytes) {
@@ -335,9 +365,10 @@ Tables build(const Board& board, uint64_t base) {
   Bytes facs_bytes;
   append(facs_bytes, Facs{});
   const uint64_t facs = region.add_facs(facs_bytes);
-  const Bytes definition = board.pci ? pci_definition(board) : plain_definition(board);
+  const Bytes definition = definition_of(board);
   const uint64_t dsdt = region.add(table("DSDT", 2, oem_table_id(board), definition));
-  std::vector<uint64_t> roots{add_fadt(region, board, facs, dsdt), region.add(madt(board)), region.add(hpet(board))};
+  std::vector<uint64_t> roots{add_fadt(region, board, facs, dsdt), region.add(madt(board))};
+  if (!board.microvm) roots.push_back(region.add(hpet(board)));
   if (ecam_base(board)) roots.push_back(region.add(mcfg(board)));
   if (board.pci && board.pci->vm_gen_id) roots.push_back(add_vm_gen_id(region, *board.pci->vm_gen_id));
   const uint64_t rsdt = add_root(region, "RSDT", board, roots, 4);

@@ -34,11 +34,19 @@ struct PciRoot {
   std::optional<uint32_t> vm_gen_id;  // the address of the generation ID, of a VM that has one
 };
 
+// A virtio device of the board "microvm-1": its registers, and the input of the I/O APIC that is its interrupt.
+struct VirtioMmio {
+  uint32_t base, size;
+  unsigned gsi;
+};
+
 // What differs from VM to VM; the rest is the devices' own constants.
 struct Board {
   unsigned vcpus = 1;          // APIC IDs 0 to vcpus-1, below 255
   bool mouse = true;           // the i8042 has its second port
-  std::optional<PciRoot> pci;  // of "q35-1" and "pc-1"; without it, it is "plain-1"
+  std::optional<PciRoot> pci;  // of "q35-1" and "pc-1"
+  // Of "microvm-1", which has hardware-reduced ACPI; without this and a PCI root it is "plain-1".
+  std::optional<std::vector<VirtioMmio>> microvm;
 };
 
 // MMCONFIG, of a board that has it.

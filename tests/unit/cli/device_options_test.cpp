@@ -103,6 +103,8 @@ TEST_F(DeviceOptions, WhatNeedsPciGetsTheBoardThatHasIt) {
   EXPECT_EQ(with([](RunOptions& o) { o.board = "pc"; }), "pc-1");
   EXPECT_EQ(with([this](RunOptions& o) { o.disks = {file("ide.img") + ",bus=ide"}; }), "pc-1");
   EXPECT_EQ(with([](RunOptions& o) { o.nets = {"none"}; }), "plain-1");
+  EXPECT_EQ(with([](RunOptions& o) { o.board = "microvm-1"; }), "microvm-1");
+  EXPECT_EQ(with([](RunOptions& o) { o.board = "microvm"; }), "microvm-1") << "a name without its version is the newest";
 }
 
 TEST_F(DeviceOptions, EverySettingOfADiskIsLowered) {
@@ -213,7 +215,7 @@ TEST_F(DeviceOptions, TwoDisksWithOneSerialAreRefused) {
 TEST_F(DeviceOptions, ABoardWithoutPciIsNoPlaceForADisk) {
   EXPECT_THAT(complaint({.image = file("a"), .board = "plain-1"}),
               AllOf(StartsWith("--disk: board plain-1 has no PCI"), HasSubstr("q35-1")));
-  EXPECT_THAT(complaint({.image = file("a"), .board = "q36"}), StartsWith("--board: 'q36' is not known; use plain-1, q35-1"));
+  EXPECT_THAT(complaint({.image = file("a"), .board = "q36"}), StartsWith("--board: 'q36' is not known; use plain-1, microvm-1, q35-1"));
 }
 
 TEST_F(DeviceOptions, EveryNetworkIsLowered) {

@@ -300,6 +300,40 @@ TEST(Boards, WithoutPciHaveNoPlaceForPciDevices) {
   }
 }
 
+TEST(Boards, WithVirtioAloneRefuseTheRest) {
+  const auto microvm = [] {
+    VmConfig config;
+    config.board = "microvm-1";
+    config.kernel.path = "/boot/vmlinuz";
+    config.disks = {{.path = "/a"}};
+    config.nics.resize(1);
+    config.cloud_init.emplace();
+    config.vsock = Vsock{"/v"};
+    config.guest_agent = "/g";
+    return config;
+  };
+  EXPECT_EQ(why_invalid(microvm()), "valid");
+  const Refusal refusals[] = {
+      {"sata", [](VmConfig& c) { c.disks[0].bus = Disk::Bus::kSata; }, "disks[0].bus: board microvm-1 has virtio disks only; use bus=virtio"},
+      {"usb", [](VmConfig& c) { c.disks[0].bus = Disk::Bus::kUsb; }, "disks[0].bus: board microvm-1 has virtio disks only"},
+      {"e1000e", [](VmConfig& c) { c.nics[0].model = Nic::Model::kE1000e; }, "nics[0].model: board microvm-1 has virtio cards only"},
+      {"tablet", [](VmConfig& c) { c.input = Input::kTablet; }, "input: board microvm-1 has neither USB nor a screen"},
+      {"watchdog", [](VmConfig& c) { c.watchdog = WatchdogAction::kNone; }, "watchdog: board microvm-1 has no PCI"},
+      {"screen", [](VmConfig& c) { c.video = Video::kVga; }, "video: board microvm-1 has no place for a screen"},
+      {"smm", [](VmConfig& c) { c.smm = true; }, "smm: board microvm-1 has no System Management Mode"},
+      {"firmware", [](VmConfig& c) { c.firmware = "/a"; }, "firmware: board microvm-1 starts a kernel directly"},
+  };
+  for (const Refusal& refusal : refusals) {
+    VmConfig config = microvm();
+    refusal.change(config);
+    EXPECT_THAT(why_invalid(config), StartsWith(refusal.message));
+    EXPECT_THAT(why_invalid(config), HasSubstr("q35-1"));
+  }
+  VmConfig config = microvm();
+  config.kernel.path.clear();
+  EXPECT_THAT(why_invalid(config), StartsWith("kernel.path: is empty; this board has no firmware"));
+}
+
 TEST(Screen, IsTheSameAfterJsonAndNotSavedWithItsViewers) {
   VmConfig config = full();
   config.video = Video::kVga;

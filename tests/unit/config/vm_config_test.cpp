@@ -102,7 +102,7 @@ TEST(VmConfig, RefusesWhatIsNoVmInOneLineThatNamesTheFieldAndWhatIsRight) {
       {"no name", [](VmConfig& c) { c.name = ""; }, "name: '' is not a VM name; use 1 to 64"},
       {"a path as name", [](VmConfig& c) { c.name = "../x"; }, "name: '../x' is not a VM name"},
       {"escape in name", [](VmConfig& c) { c.name = "a\033[2J"; }, "name: '?' is not a VM name"},
-      {"board", [](VmConfig& c) { c.board = "q36"; }, "board: 'q36' is not known; use plain-1, q35-1, pc-1"},
+      {"board", [](VmConfig& c) { c.board = "q36"; }, "board: 'q36' is not known; use plain-1, microvm-1, q35-1, pc-1"},
       {"UEFI of a pc",
        [](VmConfig& c) {
          c.board = kPcBoard;

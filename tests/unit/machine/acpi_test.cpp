@@ -192,6 +192,29 @@ TEST(AcpiTables, WithoutPciExpressInterruptsAreThoseOfTheIsaBus) {
                                      std::pair(11, kLevelHigh)));
 }
 
+Board microvm(unsigned vcpus = 2) {
+  return {.vcpus = vcpus, .microvm = std::vector<VirtioMmio>{{0xfeb00000, 0x200, 16}, {0xfeb00200, 0x200, 17}, {0xfeb00400, 0x200, 5}}};
+}
+
+TEST(AcpiTables, OfTheMicrovmAreHardwareReduced) {
+  const Tables tables = build(microvm(), kBase);
+  const auto xsdt = table_at(tables, at<uint64_t>(tables.rsdp, 24));
+  std::vector<std::string> found;
+  for (size_t i = 36; i < xsdt.size(); i += 8) found.push_back(signature(table_at(tables, at<uint64_t>(xsdt, i))));
+  EXPECT_THAT(found, ElementsAre("FACP", "APIC")) << "no HPET and no PCI";
+  const auto fadt = table_at(tables, at<uint64_t>(xsdt, 36));
+  EXPECT_EQ(at<uint32_t>(fadt, 112), 1u << 0 | 1u << 2 | 1u << 4 | 1u << 5 | 1u << 10 | 1u << 20);
+  EXPECT_EQ(at<uint16_t>(fadt, 109), 1u << 2 | 1u << 5) << "no VGA, no clock, no keyboard, nothing of the ISA bus";
+  for (const size_t block : {46u, 48u, 56u, 64u, 76u, 80u}) EXPECT_EQ(at<uint16_t>(fadt, block), 0) << block;
+  EXPECT_EQ(at<uint64_t>(fadt, 120), 0x603u);  // RESET_REG
+  EXPECT_EQ(fadt[128], 1);                     // RESET_VALUE
+  EXPECT_EQ(at<uint64_t>(fadt, 248), 0x601u);  // SLEEP_CONTROL_REG
+  EXPECT_EQ(at<uint64_t>(fadt, 260), 0x602u);  // SLEEP_STATUS_REG
+  const auto madt = table_at(tables, at<uint64_t>(xsdt, 44));
+  EXPECT_EQ(at<uint32_t>(madt, 40), 0u) << "no 8259s";
+  for (size_t offset = 44; offset < madt.size(); offset += madt[offset + 1]) EXPECT_NE(madt[offset], 2) << "a line is a pin";
+}
+
 TEST(AcpiTables, EveryAddressIsNoted) {
   // Tables elsewhere differ by the distance at the noted places, and else only in checksums.
   const Tables here = build(q35(), kBase), there = build(q35(), kBase + 0x10000);
@@ -292,9 +315,12 @@ TEST_P(AcpiTablesUnderIasl, DefinitionsCompileAgainToTheSameWithoutErrorOrWarnin
 }
 
 INSTANTIATE_TEST_SUITE_P(Boards, AcpiTablesUnderIasl,
-                         testing::Values(Board{.vcpus = 1}, Board{.vcpus = 2}, Board{.vcpus = 255}, q35(1), q35(255), i440fx(1), i440fx(255)),
+                         testing::Values(Board{.vcpus = 1}, Board{.vcpus = 2}, Board{.vcpus = 255}, q35(1), q35(255), i440fx(1), i440fx(255),
+                                         microvm(1), microvm(255)),
                          [](const auto& board) {
-                           const char* name = !board.param.pci ? "PlainWith" : ecam_base(board.param) ? "Q35With" : "PcWith";
+                           const char* name = "PlainWith";
+                           if (board.param.microvm) name = "MicrovmWith";
+                           if (board.param.pci) name = ecam_base(board.param) ? "Q35With" : "PcWith";
                            return name + std::to_string(board.param.vcpus);
                          });
 

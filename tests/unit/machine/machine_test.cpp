@@ -50,6 +50,34 @@ GUEST(guest_reset, R"(
 
 GUEST(guest_triple_fault, "ud2");
 
+GUEST(guest_sleep, R"(
+  movw $0x601, %dx
+  movb $0x34, %al
+  outb %al, %dx
+1: hlt
+  jmp 1b)");
+
+GUEST(guest_reset_register, R"(
+  movw $0x603, %dx
+  movb $1, %al
+  outb %al, %dx
+1: hlt
+  jmp 1b)");
+
+// Ends with the kinds of the first two virtio devices, if they are ones.
+GUEST(guest_virtio_windows, R"(
+  movl $0xff, %eax
+  cmpl $0x74726976, 0xfeb00000
+  jne 2f
+  cmpl $0x74726976, 0xfeb00200
+  jne 2f
+  movl 0xfeb00008, %eax
+  shll $4, %eax
+  orl 0xfeb00208, %eax
+2: outb %al, $0xf4
+1: hlt
+  jmp 1b)");
+
 // The second processor is started with real-mode code at 0x8000, and ends the VM.
 GUEST(guest_smp, R"(
   movl $)" AT(guest_smp, guest_smp_second) R"(, %esi
@@ -150,7 +178,7 @@ config::VmConfig config_of(unsigned vcpus) {
 
 // A machine, and what its guest asked for.
 struct Vm {
-  explicit Vm(const Bytes& kernel, unsigned vcpus = 1) {
+  explicit Vm(const Bytes& kernel, unsigned vcpus = 1, std::string_view board = "plain-1") {
     const auto note = [this](std::string what) {
       return [this, what] { loop->post([this, what] { happened.push_back(what); }); };
     };
@@ -160,7 +188,9 @@ struct Vm {
     events.guest.debug_exit = [note](uint8_t status) { note(fmt::format("exit {}", status >> 1))(); };
     events.triple_fault = [note](unsigned vcpu) { note(fmt::format("triple fault {}", vcpu))(); };
     events.debug_stop = [note](unsigned vcpu, accel::Exit) { note(fmt::format("stop {}", vcpu))(); };
-    auto made = Machine::create(config_of(vcpus), boot_files(kernel), {*loop, *io, console, backends}, std::move(events));
+    config::VmConfig config = config_of(vcpus);
+    config.board = board;
+    auto made = Machine::create(config, boot_files(kernel), {*loop, *io, console, backends}, std::move(events));
     if (!made) throw std::runtime_error(made.error().message());
     machine = std::move(*made);
     if (auto good = machine->reset(); !good) throw std::runtime_error(good.error().message());
@@ -220,6 +250,17 @@ TEST(Machine, TellsOfPowerOffAndResetByTheGuest) {
   EXPECT_EQ(Vm(KERNEL(guest_power_off)).run(), "power off");
   EXPECT_EQ(Vm(KERNEL(guest_reset)).run(), "reset");
   EXPECT_EQ(Vm(KERNEL(guest_triple_fault)).run(), "triple fault 0");
+}
+
+TEST(Machine, OnAMicrovmToo) {
+  EXPECT_EQ(Vm(KERNEL(guest_hello), 1, "microvm-1").run(), "exit 1");
+  EXPECT_EQ(Vm(KERNEL(guest_smp), 2, "microvm-1").run(), "exit 17");
+  EXPECT_EQ(Vm(KERNEL(guest_sleep), 1, "microvm-1").run(), "power off");
+  EXPECT_EQ(Vm(KERNEL(guest_reset_register), 1, "microvm-1").run(), "reset");
+}
+
+TEST(Machine, HasItsVirtioDevicesInTheirWindowsOnAMicrovm) {
+  EXPECT_EQ(Vm(KERNEL(guest_virtio_windows), 1, "microvm-1").run(), fmt::format("exit {}", 4 << 4 | 5)) << "random numbers and balloon";
 }
 
 TEST(Machine, StartsItsSecondProcessorByIpi) { EXPECT_EQ(Vm(KERNEL(guest_smp), 2).run(), "exit 17"); }
@@ -306,9 +347,11 @@ TEST(Machine, GoesOnWithTheParavirtualFeaturesThatItHad) {
 }
 
 TEST(Machine, HasDevicesWithDifferentNames) {
-  Vm vm(KERNEL(guest_exit), 3);
-  std::set<std::string_view> names;
-  for (const bus::Device* device : vm.machine->devices()) EXPECT_TRUE(names.insert(device->name()).second);
+  for (const std::string_view board : {"plain-1", "microvm-1"}) {
+    Vm vm(KERNEL(guest_exit), 3, board);
+    std::set<std::string_view> names;
+    for (const bus::Device* device : vm.machine->devices()) EXPECT_TRUE(names.insert(device->name()).second);
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "unit/state_test.hpp"
 #include "unit/virtio/memory_node.hpp"
+#include "unit/virtio/mmio_driver.hpp"
 #include "unit/virtio/pci_driver.hpp"
 #include "virtio/block.hpp"
 #include "virtio/entropy.hpp"
@@ -311,6 +312,142 @@ TEST(VirtioFuzz, Functions) {
     Functions board;
     const unsigned device = one_in(random, 4) ? 4 : 3;
     Attack attack(board, device, random);
+    attack.run();
+    attack.expect_it_works();
+  });
+}
+
+// --- memory-mapped registers -----------------------------------------------------------------------------------------
+
+struct Windows : MmioBoard {
+  static constexpr unsigned kBlk = 0, kRng = 1;
+  MemoryNode node{64 * 1024};
+  Block block{"blk", *loop, guest.memory, node, {.serial = "fuzz", .queues = 2, .queue_size = 16}};
+  Entropy entropy{"rng", *loop, guest.memory};
+  std::unique_ptr<MmioTransport> blk = connect(block, kBlk), rng = connect(entropy, kRng);
+
+  void release() {
+    node.hold = false;
+    node.release();
+    run_loop();
+  }
+};
+
+class WindowAttack {
+ public:
+  WindowAttack(Windows& board, unsigned index, Random& random)
+      : board_(board), index_(index), random_(random), transport_(index == Windows::kBlk ? *board.blk : *board.rng) {}
+
+  void run() {
+    if (!one_in(random_, 4)) start_honestly();
+    for (int step = 0; step < 150; ++step) {
+      one_step();
+      board_.run_loop();
+    }
+    board_.release();
+    transport_.resume();  // in case it is held
+    board_.run_loop();
+  }
+
+  // Whatever was done to it, an honest driver finds a device that works.
+  void expect_it_works() {
+    if (one_in(random_, 4)) transport_.reset();
+    MmioDriver honest(board_, index_);
+    honest.start(features(), 16);
+    const Buffer header = board_.guest.put(Bytes(16)), data = board_.guest.room(512), status = board_.guest.room(1);
+    if (index_ == Windows::kBlk)
+      honest.ring(0).add({header}, {data, status});
+    else
+      honest.ring(0).add({}, {data});
+    honest.notify(0);
+    EXPECT_TRUE(honest.ring(0).take()) << "the device does not work any more";
+  }
+
+ private:
+  uint64_t features() {
+    return random_() & (feature::kRingPacked | feature::kRingEventIdx | feature::kRingIndirectDesc | feature::kRingReset);
+  }
+  void start_honestly() {
+    board_.release();
+    packed_ = false;
+    const uint64_t agreed = features();
+    driver_.start(agreed, 16);
+    packed_ = agreed & feature::kRingPacked;
+    started_ = true;
+  }
+  void one_step() {
+    switch (random_() % 8) {
+      case 0:
+      case 1:
+        return register_access();
+      case 2:
+        return rest();
+      case 3:
+        board_.node.hold = one_in(random_, 2);
+        return board_.node.release(one_in(random_, 2));
+      case 4:
+        return driver_.notify(static_cast<unsigned>(random_() % 3));
+      default:
+        if (started_) disturb_ring(board_.guest, random_, driver_.ring(0).setup(), packed_);
+        return;
+    }
+  }
+  // Of any size anywhere, or a word where there is a register, after a choice of queue now and then.
+  void register_access() {
+    if (one_in(random_, 4)) driver_.set(mmio_layout::kQueueSel, random_() % 3);
+    const bool anywhere = one_in(random_, 4);
+    const auto offset = static_cast<uint32_t>(anywhere ? random_() % MmioTransport::kSize : random_() % mmio_layout::kConfig & ~uint64_t{3});
+    const unsigned size = anywhere ? 1u << random_() % 4 : 4;
+    if (one_in(random_, 3))
+      driver_.get(offset, size);
+    else
+      driver_.set(offset, interesting(random_), size);
+  }
+  // A pause, and perhaps a save.
+  void rest() {
+    if (!one_in(random_, 3)) return;
+    bool at_rest = false;
+    transport_.quiesce([&] { at_rest = true; });
+    board_.release();
+    EXPECT_TRUE(at_rest) << "it does not come to rest";
+    skerry::test::save(transport_);
+    transport_.resume();
+  }
+
+  Windows& board_;
+  const unsigned index_;
+  Random& random_;
+  MmioDriver driver_{board_, index_};
+  MmioTransport& transport_;
+  bool packed_ = false, started_ = false;
+};
+
+TEST(VirtioFuzz, Windows) {
+  sessions([](Random& random) {
+    Windows board;
+    WindowAttack attack(board, one_in(random, 4) ? Windows::kRng : Windows::kBlk, random);
+    attack.run();
+    attack.expect_it_works();
+  });
+}
+
+TEST(VirtioFuzz, StatesOfWindows) {
+  sessions([](Random& random) {
+    Windows source;
+    MmioDriver driver(source, Windows::kBlk);
+    driver.start(random() & (feature::kRingPacked | feature::kRingEventIdx), 16);
+    source.blk->quiesce([] {});
+    source.run_loop();
+    Bytes state = skerry::test::save(*source.blk);
+    for (unsigned i = 0; i < 1 + random() % 6; ++i)
+      state[random() % state.size()] = static_cast<uint8_t>(interesting(random));
+
+    Windows copy;
+    copy.guest.follow(source.guest);
+    if (!skerry::test::load(*copy.blk, state)) return;
+    copy.blk->resume();
+    copy.run_loop();
+    WindowAttack attack(copy, Windows::kBlk, random);
     attack.run();
     attack.expect_it_works();
   });
