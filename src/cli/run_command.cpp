@@ -50,9 +50,9 @@ void add_disk_options(CLI::App& app, RunOptions& o) {
       ->type_name("FILE");
   add_repeatable(app, "--disk", o.disks,
                  "Disk: a raw image or a block device. Settings: format=raw, readonly=on, cache=writeback, none, "
-                 "writethrough, directsync or unsafe, serial=TEXT, bus=virtio, sata or usb. A comma in a name is written twice",
+                 "writethrough, directsync or unsafe, serial=TEXT, bus=virtio, sata, usb or scsi. A comma in a name is written twice",
                  "FILE[,SETTING...]");
-  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata or usb a drive, else a virtio disk",
+  add_repeatable(app, "--cdrom", o.cdroms, "CD-ROM: an image, a name as it is; with bus=sata, usb or scsi a drive, else a virtio disk",
                  "FILE[,bus=BUS]");
   app.add_option("--firmware", o.firmware,
                  "Firmware: bios (Debian's seabios), uefi or uefi-secure (Debian's ovmf, without and with Secure Boot), or a file (default bios)")

@@ -176,7 +176,7 @@ Result<void> check_disks(const VmConfig& config) {
     const std::string field = fmt::format("disks[{}]", i);
     if (auto good = check_disk(field, config.disks[i]); !good) return good;
     if (config.disks[i].bus == Disk::Bus::kIde && config.board != kPcBoard)
-      return error("{}.bus: board {} has no IDE controller; use sata, usb or virtio, or board {}", field, config.board, kPcBoard);
+      return error("{}.bus: board {} has no IDE controller; use sata, usb, scsi or virtio, or board {}", field, config.board, kPcBoard);
     for (size_t j = 0; j < i; ++j)
       if (auto good = check_pair(field, config.disks[j], config.disks[i]); !good) return good;
   }

@@ -101,8 +101,9 @@ struct GdbAddress {
 struct Disk {
   // How writes reach the host's disk: what a guest's write and flush mean under each is in docs/storage.md.
   enum class Cache : uint8_t { kWriteback, kNone, kWritethrough, kDirectsync, kUnsafe };
-  // What the guest reaches it by: a virtio device of its own, a port of the board's disk controller, or one of its USB controller.
-  enum class Bus : uint8_t { kVirtio, kSata, kIde, kUsb };
+  // What the guest reaches it by: a virtio device of its own, a port of the board's disk controller, one of its USB controller, or a
+  // target of its virtio SCSI controller.
+  enum class Bus : uint8_t { kVirtio, kSata, kIde, kUsb, kScsi };
   std::string path;
   std::string format = "raw";
   bool read_only = false;
@@ -127,6 +128,7 @@ constexpr std::pair<std::string_view, Disk::Bus> kDiskBuses[] = {
     {"sata", Disk::Bus::kSata},
     {"ide", Disk::Bus::kIde},
     {"usb", Disk::Bus::kUsb},
+    {"scsi", Disk::Bus::kScsi},
 };
 
 // What the guest has by USB, beside the keyboard and the mouse at the i8042's ports that it has always: nothing, a tablet, or a tablet

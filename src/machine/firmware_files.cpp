@@ -116,6 +116,10 @@ void add_boot(Adder& add, const FirmwareInputs& inputs) {
 
 std::string boot_path_of_disk(unsigned slot) { return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", slot); }
 
+std::string boot_path_of_scsi(unsigned slot, unsigned target) {
+  return fmt::format("/pci@i0cf8/scsi@{:x}/channel@0/disk@{:x},0", slot, target);
+}
+
 // UEFI firmware knows the controller by its IDs.
 std::string boot_path_of_sata(unsigned function, unsigned port) {
   const std::string place = function ? fmt::format("{:x},{:x}", devices::ata::Ahci::kSlot, function) : fmt::format("{:x}", devices::ata::Ahci::kSlot);

@@ -31,6 +31,8 @@ struct FirmwareInputs {
 
 // The path of the virtio disk that is device `slot` of bus 0, as OVMF wants it to the letter; SeaBIOS looks at the number only.
 std::string boot_path_of_disk(unsigned slot);
+// That of a target of the virtio SCSI controller that is device `slot`.
+std::string boot_path_of_scsi(unsigned slot, unsigned target);
 // That of what is plugged into a port of the AHCI controller, which is that function of its slot.
 std::string boot_path_of_sata(unsigned function, unsigned port);
 // Into a channel of the IDE controller, as its first or second drive.

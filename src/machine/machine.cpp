@@ -185,6 +185,7 @@ void Machine::on_input_change(std::function<void()> changed) {
 std::vector<std::string> Machine::boot_order() const {
   std::map<size_t, std::string> paths;
   for (const auto& [disk, slot] : virtio_->disk_slots()) paths[disk] = boot_path_of_disk(slot);
+  for (const auto& [disk, place] : virtio_->scsi_disks()) paths[disk] = boot_path_of_scsi(place.slot, place.target);
   if (ata_)
     for (const auto& [disk, path] : ata_->boot_paths()) paths[disk] = path;
   if (usb_)

@@ -15,10 +15,13 @@ class PacketUnit final : public devices::scsi::Unit {
   devices::scsi::Command begin(const devices::scsi::Cdb& cdb) override;
   Task<void> move(devices::scsi::Command& command, uint64_t done, std::span<const iovec> host) override;
   Task<void> finish(devices::scsi::Command& command) override;
+  devices::scsi::Sense take_sense() override;
   void reset() override { device_->reset(devices::ata::Device::Reset::kHardware); }
   void describe(state::Fields& fields) override { device_->describe(fields); }
 
  private:
+  devices::scsi::Command report_luns(const devices::scsi::Cdb& cdb);
+
   const std::unique_ptr<devices::ata::Device> device_;
 };
 

@@ -2,10 +2,8 @@
 
 #include <future>
 
-#include "devices/ata/cdrom.hpp"
-#include "devices/scsi/disk.hpp"
 #include "devices/usb/storage.hpp"
-#include "machine/packet_unit.hpp"
+#include "machine/scsi_units.hpp"
 
 namespace skerry::machine {
 
@@ -48,16 +46,9 @@ void UsbDevices::add_input(EventLoop& loop, bool with_keyboard) {
   xhci_.plug_in(std::move(tablet));
 }
 
-// Guests want a serial of each: where none is given, it is the disk's number.
 Result<void> UsbDevices::plug_in(size_t disk, const config::Disk& description, Backends::Disk& backend) {
-  const std::string name = fmt::format("usb disk {}", disk);
-  const std::string serial = backend.serial.empty() ? fmt::format("SK{:05}", disk) : backend.serial;
-  std::unique_ptr<devices::scsi::Unit> unit;
-  if (description.cdrom)
-    unit = std::make_unique<PacketUnit>(
-        std::make_unique<devices::ata::Cdrom>(name, backend.node.get(), devices::ata::Cdrom::Options{.serial = serial}));
-  else
-    unit = std::make_unique<devices::scsi::Disk>(name, *backend.node, devices::scsi::Disk::Options{.serial = serial});
+  const std::string serial = scsi_serial(disk, backend);
+  auto unit = make_scsi_unit(fmt::format("usb disk {}", disk), description, backend, serial, false);
   const unsigned port = xhci_.plug_in(std::make_unique<usb::Storage>(std::move(unit), usb_serial(serial)));
   if (port == 0) return error("disk {}: all USB ports are taken", disk);
   disk_ports_[disk] = port;

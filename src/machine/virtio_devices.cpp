@@ -4,10 +4,12 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "machine/scsi_units.hpp"
 #include "virtio/block.hpp"
 #include "virtio/console.hpp"
 #include "virtio/entropy.hpp"
 #include "virtio/net.hpp"
+#include "virtio/scsi.hpp"
 #include "virtio/vsock.hpp"
 
 namespace skerry::machine {
@@ -35,6 +37,36 @@ Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device) {
   return place->slot;
 }
 
+Result<void> VirtioDevices::add_disks(const config::VmConfig& config, Backends& backends) {
+  const auto queues = static_cast<uint16_t>(std::min(config.vcpus, kMostDiskQueues));
+  for (size_t i = 0; i < backends.disks.size(); ++i) {
+    if (i < config.disks.size() && config.disks[i].bus != config::Disk::Bus::kVirtio) continue;
+    auto slot = add(std::make_unique<virtio::Block>(
+        fmt::format("disk{}", i), io_.loop(), memory_, *backends.disks[i].node,
+        virtio::Block::Options{.serial = backends.disks[i].serial, .queues = queues}));
+    if (!slot) return std::move(slot).error();
+    disk_slots_[i] = *slot;
+  }
+  return add_scsi(config, backends, queues);
+}
+
+// One controller has them all: targets in the order of the description.
+Result<void> VirtioDevices::add_scsi(const config::VmConfig& config, Backends& backends, uint16_t queues) {
+  virtio::Scsi::Units units;
+  for (size_t i = 0; i < config.disks.size(); ++i) {
+    if (config.disks[i].bus != config::Disk::Bus::kScsi) continue;
+    scsi_disks_[i].target = static_cast<unsigned>(units.size());
+    units.push_back(make_scsi_unit(fmt::format("scsi disk {}", i), config.disks[i], backends.disks[i],
+                                   scsi_serial(i, backends.disks[i]), true));
+  }
+  if (units.empty()) return ok();
+  auto slot = add(std::make_unique<virtio::Scsi>("scsi0", io_.loop(), memory_, std::move(units),
+                                                 virtio::Scsi::Options{.queues = queues}));
+  if (!slot) return std::move(slot).error();
+  for (auto& [disk, place] : scsi_disks_) place.slot = *slot;
+  return ok();
+}
+
 Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& backends) {
   EventLoop& io = io_.loop();
   for (size_t i = 0; i < backends.nics.size(); ++i) {
@@ -44,15 +76,7 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
                                                   virtio::Net::Options{config::mac_of(config, i), nic.queues}));
     if (!slot) return std::move(slot).error();
   }
-  for (size_t i = 0; i < backends.disks.size(); ++i) {
-    if (i < config.disks.size() && config.disks[i].bus != config::Disk::Bus::kVirtio) continue;
-    const auto queues = static_cast<uint16_t>(std::min(config.vcpus, kMostDiskQueues));
-    auto slot = add(std::make_unique<virtio::Block>(
-        fmt::format("disk{}", i), io, memory_, *backends.disks[i].node,
-        virtio::Block::Options{.serial = backends.disks[i].serial, .queues = queues}));
-    if (!slot) return std::move(slot).error();
-    disk_slots_[i] = *slot;
-  }
+  if (auto good = add_disks(config, backends); !good) return good;
   if (auto slot = add(std::make_unique<virtio::Entropy>("rng0", io, memory_)); !slot) return std::move(slot).error();
   auto balloon = std::make_unique<virtio::Balloon>("balloon0", io, memory_);
   balloon_ = balloon.get();

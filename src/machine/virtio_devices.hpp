@@ -35,6 +35,11 @@ class VirtioDevices {
   virtio::Balloon& balloon() { return *balloon_; }
   // The slots of the disks, by their place among Backends::disks: what firmware may start from.
   const std::map<size_t, unsigned>& disk_slots() const { return disk_slots_; }
+  // Likewise of those at the SCSI controller.
+  struct ScsiPlace {
+    unsigned slot, target;
+  };
+  const std::map<size_t, ScsiPlace>& scsi_disks() const { return scsi_disks_; }
 
  private:
   struct Entry {
@@ -44,6 +49,8 @@ class VirtioDevices {
   VirtioDevices(EventLoop& main, IoThread& io, memory::GuestMemory& memory, VirtioHome& home)
       : main_(main), io_(io), memory_(memory), home_(home) {}
   Result<void> add_all(const config::VmConfig& config, Backends& backends);
+  Result<void> add_disks(const config::VmConfig& config, Backends& backends);
+  Result<void> add_scsi(const config::VmConfig& config, Backends& backends, uint16_t queues);
   // Gives the slot.
   Result<unsigned> add(std::unique_ptr<virtio::Device> device);
 
@@ -53,6 +60,7 @@ class VirtioDevices {
   VirtioHome& home_;
   std::vector<Entry> entries_;
   std::map<size_t, unsigned> disk_slots_;
+  std::map<size_t, ScsiPlace> scsi_disks_;
   virtio::Balloon* balloon_ = nullptr;
   bool quiet_ = false;
 };

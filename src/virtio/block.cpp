@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "virtio/buffer_ranges.hpp"
 
 namespace skerry::virtio {
 
@@ -288,39 +289,15 @@ bool Block::in_range(const Request& request) const {
   return aligned(request.offset, request.data_size) && request.data_size <= capacity_ - request.offset;
 }
 
-namespace {
-// Calls `visit` for each buffer's part of [skip, skip + size).
-template <typename Visit>
-bool for_data(std::span<const Buffer> buffers, uint64_t skip, uint64_t size, Visit visit) {
-  for (const Buffer& buffer : buffers) {
-    if (skip >= buffer.length) {
-      skip -= buffer.length;
-      continue;
-    }
-    const uint64_t here = std::min<uint64_t>(size, buffer.length - skip);
-    if (here == 0) break;
-    if (!visit(buffer.address + skip, here)) return false;
-    size -= here;
-    skip = 0;
-  }
-  return true;
-}
-}  // namespace
-
 Task<uint8_t> Block::read(Request& request) {
   request.data_size = request.chain.writable_size - 1;
   if (!in_range(request)) co_return VIRTIO_BLK_S_IOERR;
   if (request.data_size == 0) co_return VIRTIO_BLK_S_OK;
   const auto& buffers = request.chain.writable;
-  if (!for_data(buffers, 0, request.data_size,
-                [&](memory::Gpa gpa, uint64_t size) { return memory_.host_ranges(gpa, size, true, request.ranges); }))
-    co_return VIRTIO_BLK_S_IOERR;
+  if (!data_ranges(memory_, buffers, 0, request.data_size, true, request.ranges)) co_return VIRTIO_BLK_S_IOERR;
   const block::Errno result = co_await node_.read(request.offset, request.ranges);
   // Even of a request that failed or is not wanted any more a part may be there.
-  for_data(buffers, 0, request.data_size, [&](memory::Gpa gpa, uint64_t size) {
-    memory_.written(gpa, size);
-    return true;
-  });
+  data_written(memory_, buffers, 0, request.data_size);
   co_return status_of(result, "read");
 }
 
@@ -328,9 +305,7 @@ Task<uint8_t> Block::write(Request& request) {
   request.data_size = request.chain.readable_size - kHeaderSize;
   if (read_only_ || !in_range(request)) co_return VIRTIO_BLK_S_IOERR;
   if (request.data_size == 0) co_return VIRTIO_BLK_S_OK;
-  if (!for_data(request.chain.readable, kHeaderSize, request.data_size,
-                [&](memory::Gpa gpa, uint64_t size) { return memory_.host_ranges(gpa, size, false, request.ranges); }))
-    co_return VIRTIO_BLK_S_IOERR;
+  if (!data_ranges(memory_, request.chain.readable, kHeaderSize, request.data_size, false, request.ranges)) co_return VIRTIO_BLK_S_IOERR;
   co_return status_of(co_await node_.write(request.offset, request.ranges, !writeback()), "write");
 }
 

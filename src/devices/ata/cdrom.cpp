@@ -63,13 +63,6 @@ bool ignores_attention(uint8_t operation) {
   return operation == INQUIRY || operation == REQUEST_SENSE || operation == GET_CONFIGURATION ||
          operation == GET_EVENT_STATUS_NOTIFICATION;
 }
-void describe_sense(state::Fields& fields, std::string_view name, Sense& sense) {
-  fields.group(name, [&] {
-    fields.field("key", sense.key, state::up_to(15));
-    fields.field("asc", sense.asc);
-    fields.field("ascq", sense.ascq);
-  });
-}
 }  // namespace
 
 // --- life ------------------------------------------------------------------------------------------------------------
@@ -95,8 +88,8 @@ void Cdrom::reset(Reset kind) {
 void Cdrom::describe(state::Fields& fields) {
   fields.field("tray_open", tray_open_);
   fields.field("locked", locked_);
-  describe_sense(fields, "sense", sense_);
-  describe_sense(fields, "attention", attention_);
+  scsi::describe_sense(fields, "sense", sense_);
+  scsi::describe_sense(fields, "attention", attention_);
   fields.field("event", event_, state::up_to(kMediaRemoval));
   fields.field("dma_mode", dma_mode_, state::up_to(kUltraDma + kUltraModes - 1));
 }

@@ -7,8 +7,8 @@
 namespace skerry::devices::ata::mmc {
 
 namespace {
-constexpr std::string_view kVendor = "Skerry", kProduct = "CD-ROM", kRevision = "1";
-constexpr uint8_t kCdRom = 0x05, kRemovable = 0x80, kSpc3 = 0x05, kFixedFormat = 0x70;
+using scsi::append, scsi::append_text;
+constexpr uint8_t kCdRom = 0x05;
 constexpr uint8_t kDataTrack = 0x14, kLeadOut = 0xaa;  // ADR 1, control 4; the track number of the lead-out
 constexpr unsigned kFramesPerSecond = 75, kFramesPerMinute = 60 * kFramesPerSecond;
 constexpr uint32_t kMostCdBlocks = 80 * kFramesPerMinute;  // what has more is a DVD
@@ -23,11 +23,6 @@ void put32(Answer& to, size_t at, uint32_t value) {
   put16(to, at, value >> 16);
   put16(to, at + 2, value & 0xffff);
 }
-void append(Answer& to, std::initializer_list<uint8_t> bytes) { to.insert(to.end(), bytes); }
-void append(Answer& to, const Answer& more) { to.insert(to.end(), more.begin(), more.end()); }
-void append_text(Answer& to, std::string_view text, size_t size) {
-  for (size_t i = 0; i < size; ++i) to.push_back(static_cast<uint8_t>(i < text.size() ? text[i] : ' '));
-}
 
 // A block's address, as number or as minute, second, frame (MMC-5, 4.2.2.7).
 void append_address(Answer& to, uint32_t block, bool msf) {
@@ -39,24 +34,10 @@ void append_address(Answer& to, uint32_t block, bool msf) {
 }
 }  // namespace
 
-Answer sense_data(Sense sense) {
-  Answer data(kSenseSize);
-  data[0] = kFixedFormat;
-  data[2] = sense.key;
-  data[7] = kSenseSize - 8;
-  data[12] = sense.asc;
-  data[13] = sense.ascq;
-  return data;
-}
-
 std::optional<Answer> inquiry(const Drive& drive, bool vital, uint8_t page) {
   if (!vital) {
     if (page != 0) return std::nullopt;
-    Answer data{kCdRom, kRemovable, kSpc3, 2, 31, 0, 0, 0};
-    append_text(data, kVendor, 8);
-    append_text(data, kProduct, 16);
-    append_text(data, kRevision, 4);
-    return data;
+    return scsi::standard_inquiry({.peripheral = kCdRom, .removable = true, .product = "CD-ROM"});
   }
   if (page == 0x00) return Answer{kCdRom, 0x00, 0, 2, 0x00, 0x80};
   if (page != 0x80) return std::nullopt;

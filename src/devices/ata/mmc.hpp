@@ -8,23 +8,19 @@
 #include <string_view>
 #include <vector>
 
+#include "devices/scsi/primary.hpp"
+
 namespace skerry::devices::ata::mmc {
 
-using Answer = std::vector<uint8_t>;
+using scsi::Answer, scsi::Sense, scsi::sense_data;
+using scsi::kInvalidCommand, scsi::kInvalidField, scsi::kOutOfRange, scsi::kSavingNotSupported;
+using scsi::kNoSense, scsi::kReadError, scsi::kReset;
 constexpr uint32_t kBlockSize = 2048;
-constexpr unsigned kSenseSize = 18, kLeadIn = 150;  // frames before block 0
+constexpr unsigned kLeadIn = 150;  // frames before block 0
 
-// Sense key, additional sense code and qualifier (SPC-4, 4.5).
-struct Sense {
-  uint8_t key = 0, asc = 0, ascq = 0;
-  bool operator==(const Sense&) const = default;
-};
-constexpr Sense kNoSense{0x00, 0x00, 0x00};
 constexpr Sense kTrayClosedNoMedium{0x02, 0x3a, 0x01}, kTrayOpen{0x02, 0x3a, 0x02};
-constexpr Sense kReadError{0x03, 0x11, 0x00};
-constexpr Sense kInvalidCommand{0x05, 0x20, 0x00}, kOutOfRange{0x05, 0x21, 0x00}, kInvalidField{0x05, 0x24, 0x00};
-constexpr Sense kSavingNotSupported{0x05, 0x39, 0x00}, kRemovalPrevented{0x05, 0x53, 0x02}, kWrongMode{0x05, 0x64, 0x00};
-constexpr Sense kMediumMayHaveChanged{0x06, 0x28, 0x00}, kReset{0x06, 0x29, 0x00};
+constexpr Sense kRemovalPrevented{0x05, 0x53, 0x02}, kWrongMode{0x05, 0x64, 0x00};
+constexpr Sense kMediumMayHaveChanged{0x06, 0x28, 0x00};
 
 // The drive, at the time of the question.
 struct Drive {
@@ -34,8 +30,7 @@ struct Drive {
   uint32_t blocks = 0;  // of the disc; 0: none can be read
 };
 
-Answer sense_data(Sense sense);                                        // SPC-4, 4.5.3: fixed format
-std::optional<Answer> inquiry(const Drive& drive, bool vital, uint8_t page);  // 6.4.2; 7.8. None: no such page
+std::optional<Answer> inquiry(const Drive& drive, bool vital, uint8_t page);  // SPC-4, 6.4.2; 7.8. None: no such page
 Answer read_capacity(const Drive& drive);                              // MMC-5, 6.24
 std::optional<Answer> read_toc(const Drive& drive, unsigned format, bool msf, uint8_t first);  // 6.26
 Answer get_configuration(const Drive& drive, unsigned type, uint16_t first_feature);           // 6.6

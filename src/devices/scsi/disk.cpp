@@ -27,12 +27,14 @@ enum Operation : uint8_t {
   WRITE_10 = 0x2a,
   VERIFY_10 = 0x2f,
   SYNCHRONIZE_CACHE_10 = 0x35,
+  WRITE_SAME_10 = 0x41,
   UNMAP = 0x42,
   MODE_SENSE_10 = 0x5a,
   READ_16 = 0x88,
   WRITE_16 = 0x8a,
   VERIFY_16 = 0x8f,
   SYNCHRONIZE_CACHE_16 = 0x91,
+  WRITE_SAME_16 = 0x93,
   SERVICE_ACTION_IN_16 = 0x9e,
   REPORT_LUNS = 0xa0,
   READ_12 = 0xa8,
@@ -43,12 +45,11 @@ constexpr uint8_t kFua = 1 << 3, kByteCheck = 3 << 1;  // byte 1 of reads and wr
 constexpr uint32_t kMostBlocks = 16384;  // of a transfer: 8 MiB
 constexpr unsigned kMostRanges = 256, kUnmapHeader = 8, kUnmapRange = 16;
 
-constexpr Sense kNoSense{0x00, 0x00, 0x00};
-constexpr Sense kWriteFault{0x03, 0x03, 0x00}, kReadError{0x03, 0x11, 0x00};
-constexpr Sense kInvalidCommand{0x05, 0x20, 0x00}, kOutOfRange{0x05, 0x21, 0x00}, kInvalidField{0x05, 0x24, 0x00};
-constexpr Sense kListLength{0x05, 0x1a, 0x00}, kSavingNotSupported{0x05, 0x39, 0x00};
-constexpr Sense kReset{0x06, 0x29, 0x00};
-constexpr Sense kWriteProtected{0x07, 0x27, 0x00};
+constexpr uint32_t kMostRepeats = 0x20000;              // blocks of a WRITE SAME: 64 MiB
+constexpr uint32_t kRepeatedAtOnce = 128;               // blocks: 64 KiB
+
+constexpr Sense kWriteFault{0x03, 0x03, 0x00}, kListLength{0x05, 0x1a, 0x00}, kWriteProtected{0x07, 0x27, 0x00};
+constexpr Sense kNoRoom{0x07, 0x27, 0x07};  // space allocation failed write protect (SBC-3, 4.7.3.6)
 
 uint64_t get(std::span<const uint8_t> from, size_t at, unsigned bytes) {
   uint64_t value = 0;
@@ -58,13 +59,6 @@ uint64_t get(std::span<const uint8_t> from, size_t at, unsigned bytes) {
 
 bool ignores_attention(uint8_t operation) {
   return operation == INQUIRY || operation == REQUEST_SENSE || operation == REPORT_LUNS;
-}
-void describe_sense(state::Fields& fields, std::string_view name, Sense& sense) {
-  fields.group(name, [&] {
-    fields.field("key", sense.key, state::up_to(15));
-    fields.field("asc", sense.asc);
-    fields.field("ascq", sense.ascq);
-  });
 }
 }  // namespace
 
@@ -117,7 +111,7 @@ Command Disk::dispatch(const Cdb& cdb) {
     case SERVICE_ACTION_IN_16:
       if ((cdb[1] & 0x1f) != kReadCapacity16) return fail(kInvalidField);
       return answer(read_capacity_16(facts()), get(cdb, 10, 4));
-    case REPORT_LUNS: return answer(report_luns(), get(cdb, 6, 4));
+    case REPORT_LUNS: return answer(report_luns(cdb[2]), get(cdb, 6, 4));
     case READ_6: case WRITE_6:
       return media(cdb, cdb[0] == READ_6 ? Work::kRead : Work::kWrite, get(cdb, 1, 3) & 0x1f'ffff, cdb[4] ? cdb[4] : 256);
     case READ_10: return media(cdb, Work::kRead, lba32, count16);
@@ -130,6 +124,8 @@ Command Disk::dispatch(const Cdb& cdb) {
     case VERIFY_16: return verify(cdb, get(cdb, 2, 8), get(cdb, 10, 4));
     case SYNCHRONIZE_CACHE_10: case SYNCHRONIZE_CACHE_16: return synchronize();
     case UNMAP: return begin_unmap(cdb);
+    case WRITE_SAME_10: return begin_write_same(cdb, lba32, count16);
+    case WRITE_SAME_16: return begin_write_same(cdb, get(cdb, 2, 8), get(cdb, 10, 4));
     default: return fail(kInvalidCommand);
   }
 }
@@ -198,6 +194,23 @@ Command Disk::begin_unmap(const Cdb& cdb) {
   return command;
 }
 
+// SBC-3, 5.43 and 5.44: the host gives one block, or none and means zeroes.
+Command Disk::begin_write_same(const Cdb& cdb, uint64_t first, uint64_t count) {
+  constexpr uint8_t kProtect = 7 << 5, kAnchor = 1 << 4, kUnmap = 1 << 3, kNoData = 1 << 0;
+  const bool no_data = cdb[0] == WRITE_SAME_16 && (cdb[1] & kNoData);
+  if (read_only_) return fail(kWriteProtected);
+  if ((cdb[1] & (kProtect | kAnchor)) || count == 0 || count > kMostRepeats) return fail(kInvalidField);
+  if (!in_range(first, count)) return fail(kOutOfRange);
+  Command command{.work = Command::Work::kTake};
+  command.durable = !knows_cache_;
+  command.unmap = cdb[1] & kUnmap;
+  command.offset = first * kBlockSize;
+  command.repeats = static_cast<uint32_t>(count);
+  command.size = no_data ? 0 : kBlockSize;
+  command.data.resize(command.size);
+  return command;
+}
+
 DiskFacts Disk::facts() const {
   const block::Limits limits = node_.limits();
   const uint32_t physical = std::clamp<uint32_t>(std::max(limits.optimal_io, limits.request_alignment), kBlockSize, 4096);
@@ -208,7 +221,9 @@ DiskFacts Disk::facts() const {
           .physical_exponent = static_cast<unsigned>(std::countr_zero(std::bit_floor(physical / kBlockSize))),
           .discard_blocks = std::max<uint32_t>(limits.discard_alignment / kBlockSize, 1),
           .most_blocks = kMostBlocks,
-          .most_unmap_ranges = kMostRanges};
+          .most_unmap_ranges = kMostRanges,
+          .most_repeats = kMostRepeats,
+          .queueing = options_.queueing};
 }
 
 // --- data ------------------------------------------------------------------------------------------------------------
@@ -238,13 +253,18 @@ Task<void> Disk::finish(Command& command) {
     check(co_await node_.flush(), "flush", command);
   else if (command.work == Command::Work::kTake && command.code == UNMAP)
     co_await unmap(command);
+  else if (command.work == Command::Work::kTake)
+    co_await write_same(command);
 }
 
 void Disk::check(block::Errno result, const char* doing, Command& command) {
   if (result == 0) return;
   log::debug(log::Category::kDevice, "{}: {}: {}", name_, doing, std::strerror(result));
   command.failed = true;
-  sense_ = command.work == Command::Work::kRead ? kReadError : kWriteFault;
+  if (command.work == Command::Work::kRead)
+    sense_ = kReadError;
+  else
+    sense_ = result == ENOSPC || result == EDQUOT ? kNoRoom : kWriteFault;
 }
 
 // SBC-3, 5.28.
@@ -264,6 +284,29 @@ Task<void> Disk::unmap(Command& command) {
     if (count == 0) continue;
     check(co_await node_.discard(first * kBlockSize, count * kBlockSize), "discard", command);
     if (command.failed) co_return;
+  }
+}
+
+Task<void> Disk::write_same(Command& command) {
+  const uint64_t first = command.offset / kBlockSize;
+  const bool one_block = command.data.empty() || command.data.size() == kBlockSize;
+  const bool some = command.repeats > 0 && command.repeats <= kMostRepeats;
+  if (read_only_ || !one_block || !some || !in_range(first, command.repeats)) {  // only of a state that was made by hand
+    check(EINVAL, "access", command);
+    co_return;
+  }
+  if (std::all_of(command.data.begin(), command.data.end(), [](uint8_t byte) { return byte == 0; }))
+    check(co_await node_.write_zeroes(first * kBlockSize, uint64_t{command.repeats} * kBlockSize, command.unmap), "zero", command);
+  else
+    co_await repeat(first, command);
+  if (!command.failed && command.durable) check(co_await node_.flush(), "flush", command);
+}
+
+Task<void> Disk::repeat(uint64_t first, Command& command) {
+  std::vector<iovec> blocks(std::min(command.repeats, kRepeatedAtOnce), iovec{command.data.data(), kBlockSize});
+  for (uint32_t done = 0; done < command.repeats && !command.failed; done += static_cast<uint32_t>(blocks.size())) {
+    blocks.resize(std::min<size_t>(blocks.size(), command.repeats - done));
+    check(co_await node_.write((first + done) * kBlockSize, blocks, false), "write", command);
   }
 }
 

@@ -3,10 +3,11 @@
 // It has a write cache. Some drivers (Linux's usb-storage) never ask for it, take it for absent and never flush: until the
 // driver has asked for the caching page, or has synchronized the cache, each write is as one with forced unit access.
 //
-// Absent: MODE SELECT, reservations, WRITE SAME, protection information, READ FORMAT CAPACITIES. Who asks is told so.
+// Absent: MODE SELECT, reservations, protection information, READ FORMAT CAPACITIES, comparing. Who asks is told so.
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "block/node.hpp"
 #include "devices/scsi/disk_answers.hpp"
@@ -19,6 +20,7 @@ class Disk final : public Unit {
   struct Options {
     std::string serial;      // of at most 20 bytes of ASCII
     bool read_only = false;  // a node that is read-only makes it so as well
+    bool queueing = false;   // the transport gives several commands at a time
   };
   // `node` outlives it.
   Disk(std::string name, block::Node& node, Options options);
@@ -26,6 +28,7 @@ class Disk final : public Unit {
   Command begin(const Cdb& cdb) override;
   Task<void> move(Command& command, uint64_t done, std::span<const iovec> host) override;
   Task<void> finish(Command& command) override;
+  Sense take_sense() override { return std::exchange(sense_, kNoSense); }
   void reset() override;
   void describe(state::Fields& fields) override;
 
@@ -39,7 +42,10 @@ class Disk final : public Unit {
   Command verify(const Cdb& cdb, uint64_t first, uint64_t count);
   Command synchronize();
   Command begin_unmap(const Cdb& cdb);
+  Command begin_write_same(const Cdb& cdb, uint64_t first, uint64_t count);
   Task<void> unmap(Command& command);
+  Task<void> write_same(Command& command);
+  Task<void> repeat(uint64_t first, Command& command);
   DiskFacts facts() const;
   bool in_range(uint64_t first, uint64_t count) const { return first <= blocks_ && count <= blocks_ - first; }
   void check(block::Errno result, const char* doing, Command& command);

@@ -6,19 +6,11 @@
 namespace skerry::devices::scsi {
 
 namespace {
-constexpr std::string_view kVendor = "Skerry", kProduct = "disk", kRevision = "1";
-constexpr uint8_t kFixedFormat = 0x70, kSpc3 = 0x05, kResponseFormat = 2;
-constexpr size_t kSenseSize = 18;
 constexpr uint8_t kSupportedPages = 0x00, kSerialPage = 0x80, kIdentification = 0x83, kBlockLimits = 0xb0, kCharacteristics = 0xb1,
                   kProvisioning = 0xb2;
 
 void put(Answer& to, size_t at, unsigned bytes, uint64_t value) {
   for (unsigned i = 0; i < bytes; ++i) to[at + i] = static_cast<uint8_t>(value >> (8 * (bytes - 1 - i)));
-}
-void append(Answer& to, std::initializer_list<uint8_t> bytes) { to.insert(to.end(), bytes); }
-void append(Answer& to, const Answer& more) { to.insert(to.end(), more.begin(), more.end()); }
-void append_text(Answer& to, std::string_view text, size_t size) {
-  for (size_t i = 0; i < size; ++i) to.push_back(static_cast<uint8_t>(i < text.size() ? text[i] : ' '));
 }
 
 Answer vital_page(uint8_t page, const Answer& content) {
@@ -29,13 +21,16 @@ Answer vital_page(uint8_t page, const Answer& content) {
 
 // SBC-3, 6.6.3.
 Answer block_limits(const DiskFacts& disk) {
+  constexpr uint8_t kNoZeroLength = 1;   // WSNZ: a WRITE SAME says how much
   Answer content(60);
+  content[0] = kNoZeroLength;
   put(content, 2, 2, 1);                 // optimal transfer length granularity
   put(content, 4, 4, disk.most_blocks);
   if (!disk.read_only) {
     put(content, 16, 4, ~0u);            // blocks of an UNMAP: any number
     put(content, 20, 4, disk.most_unmap_ranges);
     put(content, 24, 4, disk.discard_blocks);
+    put(content, 32, 8, disk.most_repeats);
   }
   return content;
 }
@@ -51,24 +46,10 @@ Answer identification(const DiskFacts& disk) {
 }
 }  // namespace
 
-Answer sense_data(Sense sense) {
-  Answer data(kSenseSize);
-  data[0] = kFixedFormat;
-  data[2] = sense.key;
-  data[7] = kSenseSize - 8;
-  data[12] = sense.asc;
-  data[13] = sense.ascq;
-  return data;
-}
-
 std::optional<Answer> inquiry(const DiskFacts& disk, bool vital, uint8_t page) {
   if (!vital) {
     if (page != 0) return std::nullopt;
-    Answer data{0, 0, kSpc3, kResponseFormat, 31, 0, 0, 0};
-    append_text(data, kVendor, 8);
-    append_text(data, kProduct, 16);
-    append_text(data, kRevision, 4);
-    return data;
+    return standard_inquiry({.queueing = disk.queueing, .product = "disk"});
   }
   switch (page) {
     case kSupportedPages:
@@ -81,8 +62,8 @@ std::optional<Answer> inquiry(const DiskFacts& disk, bool vital, uint8_t page) {
       put(content, 0, 2, 1);  // nothing rotates
       return vital_page(page, content);
     }
-    case kProvisioning:  // SBC-3, 6.6.4: LBPU
-      return vital_page(page, {0, static_cast<uint8_t>(disk.read_only ? 0 : 1 << 7), 0, 0});
+    case kProvisioning:  // SBC-3, 6.6.4: LBPU, LBPWS, LBPWS10
+      return vital_page(page, {0, static_cast<uint8_t>(disk.read_only ? 0 : 1 << 7 | 1 << 6 | 1 << 5), 0, 0});
     default: return std::nullopt;
   }
 }
@@ -103,14 +84,9 @@ Answer read_capacity_16(const DiskFacts& disk) {
   return data;
 }
 
-Answer report_luns() {
-  Answer data(16);
-  put(data, 0, 4, 8);
-  return data;
-}
-
 std::optional<Answer> mode_sense(const DiskFacts& disk, bool wide, bool with_block, uint8_t page, bool changeable) {
   constexpr uint8_t kErrorRecovery = 0x01, kCaching = 0x08, kControl = 0x0a, kAll = 0x3f;
+  constexpr uint8_t kUnrestricted = 1 << 4;  // simple tasks in any order
   constexpr uint8_t kWriteCache = 1 << 2, kWriteProtected = 1 << 7, kForcedAccess = 1 << 4;
   Answer pages;
   const auto add = [&](uint8_t code, Answer content) {
@@ -123,7 +99,9 @@ std::optional<Answer> mode_sense(const DiskFacts& disk, bool wide, bool with_blo
   Answer caching(18);
   caching[0] = disk.write_cache ? kWriteCache : 0;
   add(kCaching, caching);
-  add(kControl, Answer(10));
+  Answer control(10);
+  control[1] = disk.queueing ? kUnrestricted : 0;
+  add(kControl, control);
   if (pages.empty()) return std::nullopt;
 
   Answer block;

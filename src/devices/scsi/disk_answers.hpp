@@ -5,13 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
-#include "devices/scsi/unit.hpp"
+#include "devices/scsi/primary.hpp"
 
 namespace skerry::devices::scsi {
 
-using Answer = std::vector<uint8_t>;
 constexpr uint32_t kBlockSize = 512;
 
 struct DiskFacts {
@@ -23,13 +21,13 @@ struct DiskFacts {
   uint32_t discard_blocks = 1;     // what is discarded in smaller pieces stays
   uint32_t most_blocks = 0;        // of a transfer
   uint32_t most_unmap_ranges = 0;
+  uint32_t most_repeats = 0;       // blocks of a WRITE SAME
+  bool queueing = false;           // several commands at a time, in any order
 };
 
-Answer sense_data(Sense sense);                                               // SPC-4, 4.5.3: fixed format
-std::optional<Answer> inquiry(const DiskFacts& disk, bool vital, uint8_t page);  // 6.6; 7.8. None: no such page
+std::optional<Answer> inquiry(const DiskFacts& disk, bool vital, uint8_t page);  // SPC-4, 6.6; 7.8. None: no such page
 Answer read_capacity_10(const DiskFacts& disk);                               // SBC-3, 5.15
 Answer read_capacity_16(const DiskFacts& disk);                               // 5.16
-Answer report_luns();                                                         // SPC-4, 6.33: there is one
 // SPC-4, 7.5; none: no such page. `wide` is the ten-byte command.
 std::optional<Answer> mode_sense(const DiskFacts& disk, bool wide, bool with_block, uint8_t page, bool changeable);
 

@@ -112,18 +112,19 @@ TEST_F(DeviceOptions, EverySettingOfADiskIsLowered) {
   options.image = file("a");
   options.disks = {file("b,c") .replace(path("").size() + 1, 1, ",,") + ",format=raw,readonly=on,cache=directsync,serial=S 1",
                    file("d") + ",cache=unsafe,bus=sata"};
-  options.cdroms = {file("e,f"), file("g,h") + ",bus=sata", file("i") + ",bus=usb"};
+  options.cdroms = {file("e,f"), file("g,h") + ",bus=sata", file("i") + ",bus=usb", file("j") + ",bus=scsi"};
   options.input = "usb";
   options.memory = "3G";
   options.name = "web";
   const config::VmConfig config = lowered(options);
-  ASSERT_EQ(config.disks.size(), 6u);
+  ASSERT_EQ(config.disks.size(), 7u);
   EXPECT_EQ(config.disks[1], (Disk{.path = path("b,c"), .read_only = true, .cache = Disk::Cache::kDirectsync, .serial = "S 1"}));
   EXPECT_EQ(config.disks[2].cache, Disk::Cache::kUnsafe);
   EXPECT_EQ(config.disks[2].bus, Disk::Bus::kSata);
   EXPECT_EQ(config.disks[3], (Disk{.path = path("e,f"), .read_only = true, .cdrom = true}));
   EXPECT_EQ(config.disks[4], (Disk{.path = path("g,h"), .read_only = true, .cdrom = true, .bus = Disk::Bus::kSata}));
   EXPECT_EQ(config.disks[5].bus, Disk::Bus::kUsb);
+  EXPECT_EQ(config.disks[6].bus, Disk::Bus::kScsi);
   EXPECT_EQ(config.input, config::Input::kUsb);
   EXPECT_EQ(config.memory, 3 * GiB);
   EXPECT_EQ(config.name, "web");
@@ -135,7 +136,7 @@ TEST_F(DeviceOptions, WrongSettingsOfADiskAreToldWithWhatIsRight) {
               StartsWith("--disk: cache mode 'fast' is not known; use writeback, none, writethrough, directsync, unsafe"));
   EXPECT_THAT(complaint_of_disk(disk + ",readonly=yes"), HasSubstr("use readonly=on or readonly=off"));
   EXPECT_THAT(complaint_of_disk(disk + ",wwn=1"), HasSubstr("'wwn' is not known; use format, readonly, cache, serial, bus"));
-  EXPECT_THAT(complaint_of_disk(disk + ",bus=scsi"), HasSubstr("bus 'scsi' is not known; use virtio, sata, ide, usb"));
+  EXPECT_THAT(complaint_of_disk(disk + ",bus=fc"), HasSubstr("bus 'fc' is not known; use virtio, sata, ide, usb, scsi"));
   EXPECT_THAT(complaint({.disks = {disk + ",bus=ide"}, .board = "q35"}), HasSubstr("bus: board q35-1 has no IDE controller; use sata, usb"));
   EXPECT_THAT(complaint({.cdroms = {disk + ",bus=floppy"}}), HasSubstr("bus 'floppy' is not known"));
   EXPECT_THAT(complaint_of_disk(disk + ",readonly"), HasSubstr("'readonly' is not of the form KEY=VALUE"));

@@ -90,6 +90,16 @@ TEST(Devices, OfASavedVmAreOnTheirBus) {
   EXPECT_THAT(same.error().message(), testing::HasSubstr("disks.0.bus: the VM was saved with virtio, and is described with sata"));
 }
 
+TEST(Devices, OfScsiAreInTheDescription) {
+  VmConfig config = full();
+  config.disks[0].bus = Disk::Bus::kScsi;
+  EXPECT_EQ(why_invalid(config), "valid");
+  const std::string text = to_json(config);
+  EXPECT_NE(text.find(R"("bus": "scsi")"), text.npos);
+  EXPECT_EQ(from_json(text).value(), config);
+  EXPECT_FALSE(check_same_machine(full(), config));
+}
+
 TEST(Devices, OfUsbAreInTheDescription) {
   VmConfig config = full();
   config.disks[0].bus = Disk::Bus::kUsb;
@@ -156,7 +166,7 @@ TEST(Devices, WrongDisksAreRefused) {
        "disks[1].serial: 'root' is the serial of '/srv/a b.img' too"},
       {"one file twice", [](VmConfig& c) { c.disks[1].path = c.disks[0].path; }, "disks[1].path: '/srv/a b.img' is there twice"},
       {"IDE", [](VmConfig& c) { c.disks[1].bus = Disk::Bus::kIde; },
-       "disks[1].bus: board q35-1 has no IDE controller; use sata, usb or virtio, or board pc-1"},
+       "disks[1].bus: board q35-1 has no IDE controller; use sata, usb, scsi or virtio, or board pc-1"},
       {"five at IDE",
        [](VmConfig& c) {
          c.board = kPcBoard;

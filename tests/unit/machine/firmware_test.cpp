@@ -84,7 +84,7 @@ struct FirmwareRig {
     inputs.machine.vcpus = 3;
     inputs.machine.low_memory = 0xb0000000;
     inputs.machine.high_memory = 5 * GiB - 0xb0000000;
-    inputs.boot_order = {boot_path_of_disk(4), boot_path_of_disk(0x1d), boot_path_of_usb(3)};
+    inputs.boot_order = {boot_path_of_disk(4), boot_path_of_disk(0x1d), boot_path_of_usb(3), boot_path_of_scsi(9, 1)};
     inputs.serial_console = 0x3f8;
   }
   std::string item(uint16_t key, size_t size) {
@@ -145,7 +145,7 @@ TEST(FirmwareFiles, TellTheMachine) {
 TEST(FirmwareFiles, SayWhatToBootAndOnWhichConsole) {
   FirmwareRig rig;
   ASSERT_TRUE(add_firmware_files(rig.fw_cfg, rig.inputs, nullptr));
-  EXPECT_EQ(rig.file("bootorder"), std::string("/pci@i0cf8/scsi@4/disk@0,0\n/pci@i0cf8/scsi@1d/disk@0,0\n/pci@i0cf8/usb@1e/storage@3/channel@0/disk@0,0\0", 102));
+  EXPECT_EQ(rig.file("bootorder"), std::string("/pci@i0cf8/scsi@4/disk@0,0\n/pci@i0cf8/scsi@1d/disk@0,0\n/pci@i0cf8/usb@1e/storage@3/channel@0/disk@0,0\n/pci@i0cf8/scsi@9/channel@0/disk@1,0\0", 139));
   EXPECT_EQ(rig.file("etc/sercon-port"), "\xf8\x03");
   EXPECT_EQ(rig.file("etc/boot-fail-wait"), "\xff\xff\xff\xff");
   EXPECT_EQ(rig.find("etc/vmgenid_guid").first, 0) << "there is none";

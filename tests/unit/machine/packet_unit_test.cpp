@@ -52,6 +52,17 @@ TEST(PacketUnit, SaysWhatItCannot) {
   EXPECT_EQ(rig.run({0x03, 0, 0, 0, 18})->at(2), 3);
 }
 
+TEST(PacketUnit, IsOneUnitAndTellsSenseOnce) {
+  Rig rig;
+  EXPECT_EQ(*rig.run({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64}), (std::vector<uint8_t>{0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(rig.run({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 4})->size(), 4u);
+  EXPECT_FALSE(rig.run({0x00}));
+  EXPECT_EQ(rig.unit.take_sense(), devices::scsi::kReset);
+  EXPECT_EQ(rig.unit.take_sense(), devices::scsi::kNoSense);
+  EXPECT_FALSE(rig.run({0xa0, 0, 9, 0, 0, 0, 0, 0, 0, 64}));
+  EXPECT_EQ(rig.unit.take_sense(), devices::scsi::kInvalidCommand);
+}
+
 // Such a command is only in a state that somebody has made.
 TEST(PacketUnit, WritesNothingWhateverAStateSays) {
   Rig rig;

@@ -1,4 +1,4 @@
-// Random rings against network card, console, balloon and sockets. tests/fuzz/virtio_cards/run gives it longer.
+// Random rings against network card, console, balloon, sockets and SCSI disks. tests/fuzz/virtio_cards/run gives it longer.
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -8,6 +8,7 @@
 
 #include "base/unix_socket.hpp"
 #include "unit/virtio/card_rig.hpp"
+#include "unit/virtio/scsi_rig.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/console.hpp"
 #include "virtio/net.hpp"
@@ -73,7 +74,12 @@ struct RandomChardev final : chardev::Chardev {
 void round_of(std::mt19937_64& random, const std::string& folder) {
   Guest guest(4 << 20);
   TurnedLoop loop;
-  switch (random() % 4) {
+  switch (random() % 5) {
+    case 4: {
+      ScsiDisks disks;
+      Scsi scsi("scsi0", *loop.loop, guest.memory, disks.units(), {.queues = 2, .queue_size = 16});
+      return expect_random_rings_are_survived(scsi, guest, loop, random, [] {});
+    }
     case 0: {
       RandomBackend backend(random);
       Net net("net0", *loop.loop, guest.memory, backend,
@@ -120,6 +126,89 @@ TEST(CardsFuzz, RandomRingsAreSurvived) {
   while (++rounds && std::chrono::steady_clock::now() < end && !HasFailure());
   std::printf("%llu rounds\n", static_cast<unsigned long long>(rounds));
   std::filesystem::remove_all(folder);
+}
+
+// One command or function of a guest that knows the layout, but not the rules; its buffers are where others' are too.
+void random_scsi_request(std::mt19937_64& random, Guest& guest, DirectDriver& driver) {
+  constexpr uint8_t kOperations[] = {0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41,
+                                     0x42, 0x5a, 0x88, 0x8a, 0x8f, 0x91, 0x93, 0x9e, 0xa0, 0xa8, 0xaa};
+  const auto queue = static_cast<unsigned>(random() % 4);
+  if (queue == scsi_layout::kEventQueue || driver.ring(queue).free() < 4) return;
+  const Lun lun = lun_of(random() % 8 ? random() % 2 : random() % 256, random() % 8 ? 0 : random() % 300);
+  Bytes bytes;
+  if (queue == scsi_layout::kControlQueue) {
+    bytes = function_bytes(static_cast<uint32_t>(random() % 9), lun, random() % 8);
+    if (random() % 8 == 0) bytes[0] = static_cast<uint8_t>(random() % 4);
+  } else {
+    Bytes cdb(16);
+    for (uint8_t& byte : cdb) byte = static_cast<uint8_t>(random() % 8 ? random() % 3 * (random() % 2) : random());
+    cdb[0] = random() % 16 ? kOperations[random() % std::size(kOperations)] : static_cast<uint8_t>(random());
+    bytes = command_bytes(lun, random() % 8, static_cast<uint8_t>(random() % 5), cdb);
+  }
+  if (random() % 32 == 0) bytes.resize(1 + random() % 60);
+  const Gpa at = 0x1000 + random() % 0x1000;
+  guest.memory.write(at, std::as_bytes(std::span(bytes)));
+  std::vector<Buffer> readable = {{at, static_cast<uint32_t>(bytes.size())}}, writable;
+  const auto room = [&] { return Buffer{0x2000 + random() % 0x4000, static_cast<uint32_t>(random() % 4 ? 512 * (1 + random() % 16) : 1 + random() % 9000)}; };
+  if (random() % 3 == 0) readable.push_back(room());
+  if (random() % 64) writable.push_back({0x2000 + random() % 0x4000, static_cast<uint32_t>(random() % 32 ? 108 : 1 + random() % 200)});
+  if (random() % 2) writable.push_back(room());
+  driver.ring(queue).add(readable, writable);
+  driver.notify(queue);
+}
+
+TEST(CardsFuzz, ScsiCommandsInAnyOrderAreSurvived) {
+  const uint64_t seed = from_environment("SKERRY_SEED", std::random_device{}());
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(from_environment("SKERRY_FUZZ_MS", 500));
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  SCOPED_TRACE(fmt::format("SKERRY_SEED={}", seed));
+  std::mt19937_64 random(seed);
+  do {
+    Guest guest(4 << 20);
+    TurnedLoop loop;
+    ScsiDisks disks;
+    Scsi scsi("scsi0", *loop.loop, guest.memory, disks.units(), {.queues = 2, .queue_size = 32});
+    DirectDriver driver(scsi, guest, random() % 2 ? feature::kRingPacked : 0, 32);
+    for (unsigned step = 0; step < 300; ++step) {
+      random_scsi_request(random, guest, driver);
+      if (random() % 8 == 0) disks.first.hold = random() % 2;
+      if (random() % 4 == 0) disks.first.release(random() % 2);
+      if (random() % 16 == 0) disks.first.error = random() % 2 ? EIO : 0;
+      if (random() % 16 == 0) loop.turn();
+      for (const unsigned queue : {0, 2, 3}) driver.ring(queue).take_all();
+      if (random() % 64 == 0) {
+        bool at_rest = false;
+        scsi.quiesce([&] { at_rest = true; });
+        disks.first.hold = false;
+        disks.first.release();
+        loop.turn();
+        EXPECT_TRUE(at_rest) << "it does not come to rest";
+        AsBusDevice device(scsi);
+        EXPECT_TRUE(skerry::test::load(device, skerry::test::save(device)));
+        scsi.resume();
+      }
+    }
+    EXPECT_EQ(driver.transport.why, "");
+    disks.first.hold = false;
+    disks.first.release();
+    loop.turn();
+    // Whatever was done to it, it has forgotten none, and an honest driver finds a device that works.
+    for (const unsigned queue : {0, 2, 3}) {
+      driver.ring(queue).take_all();
+      EXPECT_EQ(driver.ring(queue).free(), 32u) << "queue " << queue;
+    }
+    disks.first.error = 0;
+    const Bytes read = command_bytes(lun_of(0), 1, 0, read_10(0, 1));
+    const Buffer answer = guest.room(108), command = guest.put(read), data = guest.room(512);
+    for (unsigned i = 0; i < 2; ++i) {  // the first may be told of a reset
+      driver.ring(2).add({command}, {answer, data});
+      driver.notify(2);
+      loop.turn();
+    }
+    EXPECT_EQ(driver.ring(2).take_all().size(), 2u);
+    EXPECT_EQ(guest.bytes(answer)[10], 0);
+    EXPECT_EQ(guest.bytes(answer)[11], 0);
+  } while (std::chrono::steady_clock::now() < end && !HasFailure());
 }
 
 // Packets of a guest that knows the protocol but not its rules, over connections that are really there.
