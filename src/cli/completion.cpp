@@ -33,6 +33,7 @@ std::string completer(const std::string& option) {
   if (option == "--display") return "compgen -W 'vnc= none'";
   if (option == "--video") return "compgen -W 'vga none'";
   if (option == "--watchdog") return "compgen -W 'reset poweroff pause none'";
+  if (option == "--tpm") return "compgen -W 'none unix:' -d";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";
   if (option == "--qmp") return "compgen -W 'unix:'";
   if (option == "--gdb") return "compgen -W 'tcp:: unix:'";

@@ -15,7 +15,7 @@ namespace skerry::cli {
 namespace {
 
 // Of the host and the moment; everything else is the machine, and in the file.
-constexpr std::array<std::string_view, 11> kAllowed = {"--restore", "--no-verify", "--accel", "--console", "--display", "--qmp",
+constexpr std::array<std::string_view, 12> kAllowed = {"--restore", "--no-verify", "--accel", "--console", "--display", "--qmp", "--tpm",
                                                        "--gdb",     "--no-reboot", "--debug", "--verbose", "--help"};
 
 Result<UniqueFd> open_state(const std::string& path) {
@@ -44,6 +44,11 @@ Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std:
   plan.config = config::for_saving(std::move(*saved));  // whoever made the file chooses nothing on this host
   if (std::find(given.begin(), given.end(), "--accel") != given.end())
     if (auto chosen = lower_accelerator(options.accel, plan.config); !chosen) return std::move(chosen).error();
+  if (!options.tpm.empty()) {
+    auto tpm = parse_tpm(options.tpm);
+    if (!tpm) return std::move(tpm).error().in("--tpm");
+    plan.config.tpm = std::move(*tpm);
+  }
   plan.config.no_reboot |= options.no_reboot;
   if (auto lowered = lower_host(options, plan); !lowered) return std::move(lowered).error();
   return plan;

@@ -86,6 +86,10 @@ void add_guest_options(CLI::App& app, RunOptions& o) {
   app.add_option("--guest-agent", o.guest_agent, "Connection to the guest agent (qemu-ga), on unix:PATH")->type_name("ADDR");
   app.add_option("--watchdog", o.watchdog, "A watchdog (Intel 6300ESB), and what it does when it expires: reset, poweroff, pause, none")
       ->type_name("ACTION");
+  app.add_option("--tpm", o.tpm,
+                 "A TPM 2.0 (program swtpm): DIR, a folder for its state, made if it is not there; unix:PATH, the control channel of a swtpm "
+                 "that runs; or none. Setting: model=crb (default none)")
+      ->type_name("TPM");
 }
 
 void add_machine_options(CLI::App& app, RunOptions& o) {

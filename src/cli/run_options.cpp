@@ -28,6 +28,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"vsock", "--vsock"},
     {"guest_agent", "--guest-agent"},
     {"watchdog", "--watchdog"},
+    {"tpm", "--tpm"},
     {"accelerator", "--accel"},
     {"cpu.model", "--cpu"},
     {"cpu.count", "--cpus"},
@@ -186,6 +187,9 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
     if (!action) return Error(action.error()).in("--watchdog");
     config.watchdog = *action;
   }
+  auto tpm = parse_tpm(options.tpm);
+  if (!tpm) return std::move(tpm).error().in("--tpm");
+  config.tpm = std::move(*tpm);
   if (options.guest_agent.empty()) return ok();
   auto path = parse_unix("--guest-agent", options.guest_agent);
   if (!path) return std::move(path).error();
@@ -197,7 +201,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 std::string_view board_for(const config::VmConfig& config) {
   if (std::ranges::count(config.disks, config::Disk::Bus::kIde, &config::Disk::bus)) return config::kPcBoard;
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
-                         config.guest_agent || config.watchdog || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
+                         config.guest_agent || config.watchdog || config.tpm || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
   return needs_pci ? config::kQ35Board : config::kPlainBoard;
 }
 
@@ -313,6 +317,25 @@ Result<void> lower_devices(const RunOptions& options, RunPlan& plan) {
 }
 
 }  // namespace
+
+Result<std::optional<config::Tpm>> parse_tpm(const std::string& text) {
+  if (text.empty() || text == "none") return std::optional<config::Tpm>();
+  const auto elements = split_settings(text);
+  if (!elements) return elements.error();
+  config::Tpm tpm{.path = elements->front()};
+  if (tpm.path.starts_with(kUnixPrefix)) {
+    tpm.type = config::Tpm::Type::kSocket;
+    tpm.path.erase(0, kUnixPrefix.size());
+    if (tpm.path.empty()) return error("'{}' has no path; use unix:PATH, where swtpm has its control channel", text);
+  }
+  for (size_t i = 1; i < elements->size(); ++i) {
+    const auto setting = parse_setting((*elements)[i]);
+    if (!setting) return setting.error();
+    if (setting->key != "model") return unknown_setting(setting->key, {"model"});
+    if (setting->value != "crb") return error("model={}: is not there; use crb, which current systems know", setting->value);
+  }
+  return std::optional(std::move(tpm));
+}
 
 Result<std::string> parse_qmp(std::string_view text) { return parse_unix("--qmp", text); }
 

@@ -1,6 +1,7 @@
 // The options of `skerry run` and what they are lowered to.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@ struct RunOptions {
   std::string vsock;
   std::string guest_agent;
   std::string watchdog;
+  std::string tpm;
   std::string firmware;
   bool smm = false;
   std::string uefi_variables;
@@ -63,6 +65,9 @@ Result<void> lower_host(const RunOptions& options, RunPlan& plan);
 
 // NAME or kvm[,fd=N][,irqchip=split|user], of --accel.
 Result<void> lower_accelerator(const std::string& text, config::VmConfig& config);
+
+// DIR[,model=crb], unix:PATH[,model=crb] or none, of --tpm.
+Result<std::optional<config::Tpm>> parse_tpm(const std::string& text);
 
 // "unix:PATH" of --qmp: the path.
 Result<std::string> parse_qmp(std::string_view text);

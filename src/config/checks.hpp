@@ -20,6 +20,7 @@ std::string_view shown(std::string_view text);
 
 Result<void> check_disks(const VmConfig& config);
 Result<void> check_nics(const VmConfig& config);
+Result<void> check_tpm(const VmConfig& config);
 Result<void> check_screen(const VmConfig& config);
 Result<void> check_guest_services(const VmConfig& config);  // cloud-init, vsock, guest agent
 

@@ -205,6 +205,11 @@ Result<void> check_vsock(const Vsock& vsock) {
 }
 }  // namespace
 
+Result<void> check_tpm(const VmConfig& config) {
+  if (!config.tpm) return ok();
+  return config.tpm->type == Tpm::Type::kSocket ? check_socket("tpm.path", config.tpm->path) : check_path("tpm.path", config.tpm->path);
+}
+
 Result<void> check_guest_services(const VmConfig& config) {
   if (config.cloud_init) {
     const CloudInit& seed = *config.cloud_init;

@@ -23,6 +23,10 @@ std::string_view video_of(const VmConfig& config) { return kVideos[static_cast<u
 std::string_view bus_of(const Disk& disk) { return kDiskBuses[static_cast<unsigned>(disk.bus)].first; }
 std::string_view input_of(const VmConfig& config) { return kInputs[static_cast<unsigned>(config.input)].first; }
 
+std::string_view tpm_of(const VmConfig& config) {
+  return config.tpm ? kTpmModels[static_cast<unsigned>(config.tpm->model)].first : "none";
+}
+
 std::string_view model_of(const Nic& nic) { return kNicModels[static_cast<unsigned>(nic.model)].first; }
 
 // Keeps the first difference.
@@ -69,6 +73,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("watchdog", saved.watchdog.has_value(), now.watchdog.has_value());
+  compare.field("tpm.model", tpm_of(saved), tpm_of(now));
   compare.field("disks", saved.disks.size(), now.disks.size());
   for (size_t i = 0; i < std::min(saved.disks.size(), now.disks.size()); ++i) {
     const Disk &a = saved.disks[i], &b = now.disks[i];

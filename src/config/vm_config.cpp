@@ -93,7 +93,8 @@ Result<void> check_board(const VmConfig& config) {
                                                         {"vsock", config.vsock.has_value()},
                                                         {"guest_agent", config.guest_agent.has_value()},
                                                         {"input", config.input != Input::kPs2},
-                                                        {"watchdog", config.watchdog.has_value()}};
+                                                        {"watchdog", config.watchdog.has_value()},
+                                                        {"tpm", config.tpm.has_value()}};
   for (const auto& [field, present] : need_pci)
     if (present) return error("{}: board {} has no PCI and no place for it; use board q35-1", field, config.board);
   return check_has_no_firmware(config);
@@ -180,6 +181,7 @@ Result<void> validate(const VmConfig& config) {
   if (auto good = check_disks(config); !good) return good;
   if (auto good = check_nics(config); !good) return good;
   if (auto good = check_guest_services(config); !good) return good;
+  if (auto good = check_tpm(config); !good) return good;
   if (auto good = check_screen(config); !good) return good;
   if (auto good = check_console(config.console); !good) return good;
   if (config.isa_debug_exit && *config.isa_debug_exit > 0x10000 - kIsaDebugExitPorts)

@@ -183,6 +183,22 @@ struct Vsock {
   bool operator==(const Vsock&) const = default;
 };
 
+// A TPM 2.0, which is the program swtpm.
+struct Tpm {
+  // One that is started with the VM and has its state in a folder, or one that runs already, with its control channel on a socket.
+  enum class Type : uint8_t { kFolder, kSocket };
+  // What the guest reaches it by: the command response buffer.
+  enum class Model : uint8_t { kCrb };
+  Type type = Type::kFolder;
+  std::string path;
+  Model model = Model::kCrb;
+  bool operator==(const Tpm&) const = default;
+};
+
+// In texts and in JSON.
+constexpr std::pair<std::string_view, Tpm::Type> kTpmTypes[] = {{"folder", Tpm::Type::kFolder}, {"socket", Tpm::Type::kSocket}};
+constexpr std::pair<std::string_view, Tpm::Model> kTpmModels[] = {{"crb", Tpm::Model::kCrb}};
+
 // What happens to the VM when its watchdog (Intel 6300ESB) has expired. Each is told to QMP.
 enum class WatchdogAction : uint8_t { kReset, kPoweroff, kPause, kNone };
 
@@ -224,6 +240,7 @@ struct VmConfig {
   Video video = Video::kNone;
   std::optional<Vnc> vnc;  // of a VM with a screen
   std::optional<WatchdogAction> watchdog;  // there is one
+  std::optional<Tpm> tpm;
   Console console;
   Input input = Input::kPs2;
   bool no_reboot = false;                  // a reset by the guest ends the VM

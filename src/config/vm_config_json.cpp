@@ -97,6 +97,13 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
   });
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
   if (root.optional("watchdog")) root.read("watchdog", config.watchdog.emplace(), kWatchdogActions);
+  root.object("tpm", [&](ObjectReader& tpm) {
+    Tpm& value = config.tpm.emplace();
+    tpm.require("path");
+    tpm.read("type", value.type, kTpmTypes);
+    tpm.read("path", value.path);
+    tpm.read("model", value.model, kTpmModels);
+  });
 }
 
 void read_screen(ObjectReader& root, VmConfig& config) {
@@ -224,6 +231,8 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
   if (config.vsock) root["vsock"] = {{"path", config.vsock->path}, {"cid", config.vsock->cid}};
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
   if (config.watchdog) root["watchdog"] = name_of(kWatchdogActions, *config.watchdog);
+  if (config.tpm)
+    root["tpm"] = {{"type", name_of(kTpmTypes, config.tpm->type)}, {"path", config.tpm->path}, {"model", name_of(kTpmModels, config.tpm->model)}};
 }
 
 void write_screen(ordered_json& root, const VmConfig& config) {

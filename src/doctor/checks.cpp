@@ -47,6 +47,7 @@ constexpr Entry kChecks[] = {
     {"network.dnsmasq", "Network", "dnsmasq", check_dnsmasq},
     {"devices.iommu", "Devices", "IOMMU", check_iommu},
     {"devices.vfio", "Devices", "VFIO", check_vfio},
+    {"devices.swtpm", "Devices", "swtpm", check_swtpm},
     {"firmware.seabios", "Firmware", "SeaBIOS", check_seabios},
     {"firmware.ovmf", "Firmware", "OVMF", check_ovmf},
     {"isolation.seccomp", "Isolation", "seccomp", check_seccomp},

@@ -48,4 +48,9 @@ std::optional<Finding> check_vfio(const Host& host) {
       how_to_load(host, "vfio-pci", "CONFIG_VFIO_PCI"));
 }
 
+std::optional<Finding> check_swtpm(const Host& host) {
+  if (const auto program = host.program("swtpm")) return fine(*program);
+  return warning("not installed: VMs have no TPM (--tpm)", "apt install swtpm; elsewhere the package of the same name");
+}
+
 }  // namespace skerry::doctor

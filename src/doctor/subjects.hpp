@@ -60,6 +60,7 @@ std::optional<Finding> check_firewall(const Host& host);
 // device_checks.cpp
 std::optional<Finding> check_iommu(const Host& host);
 std::optional<Finding> check_vfio(const Host& host);
+std::optional<Finding> check_swtpm(const Host& host);
 
 // cgroup_checks.cpp
 std::optional<Finding> check_cgroup(const Host& host);

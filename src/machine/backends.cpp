@@ -2,6 +2,7 @@
 
 #include "block/memory_image.hpp"
 #include "block/raw_file.hpp"
+#include "devices/tpm/swtpm_process.hpp"
 #include "machine/nocloud_seed.hpp"
 #include "net/factory.hpp"
 
@@ -81,6 +82,14 @@ Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
     auto host = virtio::VsockHost::open(config.vsock->path);
     if (!host) return std::move(host).error();
     backends.vsock = std::move(*host);
+  }
+  if (config.tpm) {
+    const bool socket = config.tpm->type == config::Tpm::Type::kSocket;
+    std::string label = fmt::format("--tpm '{}{}'", socket ? "unix:" : "", config.tpm->path);
+    auto tpm = socket ? devices::tpm::connect_swtpm(config.tpm->path, std::move(label))
+                      : devices::tpm::start_swtpm(config.tpm->path, std::move(label));
+    if (!tpm) return std::move(tpm).error();
+    backends.tpm = std::move(*tpm);
   }
   return backends;
 }

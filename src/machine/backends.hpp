@@ -12,6 +12,7 @@
 #include "block/node.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "devices/tpm/swtpm.hpp"
 #include "display/screen.hpp"
 #include "net/backend.hpp"
 #include "virtio/vsock.hpp"
@@ -30,6 +31,7 @@ struct Backends {
   std::unique_ptr<display::Screen> screen;  // of a VM with video
   std::unique_ptr<chardev::Chardev> guest_agent;
   std::optional<virtio::VsockHost> vsock;
+  std::unique_ptr<devices::tpm::Swtpm> tpm;
 
   // After rights are dropped, before the system call filter.
   void start();

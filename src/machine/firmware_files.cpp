@@ -101,6 +101,7 @@ void add_tables(Adder& add, const FirmwareInputs& inputs, VmGenId* vm_gen_id) {
     add.writable_file(VmGenId::kAddressFile, Bytes(8),
                       [vm_gen_id](std::span<const uint8_t> content) { vm_gen_id->address_written(content); });
   }
+  if (board.pci->tpm) add.file(acpi::kTpmLogFile, Bytes(acpi::kTpmLogSize));
   const Bytes structures = smbios::structures(inputs.machine);
   add.file("etc/smbios/smbios-anchor", smbios::entry_point_2_8(structures, 0));  // the firmware fills in the address
   add.file("etc/smbios/smbios-tables", structures);

@@ -164,6 +164,10 @@ Result<void> Machine::add_pci_devices() {
     watchdog_ = std::make_unique<devices::I6300Esb>("watchdog", loop_, events_.guest.watchdog_expired);
     if (auto slot = pci_->add(*watchdog_); !slot) return std::move(slot).error();
   }
+  if (around_.backends.tpm) {
+    tpm_ = std::make_unique<devices::tpm::Crb>(loop_, *around_.backends.tpm);
+    if (auto good = tpm_->attach(mmio_); !good) return good;
+  }
   return !files_ ? pci_->prepare_firmware(boot_order()) : ok();
 }
 
@@ -230,6 +234,7 @@ std::vector<bus::Device*> Machine::devices() {
   for (const auto& processor : vcpus_) all.push_back(processor->lapic.get());
   for (bus::Device* device : board_->devices()) all.push_back(device);
   all.push_back(kvm_clock_.get());
+  if (tpm_) all.push_back(tpm_.get());
   return all;
 }
 
@@ -342,6 +347,8 @@ void Machine::inject_nmi() {
   board_->apic_bus().set_lint1(false);
 }
 
+Result<void> Machine::prepare_save() { return tpm_ ? tpm_->prepare_save() : ok(); }
+
 void Machine::describe(state::Fields& fields) {
   uint64_t clock = static_cast<uint64_t>(loop_.clock().now()), tsc = tsc_.now();
   fields.field("clock", clock, state::up_to(uint64_t{1} << 62));
@@ -358,7 +365,7 @@ void Machine::describe(state::Fields& fields) {
     });
 }
 
-void Machine::restored() {
+Result<void> Machine::restored() {
   for (bus::Device* device : devices()) device->restored();
   for (const auto& processor : vcpus_) {
     processor->lapic->set_tsc_offset(static_cast<int64_t>(processor->thread->vcpu().state().tsc_offset));
@@ -370,6 +377,7 @@ void Machine::restored() {
   if (cards_) cards_->restored();
   if (pci_) pci_->restored();
   has_run_ = true;
+  return tpm_ ? tpm_->give_state() : ok();
 }
 
 }  // namespace skerry::machine

@@ -19,6 +19,7 @@
 #include "config/vm_config.hpp"
 #include "devices/i6300esb.hpp"
 #include "devices/kvm_clock.hpp"
+#include "devices/tpm/crb.hpp"
 #include "devices/vga/standard_vga.hpp"
 #include "irqchip/lapic.hpp"
 #include "machine/accelerators.hpp"
@@ -75,9 +76,11 @@ class Machine {
   void press_power_button() { board_->press_power_button(); }
   void inject_nmi();
 
-  // The whole machine but for its memory, while paused.
+  // The whole machine but for its memory, while paused. Before it is saved, prepare_save() gets what is elsewhere: it waits for a command
+  // of the TPM that is under way, for half a minute at the most.
+  Result<void> prepare_save();
   void describe(state::Fields& fields);
-  void restored();  // after describe() has loaded a state
+  Result<void> restored();  // after describe() has loaded a state
   // After restored(): the time of day goes on by `ns`, which the VM spent in a file. Clocks that count the guest's run
   // time do not.
   void advance_time_of_day(uint64_t ns) { board_->advance_time_of_day(ns); }
@@ -143,6 +146,7 @@ class Machine {
   std::unique_ptr<GuestInput> input_;
   std::unique_ptr<NetworkCards> cards_;
   std::unique_ptr<devices::I6300Esb> watchdog_;
+  std::unique_ptr<devices::tpm::Crb> tpm_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;
   std::unique_ptr<SharedSurroundings> surroundings_;

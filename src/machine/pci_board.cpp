@@ -32,6 +32,7 @@ acpi::Board acpi_board(const config::VmConfig& config) {
   board.pci = pci_root(config.memory, *chipset);
   if (*chipset == acpi::PciRoot::Chipset::kQ35) board.pci->root_ports = Q35Board::kRootPorts;
   board.pci->vm_gen_id = 0;  // there is one; where, is found out later
+  if (config.tpm) board.pci->tpm.emplace();
   return board;
 }
 

@@ -167,8 +167,7 @@ Result<void> load_state(machine::Machine& machine, std::span<const uint8_t> stat
   machine.describe(loader);
   if (auto good = loader.finish(); !good) return good;
   if (auto good = check_processors(machine); !good) return good;
-  machine.restored();
-  return ok();
+  return machine.restored();
 }
 
 }  // namespace

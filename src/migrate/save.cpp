@@ -45,6 +45,7 @@ Result<std::unique_ptr<SaveTask>> SaveTask::start(machine::Machine& machine, con
   if (auto good = task->check_file(); !good) return std::move(good).error();
   task->regions_ = regions_of(machine.memory());
   task->progress_.total = total_size(task->regions_);
+  if (auto good = machine.prepare_save(); !good) return std::move(good).error();
   if (auto good = task->write_front(config); !good) return std::move(good).error();
   return task;
 }

@@ -3,22 +3,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <string_view>
 
+#include "base/child_process.hpp"
+
 namespace skerry::net {
 
 namespace {
 
 constexpr int kPatienceMs = 20'000;  // a machine may be slow; opening sockets is not
-constexpr int kStartFailed = 127;
 
 // skerry-net is installed beside this program, which is /proc/self/exe.
 Result<std::string> find_program() {
@@ -31,33 +29,6 @@ Result<std::string> find_program() {
   if (::access(path.c_str(), X_OK) != 0)
     return errno_error(errno, fmt::format("cannot run '{}', which belongs beside skerry-vm; install both", path));
   return path;
-}
-
-// After fork(): only async-signal-safe calls. `sources` are above the numbers that they are moved to.
-[[noreturn]] void become_helper(const char* program, char* const* arguments, const std::vector<int>& sources, int null,
-                                pid_t parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(kStartFailed);  // it died before the line above
-  ::dup2(null, STDIN_FILENO);
-  ::dup2(null, STDOUT_FILENO);
-  int next = kHelperControl;
-  for (const int source : sources) ::dup2(source, next++);
-  ::close_range(static_cast<unsigned>(next), ~0u, 0);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execv(program, arguments);
-  ::_exit(kStartFailed);
-}
-
-// Copies with numbers that no target of dup2() has.
-Result<std::vector<UniqueFd>> out_of_the_way(std::vector<int> fds) {
-  std::vector<UniqueFd> copies;
-  for (const int fd : fds) {
-    copies.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, kHelperControl + static_cast<int>(fds.size())));
-    if (!copies.back()) return errno_error(errno, "cannot copy a descriptor");
-  }
-  return copies;
 }
 
 Result<void> wait_until_ready(int control, const std::string& program) {
@@ -82,26 +53,13 @@ Result<UniqueFd> start_helper(const std::vector<std::string>& arguments, const s
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     return errno_error(errno, "cannot make a socket for skerry-net");
   UniqueFd ours(pair[0]), theirs(pair[1]);
-  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!null) return errno_error(errno, "cannot open /dev/null");
   std::vector<int> wanted{theirs.get()};
   wanted.insert(wanted.end(), descriptors.begin(), descriptors.end());
-  auto copies = out_of_the_way(wanted);
-  if (!copies) return std::move(copies).error();
-  std::vector<int> sources;
-  for (const UniqueFd& copy : *copies) sources.push_back(copy.get());
-  std::vector<char*> words{const_cast<char*>(program->c_str())};
-  for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
-  words.push_back(nullptr);
-
-  const pid_t parent = ::getpid(), child = ::fork();
-  if (child < 0) return errno_error(errno, "cannot start a process for the network");
-  if (child == 0) become_helper(program->c_str(), words.data(), sources, null.get(), parent);
+  const auto child = start_child(*program, arguments, wanted);
+  if (!child) return child.error();
   theirs.reset();
-  copies->clear();
   if (auto ready = wait_until_ready(ours.get(), *program); !ready) {
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+    stop_child(*child);
     return std::move(ready).error();
   }
   ::fcntl(ours.get(), F_SETFL, O_NONBLOCK);

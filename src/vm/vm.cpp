@@ -196,6 +196,8 @@ Result<void> Vm::start(bool wait_for_debugger) {
   if (auto started = console_->start(loop_); !started) return started;
   if (backends_.guest_agent)
     if (auto started = backends_.guest_agent->start(loop_); !started) return started;
+  if (backends_.tpm)
+    if (auto started = backends_.tpm->start(loop_); !started) return started;
   if (auto started = start_qmp(); !started) return started;
   if (auto started = start_gdb(); !started) return started;
   if (!wait_for_debugger) cont();

@@ -5,6 +5,7 @@
 #include "devices/acpi_pm.hpp"
 #include "devices/fw_cfg.hpp"
 #include "devices/pvpanic.hpp"
+#include "devices/tpm/crb.hpp"
 #include "machine/acpi/definitions.hpp"
 
 namespace skerry::machine::acpi {
@@ -146,6 +147,12 @@ Bytes firmware_configuration() {
                              name("_CRS", resource_template(io(FwCfg::kSelectorPort, FwCfg::kPorts)))}));
 }
 
+// TCG ACPI Specification 1.3, 6: the registers that the table TPM2 does not give.
+Bytes tpm_device() {
+  return device("TPM0", cat({name("_HID", string("MSFT0101")), name("_STA", integer(kHidden)),
+                             name("_CRS", resource_template(memory32_fixed(tpm::Crb::kBase, tpm::Crb::kSize)))}));
+}
+
 Bytes isa_bridge(const Board& board) {
   const Bridge& bridge = bridge_of(board);
   const auto& registers = bridge.registers;
@@ -189,7 +196,7 @@ Bytes pci_definition(const Board& board) {
       soft_off(),
       name("PICF", integer(0)),  // what _PIC was told: 0, the 8259s; 1, the I/O APIC (5.8.1)
       method("_PIC", 1, Serialize::kNo, store(argument(0), path("PICF"))),
-      scope("_SB", cat({root(board), hpet_device(), reserved, processors(board)})),
+      scope("_SB", cat({root(board), hpet_device(), reserved, board.pci->tpm ? tpm_device() : Bytes(), processors(board)})),
   });
 }
 

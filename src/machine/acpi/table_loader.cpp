@@ -66,6 +66,15 @@ bool holds_pointer(const Tables& tables, const Tables::Part& part) {
   });
 }
 
+std::string_view file_of(Tables::Pointer::To to) {
+  switch (to) {
+    case Tables::Pointer::To::kVmGenId: return VmGenId::kGuidFile;
+    case Tables::Pointer::To::kTpmLog: return kTpmLogFile;
+    case Tables::Pointer::To::kTables: break;
+  }
+  return kTablesFile;
+}
+
 void link_rsdp(Bytes& script) {
   allocate(script, kRsdpFile, kRsdpAlignment, kFSegment);
   add_pointer(script, kRsdpFile, kRsdpRsdt, 4, kTablesFile);
@@ -78,15 +87,17 @@ LoaderFiles loader_files(const Board& board) {
   Board relative = board;
   const bool has_id = relative.pci && relative.pci->vm_gen_id;
   if (has_id) relative.pci->vm_gen_id = VmGenId::kGuidOffset;
+  const bool has_tpm = relative.pci && relative.pci->tpm;
+  if (has_tpm) relative.pci->tpm = Tpm{.log_size = kTpmLogSize};
   Tables tables = build(relative, 0);
 
   LoaderFiles files;
   Bytes& script = files.script;
   allocate(script, kTablesFile, kTablesAlignment, kHigh);
   if (has_id) allocate(script, VmGenId::kGuidFile, VmGenId::kPageSize, kHigh);
+  if (has_tpm) allocate(script, kTpmLogFile, 1, kHigh);
   for (const Tables::Pointer& pointer : tables.pointers)
-    add_pointer(script, kTablesFile, pointer.offset, pointer.size,
-                pointer.to_vm_gen_id ? VmGenId::kGuidFile : kTablesFile);
+    add_pointer(script, kTablesFile, pointer.offset, pointer.size, file_of(pointer.to));
   for (const Tables::Part& part : tables.parts)
     if (holds_pointer(tables, part))
       add_checksum(script, kTablesFile, tables.content, part.offset + kTableChecksum, part.offset, part.size);

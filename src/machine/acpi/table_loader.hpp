@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "base/units.hpp"
 #include "machine/acpi/tables.hpp"
 
 namespace skerry::machine::acpi {
@@ -17,8 +18,12 @@ struct LoaderFiles {
 };
 constexpr size_t kLoaderEntrySize = 128;
 
+// The file that becomes the memory for the log of a TPM, with nothing in it, and its size, which is QEMU's.
+constexpr std::string_view kTpmLogFile = "etc/tpm/log";
+constexpr uint32_t kTpmLogSize = 64 * KiB;
+
 // If the board has a generation ID (whatever address it says), the files devices::VmGenId::kGuidFile and kAddressFile
-// have to be there too.
+// have to be there too; if it has a TPM, whatever log it says, kTpmLogFile.
 LoaderFiles loader_files(const Board& board);
 
 }  // namespace skerry::machine::acpi

@@ -12,6 +12,7 @@
 #include "devices/acpi_ged.hpp"
 #include "devices/acpi_pm.hpp"
 #include "devices/hpet.hpp"
+#include "devices/tpm/crb.hpp"
 #include "irqchip/ioapic.hpp"
 #include "irqchip/irq_router.hpp"
 #include "irqchip/lapic.hpp"
@@ -133,6 +134,19 @@ struct HpetTable {
   uint8_t hpet_number = 0;
   uint16_t minimum_tick = 100;  // a microsecond, in periods of the main counter
   uint8_t page_protection = 0;
+};
+
+// TCG ACPI Specification 1.3, table 7.
+struct Tpm2 {
+  uint16_t platform_class = 0, reserved = 0;  // a client
+  uint64_t control_area = devices::tpm::Crb::kControlArea;
+  uint32_t start_method = 7;  // "Command Response Buffer Interface"
+  uint8_t start_method_parameters[12] = {};
+};
+// At its end, where there is a log.
+struct Tpm2Log {
+  uint32_t log_area_minimum_length;
+  uint64_t log_area_start_address;
 };
 
 #pragma pack(pop)
@@ -293,8 +307,8 @@ class Region {
     return base_;
   }
   // That there is an address in a table that was added: where in it, and of how many bytes.
-  void note_pointer(uint64_t table, size_t offset, unsigned size, bool to_vm_gen_id = false) {
-    tables_.pointers.push_back({table - base_ + offset, size, to_vm_gen_id});
+  void note_pointer(uint64_t table, size_t offset, unsigned size, Tables::Pointer::To to = Tables::Pointer::To::kTables) {
+    tables_.pointers.push_back({table - base_ + offset, size, to});
   }
   Tables finish() {
     tables_.content.resize(align_up(tables_.content.size(), 4096));
@@ -343,7 +357,17 @@ uint64_t add_fadt(Region& region, const Board& board, uint64_t facs, uint64_t ds
 
 uint64_t add_vm_gen_id(Region& region, uint32_t guid) {
   const uint64_t address = region.add(table("SSDT", 2, kVmGenIdTable, vm_gen_id_definition(guid)));
-  region.note_pointer(address, sizeof(Header) + kVmGenIdAddressOffset, 4, true);
+  region.note_pointer(address, sizeof(Header) + kVmGenIdAddressOffset, 4, Tables::Pointer::To::kVmGenId);
+  return address;
+}
+
+uint64_t add_tpm2(Region& region, const Board& board, const Tpm& tpm) {
+  Bytes body;
+  append(body, Tpm2{});
+  if (tpm.log_size) append(body, Tpm2Log{tpm.log_size, tpm.log_address});
+  const uint64_t address = region.add(table("TPM2", 4, oem_table_id(board), body));
+  if (tpm.log_size)
+    region.note_pointer(address, sizeof(Header) + sizeof(Tpm2) + offsetof(Tpm2Log, log_area_start_address), 8, Tables::Pointer::To::kTpmLog);
   return address;
 }
 
@@ -371,6 +395,7 @@ Tables build(const Board& board, uint64_t base) {
   if (!board.microvm) roots.push_back(region.add(hpet(board)));
   if (ecam_base(board)) roots.push_back(region.add(mcfg(board)));
   if (board.pci && board.pci->vm_gen_id) roots.push_back(add_vm_gen_id(region, *board.pci->vm_gen_id));
+  if (board.pci && board.pci->tpm) roots.push_back(add_tpm2(region, board, *board.pci->tpm));
   const uint64_t rsdt = add_root(region, "RSDT", board, roots, 4);
   const uint64_t xsdt = add_root(region, "XSDT", board, roots, 8);
   Tables tables = region.finish();

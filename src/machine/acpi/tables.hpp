@@ -15,6 +15,12 @@ namespace skerry::machine::acpi {
 
 using Bytes = std::vector<uint8_t>;
 
+// What the table TPM2 says of the TPM, which is devices::tpm::Crb.
+struct Tpm {
+  uint32_t log_size = 0;     // of the memory in which firmware writes down what it has measured; 0: there is none
+  uint64_t log_address = 0;
+};
+
 // The PCI root of a board, with the devices that only such boards have: the bridge to the ISA bus, fw_cfg, pvpanic.
 struct PciRoot {
   // PCI Express with ICH9's LPC bridge at 00:1f.0; PCI with PIIX3 at 00:01.0.
@@ -32,6 +38,7 @@ struct PciRoot {
   uint64_t mmio64_first = 0, mmio64_last = 0;                    // likewise, above RAM; both 0: none
   unsigned root_ports = 0;                                       // devices 1 to root_ports of bus 0, at most 30
   std::optional<uint32_t> vm_gen_id;  // the address of the generation ID, of a VM that has one
+  std::optional<Tpm> tpm;             // of a VM that has one
 };
 
 // A virtio device of the board "microvm-1": its registers, and the input of the I/O APIC that is its interrupt.
@@ -65,12 +72,12 @@ struct Tables {
     size_t offset, size;
   };
   std::vector<Part> parts;
-  // Each address that is in `content`, for who moves it: its place and size. The address is of something in `content`,
-  // or it is that of the generation ID.
+  // Each address that is in `content`, for who moves it: its place, its size, and what it is of.
   struct Pointer {
+    enum class To : uint8_t { kTables, kVmGenId, kTpmLog };
     size_t offset;
     unsigned size;
-    bool to_vm_gen_id = false;
+    To to = To::kTables;
   };
   std::vector<Pointer> pointers;
 };

@@ -276,6 +276,19 @@ TEST_F(DeviceOptions, AWatchdogIsLoweredAndNeedsPci) {
   EXPECT_THAT(complaint({.watchdog = "none", .board = "plain-1", .kernel = "vmlinuz"}), StartsWith("--watchdog: board plain-1 has no PCI"));
 }
 
+TEST_F(DeviceOptions, ATpmIsLoweredAndNeedsQ35) {
+  const config::VmConfig folder = lowered({.tpm = "state,,of/tpm,model=crb", .kernel = "vmlinuz"});
+  EXPECT_EQ(folder.tpm, (config::Tpm{config::Tpm::Type::kFolder, "state,of/tpm"}));
+  EXPECT_EQ(folder.board, "q35-1");
+  EXPECT_EQ(lowered({.tpm = "unix:/run/ctrl", .kernel = "vmlinuz"}).tpm, (config::Tpm{config::Tpm::Type::kSocket, "/run/ctrl"}));
+  EXPECT_EQ(lowered({.tpm = "none", .kernel = "vmlinuz"}).tpm, std::nullopt);
+  EXPECT_THAT(complaint({.tpm = "unix:", .kernel = "vmlinuz"}), StartsWith("--tpm: 'unix:' has no path"));
+  EXPECT_THAT(complaint({.tpm = "a,model=tis", .kernel = "vmlinuz"}), StartsWith("--tpm: model=tis: is not there; use crb"));
+  EXPECT_THAT(complaint({.tpm = "a,version=2", .kernel = "vmlinuz"}), StartsWith("--tpm: 'version' is not known; use model"));
+  EXPECT_THAT(complaint({.tpm = "unix:/" + std::string(107, 's'), .kernel = "vmlinuz"}), StartsWith("--tpm: "));
+  EXPECT_THAT(complaint({.tpm = "a", .board = "plain-1", .kernel = "vmlinuz"}), StartsWith("--tpm: board plain-1 has no PCI"));
+}
+
 TEST_F(DeviceOptions, WrongGuestServicesAreToldWithWhatIsRight) {
   RunOptions options;
   options.kernel = "vmlinuz";

@@ -51,6 +51,7 @@ VmConfig full() {
   config.vsock = Vsock{"/run/vsock", 7};
   config.guest_agent = "/run/agent";
   config.watchdog = WatchdogAction::kPause;
+  config.tpm = Tpm{Tpm::Type::kSocket, "/run/tpm"};
   return config;
 }
 
@@ -76,7 +77,7 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   VmConfig config;
   config.kernel.path = "/boot/vmlinuz";
   const std::string text = to_json(config);
-  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent", "watchdog"})
+  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent", "watchdog", "tpm"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
 }
@@ -126,6 +127,19 @@ TEST(Devices, AWatchdogOfASavedVmMayActOtherwiseButStays) {
   other.watchdog.reset();
   EXPECT_FALSE(check_same_machine(full(), other));
   EXPECT_THAT(why_refused(R"("watchdog":"bark")"), testing::HasSubstr("watchdog"));
+}
+
+TEST(Devices, ATpmOfASavedVmMayBeElsewhereButStays) {
+  VmConfig other = full();
+  other.tpm = Tpm{Tpm::Type::kFolder, "/var/lib/tpm"};
+  EXPECT_TRUE(check_same_machine(full(), other));
+  other.tpm.reset();
+  const auto same = check_same_machine(full(), other);
+  ASSERT_FALSE(same);
+  EXPECT_THAT(same.error().message(), testing::HasSubstr("tpm.model: the VM was saved with crb, and is described with none"));
+  EXPECT_THAT(why_refused(R"("kernel":{"path":"/vmlinuz"},"tpm":{})"), testing::HasSubstr("tpm.path"));
+  EXPECT_THAT(why_refused(R"("kernel":{"path":"/vmlinuz"},"tpm":{"path":""})"), testing::HasSubstr("tpm.path"));
+  EXPECT_THAT(why_refused(R"("kernel":{"path":"/vmlinuz"},"tpm":{"path":"/a","model":"tis"})"), testing::HasSubstr("tpm.model"));
 }
 
 TEST(Devices, OfASavedVmHaveTheirModels) {

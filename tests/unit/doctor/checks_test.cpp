@@ -321,6 +321,12 @@ TEST_F(Laptop, WithoutVfio) {
   EXPECT_HAS(found("devices.vfio").finding.remedy, "modprobe vfio-pci");
 }
 
+TEST_F(Laptop, WithoutSwtpm) {
+  EXPECT_EQ(found("devices.swtpm").finding.found, "/usr/bin/swtpm");
+  remove("/usr/bin/swtpm");
+  EXPECT_HAS(found("devices.swtpm").finding.remedy, "apt install swtpm");
+}
+
 // Control groups
 
 TEST_F(Laptop, WhoseCgroupLacksControllers) {

@@ -156,6 +156,7 @@ class DoctorTest : public ::testing::Test {
     put(cgroup + "/cgroup.procs", "");
     put(cgroup + "/cgroup.subtree_control", "");
     put("/usr/sbin/dnsmasq", "", 0755);
+    put("/usr/bin/swtpm", "", 0755);
     put("/usr/share/seabios/bios-256k.bin", std::string(256 * 1024, 'b'));
     put("/usr/share/OVMF/OVMF_CODE_4M.fd", "");
     put("/usr/share/OVMF/OVMF_VARS_4M.fd", "");

@@ -215,12 +215,35 @@ TEST(AcpiTables, OfTheMicrovmAreHardwareReduced) {
   for (size_t offset = 44; offset < madt.size(); offset += madt[offset + 1]) EXPECT_NE(madt[offset], 2) << "a line is a pin";
 }
 
+Board with_tpm(uint32_t log_size) {
+  Board board = q35();
+  board.pci->tpm = Tpm{log_size, 0x7fc0000};
+  return board;
+}
+
+TEST(AcpiTables, OfABoardWithATpmTellWhereItIs) {
+  for (const uint32_t log_size : {0u, 0x10000u}) {
+    const Tables tables = build(with_tpm(log_size), kBase);
+    const auto part = std::find_if(tables.parts.begin(), tables.parts.end(), [](const auto& entry) { return entry.signature == "TPM2"; });
+    ASSERT_NE(part, tables.parts.end());
+    const auto tpm2 = bytes_of(tables, *part);
+    EXPECT_EQ(sum(tpm2), 0);
+    ASSERT_EQ(tpm2.size(), log_size ? 76u : 64u);
+    EXPECT_EQ(tpm2[8], 4) << "revision";
+    EXPECT_EQ(at<uint64_t>(tpm2, 40), 0xfed40040u);
+    EXPECT_EQ(at<uint32_t>(tpm2, 48), 7u) << "start method";
+    if (!log_size) continue;
+    EXPECT_EQ(at<uint32_t>(tpm2, 64), log_size);
+    EXPECT_EQ(at<uint64_t>(tpm2, 68), 0x7fc0000u);
+  }
+}
+
 TEST(AcpiTables, EveryAddressIsNoted) {
   // Tables elsewhere differ by the distance at the noted places, and else only in checksums.
-  const Tables here = build(q35(), kBase), there = build(q35(), kBase + 0x10000);
+  const Tables here = build(with_tpm(0x10000), kBase), there = build(with_tpm(0x10000), kBase + 0x10000);
   Bytes moved = here.content;
   for (const Tables::Pointer& pointer : here.pointers) {
-    if (pointer.to_vm_gen_id) continue;
+    if (pointer.to != Tables::Pointer::To::kTables) continue;
     uint64_t value = 0;
     std::memcpy(&value, &moved[pointer.offset], pointer.size);
     value += 0x10000;
@@ -316,7 +339,7 @@ TEST_P(AcpiTablesUnderIasl, DefinitionsCompileAgainToTheSameWithoutErrorOrWarnin
 
 INSTANTIATE_TEST_SUITE_P(Boards, AcpiTablesUnderIasl,
                          testing::Values(Board{.vcpus = 1}, Board{.vcpus = 2}, Board{.vcpus = 255}, q35(1), q35(255), i440fx(1), i440fx(255),
-                                         microvm(1), microvm(255)),
+                                         microvm(1), microvm(255), with_tpm(0x10000)),
                          [](const auto& board) {
                            const char* name = "PlainWith";
                            if (board.param.microvm) name = "MicrovmWith";

@@ -295,7 +295,7 @@ TEST(Machine, GoesOnInAnotherOneFromItsSavedState) {
   second.machine->describe(loader);
   auto loaded = loader.finish();
   ASSERT_TRUE(loaded) << loaded.error().message();
-  second.machine->restored();
+  ASSERT_TRUE(second.machine->restored());
   state::Saver again;
   second.machine->describe(again);
   EXPECT_EQ(again.data(), saver.data());

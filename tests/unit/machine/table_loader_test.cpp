@@ -123,7 +123,8 @@ Firmware linked(const Board& board, uint64_t first_address) {
   Firmware firmware({{std::string(kRsdpFile), files.rsdp},
                      {std::string(kTablesFile), files.tables},
                      {std::string(VmGenId::kGuidFile), Bytes(VmGenId::kPageSize)},
-                     {std::string(VmGenId::kAddressFile), Bytes(8)}},
+                     {std::string(VmGenId::kAddressFile), Bytes(8)},
+                     {std::string(kTpmLogFile), Bytes(kTpmLogSize)}},
                     first_address);
   firmware.execute(files.script);
   return firmware;
@@ -173,6 +174,18 @@ TEST(TableLoader, TheGenerationIdIsKnownToTheGuestAndToUs) {
   const auto xsdt = firmware.at(at<uint64_t>(firmware.file(std::string(kRsdpFile)), 24));
   const auto ssdt = firmware.at(at<uint64_t>(xsdt, 36 + 4 * 8));
   EXPECT_EQ(at<uint32_t>(ssdt, 42), guid) << "VGIA";
+}
+
+TEST(TableLoader, TheLogOfATpmHasMemoryOfItsOwn) {
+  Board board = board_with_id();
+  board.pci->tpm.emplace();
+  Firmware firmware = linked(board, 0x7ffd0000);
+  const auto xsdt = firmware.at(at<uint64_t>(firmware.file(std::string(kRsdpFile)), 24));
+  const auto tpm2 = firmware.at(at<uint64_t>(xsdt, 36 + 5 * 8));
+  ASSERT_EQ(at<uint32_t>(tpm2, 0), 0x324d5054u) << "TPM2";
+  EXPECT_EQ(sum(tpm2.first(at<uint32_t>(tpm2, 4))), 0u);
+  EXPECT_EQ(at<uint32_t>(tpm2, 64), kTpmLogSize);
+  EXPECT_EQ(at<uint64_t>(tpm2, 68), firmware.address(std::string(kTpmLogFile)));
 }
 
 TEST(TableLoader, ABoardWithoutGenerationIdDoesNotNameItsFiles) {
