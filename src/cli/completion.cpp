@@ -29,9 +29,9 @@ std::string completer(const std::string& option) {
   if (option == "--net") return "compgen -W 'user none tap= tap-fd= bridge= socket='";
   if (option == "--cloud-init") return "compgen -W 'user-data='";
   if (option == "--guest-agent" || option == "--vsock") return "compgen -W 'unix:'";
-  if (option == "--input") return "compgen -W 'ps2 tablet usb'";
+  if (option == "--input") return "compgen -W 'ps2 tablet usb virtio'";
   if (option == "--display") return "compgen -W 'vnc= none'";
-  if (option == "--video") return "compgen -W 'vga none'";
+  if (option == "--video") return "compgen -W 'vga virtio none'";
   if (option == "--watchdog") return "compgen -W 'reset poweroff pause none'";
   if (option == "--tpm") return "compgen -W 'none unix:' -d";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";

@@ -103,7 +103,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
       ->type_name("NAME");
   app.add_option("--cpu", o.cpu, fmt::format("CPU model: {} (default host)", fmt::join(config::cpu_models(), ", ")))
       ->type_name("MODEL");
-  app.add_option("--video", o.video, "Screen of the guest: vga or none (default: vga with --display vnc, else none)")->type_name("CARD");
+  app.add_option("--video", o.video, "Screen of the guest: vga, virtio or none (default: vga with --display vnc, else none)")->type_name("CARD");
   app.add_option("--kernel", o.kernel, "Kernel, started directly: Linux bzImage, ELF with a PVH entry, or Multiboot")
       ->type_name("FILE");
   app.add_option("--initrd", o.initrd, "Initial RAM disk; for Multiboot 'FILE ARGUMENTS,...'")->type_name("FILE");
@@ -111,7 +111,7 @@ void add_machine_options(CLI::App& app, RunOptions& o) {
   app.add_option("--memory", o.memory, "RAM of the guest (default 1G with a disk, 512M without)")->type_name("SIZE");
   app.add_option("--cpus", o.cpus, fmt::format("Number of vCPUs, 1 to {} (default 1)", config::kMaxVcpus))
       ->type_name("N");
-  app.add_option("--input", o.input, "What the guest has beside a PS/2 keyboard and mouse: ps2 (nothing), tablet, or usb, a tablet and a keyboard (default with a "
+  app.add_option("--input", o.input, "What the guest has beside a PS/2 keyboard and mouse: ps2 (nothing), tablet, or usb or virtio, a tablet and a keyboard (default with a "
                  "screen: tablet)")->type_name("KIND");
   app.add_flag("--smm", o.smm, "System Management Mode, for firmware that needs it; uefi-secure has it without this. Not under KVM");
   app.add_flag("--no-reboot", o.no_reboot, "End the VM when the guest resets");

@@ -82,7 +82,7 @@ Result<unsigned> parse_vcpus(const std::string& text) {
 Result<config::Input> parse_input(std::string_view text) {
   for (const auto& [name, input] : config::kInputs)
     if (name == text) return input;
-  return error("--input: '{}' is not known; use ps2, tablet or usb", text);
+  return error("--input: '{}' is not known; use ps2, tablet, usb or virtio", text);
 }
 
 Result<uint16_t> parse_port(const std::string& text) {
@@ -269,9 +269,10 @@ Result<std::optional<config::Vnc>> parse_display(const std::string& text) {
 
 // Who asks for a display wants something to be on it.
 Result<void> lower_video(const RunOptions& options, config::VmConfig& config) {
+  const bool viewers = !options.display.empty() && options.display != "none";
+  if (viewers && options.video != "none") config.input = config::Input::kTablet;
   if (options.video.empty()) {
-    config.video = options.display.empty() || options.display == "none" ? config::Video::kNone : config::Video::kVga;
-    if (config.video != config::Video::kNone) config.input = config::Input::kTablet;
+    config.video = viewers ? config::Video::kVga : config::Video::kNone;
     return ok();
   }
   for (const auto& [name, video] : config::kVideos) {
@@ -279,7 +280,7 @@ Result<void> lower_video(const RunOptions& options, config::VmConfig& config) {
     config.video = video;
     return ok();
   }
-  return error("--video: '{}' is not known; use vga or none", options.video);
+  return error("--video: '{}' is not known; use vga, virtio or none", options.video);
 }
 
 // Those with an address or a number of their own.

@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kScreenshotFooter = R"(The VM goes on. It needs a screen: --display vnc=ADDRESS or --video vga.
+constexpr const char* kScreenshotFooter = R"(The VM goes on. It needs a screen: --display vnc=ADDRESS, --video vga or --video virtio.
 
 Examples:
   skerry screenshot vm.png --qmp unix:/tmp/vm.qmp

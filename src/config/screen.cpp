@@ -32,10 +32,10 @@ Result<void> check_security(const Vnc& vnc) {
 }  // namespace
 
 Result<void> check_screen(const VmConfig& config) {
-  if (config.video != Video::kNone && config.board == kPlainBoard)
+  if (config.video != Video::kNone && config.board != kQ35Board && config.board != kPcBoard)
     return error("video: board {} has no place for a screen; use board {}", config.board, kQ35Board);
   if (!config.vnc) return ok();
-  if (config.video == Video::kNone) return error("vnc: the VM has no screen to show; give it one, as video vga");
+  if (config.video == Video::kNone) return error("vnc: the VM has no screen to show; give it one, as video vga or virtio");
   if (config.vnc->listen.starts_with(kUnixPrefix)) {
     if (auto good = check_socket("vnc.listen", std::string_view(config.vnc->listen).substr(kUnixPrefix.size())); !good) return good;
   } else if (auto good = parse_vnc_address(config.vnc->listen); !good) {

@@ -76,6 +76,7 @@ Result<void> check_microvm(const VmConfig& config) {
       return error("nics[{}].model: board {} has virtio cards only; use model=virtio, or board q35-1", i, config.board);
   if (config.input != Input::kPs2)
     return error("input: board {} has neither USB nor a screen to point at; leave it out, or use board q35-1", config.board);
+  if (config.tpm) return error("tpm: board {} has no place for it; use board q35-1", config.board);
   if (config.watchdog) return error("watchdog: board {} has no PCI and no place for it; use board q35-1", config.board);
   return check_has_no_firmware(config);
 }

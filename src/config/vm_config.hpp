@@ -36,9 +36,9 @@ constexpr size_t kMaxSocketPath = 107;
 constexpr unsigned kIsaDebugExitPorts = 4;
 
 // Boards with PCI have places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
-// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers, the watchdog. The
-// controllers of disks and of USB take none of these places.
-constexpr size_t kPciPlaces = 24, kOtherPciDevices = 6;
+// with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers, the watchdog, a
+// virtio keyboard and a tablet. The screen and the controllers of disks and of USB take none of these places.
+constexpr size_t kPciPlaces = 24, kOtherPciDevices = 8;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
 constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller
 constexpr size_t kMaxIdeDisks = 4;   // two drives at each of two channels
@@ -62,8 +62,8 @@ struct Kernel {
 };
 
 // The screen: what the guest draws to.
-enum class Video : uint8_t { kNone, kVga };
-constexpr std::pair<std::string_view, Video> kVideos[] = {{"none", Video::kNone}, {"vga", Video::kVga}};
+enum class Video : uint8_t { kNone, kVga, kVirtio };
+constexpr std::pair<std::string_view, Video> kVideos[] = {{"none", Video::kNone}, {"vga", Video::kVga}, {"virtio", Video::kVirtio}};
 
 // Where viewers of the screen connect, by VNC (RFC 6143), and who is let in.
 struct Vnc {
@@ -131,10 +131,11 @@ constexpr std::pair<std::string_view, Disk::Bus> kDiskBuses[] = {
     {"scsi", Disk::Bus::kScsi},
 };
 
-// What the guest has by USB, beside the keyboard and the mouse at the i8042's ports that it has always: nothing, a tablet, or a tablet
-// and a keyboard.
-enum class Input : uint8_t { kPs2, kTablet, kUsb };
-constexpr std::pair<std::string_view, Input> kInputs[] = {{"ps2", Input::kPs2}, {"tablet", Input::kTablet}, {"usb", Input::kUsb}};
+// What the guest has beside the keyboard and the mouse at the i8042's ports that it has always: nothing, by USB a tablet, or a tablet
+// and a keyboard, or those two as virtio devices.
+enum class Input : uint8_t { kPs2, kTablet, kUsb, kVirtio };
+constexpr std::pair<std::string_view, Input> kInputs[] = {
+    {"ps2", Input::kPs2}, {"tablet", Input::kTablet}, {"usb", Input::kUsb}, {"virtio", Input::kVirtio}};
 
 // A port of the host that leads to a port of the guest.
 struct PortForward {

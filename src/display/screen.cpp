@@ -87,6 +87,17 @@ bool Screen::refresh() {
   return std::exchange(changes_seen_, changes_) != changes_;
 }
 
+void Screen::set_sizer(std::function<bool(Size)> ask) {
+  std::lock_guard guard(sizer_lock_);
+  ask_ = std::move(ask);
+}
+
+bool Screen::ask_for_size(Size size) {
+  if (!check(size)) return false;
+  std::lock_guard guard(sizer_lock_);
+  return ask_ && ask_(size);
+}
+
 void Screen::set_listener(std::function<void()> listener) {
   std::lock_guard guard(lock_);
   listener_ = std::move(listener);

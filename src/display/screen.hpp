@@ -67,11 +67,16 @@ class Screen {
   // Of a device whose guest draws to memory by itself, so that somebody has to ask for what it has drawn: `draw` is called by
   // refresh(), with no lock but refresh()'s held. An empty one ends that; when this returns the one before is not being called.
   void set_source(std::function<void()> draw);
+  // Of a device that can ask its guest for another size: `ask` is called by ask_for_size(), with no lock but ask_for_size()'s
+  // held, and says whether it does. An empty one ends that; when this returns the one before is not being called.
+  void set_sizer(std::function<bool(Size)> ask);
 
   // The readers' side.
 
   // Has the device draw what it has not drawn yet. True: something has changed. Any thread.
   bool refresh();
+  // Asks the guest for another size, if there is a way to. False: there is none. True: it may come, sooner or later. Any thread.
+  bool ask_for_size(Size size);
 
   Size size() const;
   // Pixels of `where`, row by row without gaps, the uppermost byte 0; black where there is no screen. At most kReadAtOnce.
@@ -120,6 +125,9 @@ class Screen {
   std::function<void()> draw_;
   uint64_t changes_seen_ = 0;
 
+  std::mutex sizer_lock_;  // apart from the others
+  std::function<bool(Size)> ask_;
+
   mutable std::mutex lock_;  // for everything that follows
   uint64_t changes_ = 0;
   Size size_;
@@ -161,6 +169,7 @@ class ScreenView {
 
   void forget(const Rect& rect);  // it is new again: the viewer wants all of it
   Screen::Size screen_size() const { return screen_.size(); }
+  bool ask_for_size(Screen::Size size) { return screen_.ask_for_size(size); }
   // What is new, as far as it has to do with `wanted` and is within viewer_size(). Not to be called again before all of its
   // rects have been read. When the screen gets another size all of it is new.
   News take(const Rect& wanted);

@@ -69,7 +69,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const config::VmConfig& config,
 Result<void> Machine::build() {
   if (auto good = layout_.add_ram(memory_, config::has_smm(config_)); !good) return good;
   if (auto good = build_board(); !good) return good;
-  input_ = std::make_unique<GuestInput>(board_->i8042(), usb_ ? usb_->input() : nullptr);
+  input_ = std::make_unique<GuestInput>(board_->i8042(), added_input());
   auto model = x86::CpuModel::create(config_.cpu_model, config_.vcpus, tsc_.hz());
   if (!model) return std::move(model).error();
   model_ = std::make_unique<x86::CpuModel>(std::move(*model));
@@ -141,7 +141,7 @@ Result<void> Machine::build_board() {
   make_board();
   if (auto good = board_->attach(pio_, mmio_); !good) return good;
   if (pci_)
-    if (auto good = add_screen(); !good) return good;
+    if (auto good = add_vga(); !good) return good;
   if (virtio_home_) {
     auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *virtio_home_);
     if (!devices) return std::move(devices).error();
@@ -171,8 +171,8 @@ Result<void> Machine::add_pci_devices() {
   return !files_ ? pci_->prepare_firmware(boot_order()) : ok();
 }
 
-Result<void> Machine::add_screen() {
-  if (!around_.backends.screen) return ok();
+Result<void> Machine::add_vga() {
+  if (config_.video != config::Video::kVga) return ok();
   auto vga = devices::vga::StandardVga::create(memory_, [this] { kick_all(); }, *around_.backends.screen);
   if (!vga) return std::move(vga).error();
   vga_ = std::move(*vga);
@@ -182,7 +182,13 @@ Result<void> Machine::add_screen() {
 
 void Machine::on_input_change(std::function<void()> changed) {
   if (has_keyboard()) board_->i8042()->on_leds_change(changed);
-  if (usb_) usb_->on_input_change(std::move(changed));
+  if (usb_) usb_->on_input_change(changed);
+  if (virtio_) virtio_->on_input_change(std::move(changed));
+}
+
+AddedInput* Machine::added_input() {
+  if (config_.input == config::Input::kVirtio) return virtio_->input();
+  return usb_ ? usb_->input() : nullptr;
 }
 
 // The disks, in their order.

@@ -112,8 +112,9 @@ class Machine {
   Result<void> build_board();
   void make_board();
   void make_microvm();
-  Result<void> add_screen();
+  Result<void> add_vga();
   Result<void> add_pci_devices();
+  AddedInput* added_input();
   std::vector<std::string> boot_order() const;
   Result<void> add_processor(unsigned index);
   void kick_all();
@@ -141,7 +142,7 @@ class Machine {
   PciBoard* pci_ = nullptr;            // the board, if it has PCI
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
-  std::unique_ptr<devices::vga::StandardVga> vga_;  // if there is a screen
+  std::unique_ptr<devices::vga::StandardVga> vga_;  // if that is the screen
   std::unique_ptr<UsbDevices> usb_;  // if anything is on them
   std::unique_ptr<GuestInput> input_;
   std::unique_ptr<NetworkCards> cards_;

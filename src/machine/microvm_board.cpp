@@ -23,7 +23,7 @@ Result<void> MicrovmBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmi
   return good ? std::move(good) : std::move(good).error().in("isa_debug_exit: choose another port");
 }
 
-Result<VirtioHome::Place> MicrovmBoard::connect(virtio::Device& device, virtio::LoopThread loop) {
+Result<VirtioHome::Place> MicrovmBoard::connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned>) {
   const auto index = static_cast<unsigned>(virtio_.size());
   if (index >= kVirtioPins.size())
     return error("the board has {} places for devices, and all are taken", kVirtioPins.size());

@@ -37,7 +37,7 @@ class MicrovmBoard final : public Board, public VirtioHome {
                Surroundings around);
 
   Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;
-  Result<Place> connect(virtio::Device& device, virtio::LoopThread loop) override;
+  Result<Place> connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned> slot) override;
   void complete(acpi::Board& board) const override;
 
   irqchip::ApicBus& apic_bus() override { return apic_bus_; }

@@ -71,12 +71,16 @@ Result<void> PciBoard::add_at(bus::PciFunction& function, unsigned slot, unsigne
   return ok();
 }
 
-Result<VirtioHome::Place> PciBoard::connect(virtio::Device& device, virtio::LoopThread loop) {
+Result<VirtioHome::Place> PciBoard::connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned> slot) {
   auto transport = virtio::PciTransport::create(device, {.loop = loop});
   if (!transport) return std::move(transport).error();
-  auto slot = add(**transport);
-  if (!slot) return std::move(slot).error();
-  return Place{std::move(*transport), *slot};
+  if (slot) {
+    if (auto good = add_at(**transport, *slot, 0); !good) return std::move(good).error();
+    return Place{std::move(*transport), *slot};
+  }
+  auto next = add(**transport);
+  if (!next) return std::move(next).error();
+  return Place{std::move(*transport), *next};
 }
 
 Result<void> PciBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) {
@@ -97,7 +101,7 @@ Result<void> PciBoard::prepare_firmware(std::vector<std::string> boot_order) {
   if (auto good = tell_firmware(*image_); !good) return good;
   if (auto good = add_uefi_variables(); !good) return good;
   FirmwareInputs inputs{.board = acpi_board(config_), .machine = *smbios_info(config_), .boot_order = std::move(boot_order)};
-  if (config_.video != config::Video::kNone) {
+  if (config_.video == config::Video::kVga) {
     auto rom = load_video_rom(!image_->variables().empty());
     if (!rom) return std::move(rom).error();
     inputs.video_rom = std::move(*rom);

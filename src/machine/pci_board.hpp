@@ -1,8 +1,8 @@
 // What the boards with PCI have in common: a PC with a root bus, the devices of its description on it, firmware, and what
 // firmware is told. Which chipset it is, is said by q35_board.hpp and pc_board.hpp.
 //
-// Root bus: the chipset's own functions; the devices of the VM in the order in which they are added; 1d.0 the screen,
-// 1e.0 the USB controller, 1f.N the AHCI controller, where there are such.
+// Root bus: the chipset's own functions; the devices of the VM in the order in which they are added; 1d.0 the screen (a VGA
+// or a virtio GPU), 1e.0 the USB controller, 1f.N the AHCI controller, where there are such.
 #pragma once
 
 #include <functional>
@@ -42,7 +42,7 @@ class PciBoard : public PlainBoard, public VirtioHome, private bus::PciHost::Int
   Result<unsigned> add(bus::PciFunction& function);
   // Likewise, of a function that has its place.
   Result<void> add_at(bus::PciFunction& function, unsigned slot, unsigned number);
-  Result<Place> connect(virtio::Device& device, virtio::LoopThread loop) final;
+  Result<Place> connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned> slot) final;
   virtual unsigned ahci_function() const = 0;  // where the AHCI controller is in its slot
   // For a VM that is started by firmware: finds it, and tells it what there is, and the disks to start from by their
   // boot_path_of_disk() and the like, in their order. After the last add(), before the sandbox closes.

@@ -23,7 +23,7 @@ std::string usb_serial(const std::string& serial) {
 Result<std::unique_ptr<UsbDevices>> UsbDevices::create(const config::VmConfig& config, Backends& backends, IoThread& io,
                                                        memory::GuestMemory& memory, PciBoard& board) {
   std::unique_ptr<UsbDevices> devices(new UsbDevices(io, memory));
-  bool any = config.input != config::Input::kPs2;
+  bool any = config.input == config::Input::kTablet || config.input == config::Input::kUsb;
   if (any) devices->add_input(io.loop(), config.input == config::Input::kUsb);
   for (size_t i = 0; i < config.disks.size(); ++i) {
     if (config.disks[i].bus != config::Disk::Bus::kUsb) continue;

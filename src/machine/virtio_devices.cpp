@@ -29,9 +29,9 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const config::VmCon
   return devices;
 }
 
-Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device) {
+Result<unsigned> VirtioDevices::add(std::unique_ptr<virtio::Device> device, std::optional<unsigned> slot) {
   const auto loop = &device->loop() == &main_ ? virtio::LoopThread::kCaller : virtio::LoopThread::kOther;
-  auto place = home_.connect(*device, loop);
+  auto place = home_.connect(*device, loop, slot);
   if (!place) return std::move(place).error().in(device->name());
   entries_.push_back({std::move(device), std::move(place->transport)});
   return place->slot;
@@ -67,6 +67,28 @@ Result<void> VirtioDevices::add_scsi(const config::VmConfig& config, Backends& b
   return ok();
 }
 
+Result<void> VirtioDevices::add_gpu(display::Screen& screen) {
+  auto gpu = virtio::Gpu::create("gpu0", io_.loop(), memory_, screen);
+  if (!gpu) return std::move(gpu).error().in("--video");
+  gpu_ = gpu->get();
+  if (auto slot = add(std::move(*gpu), PciBoard::kVideoSlot); !slot) return std::move(slot).error();
+  return ok();
+}
+
+Result<void> VirtioDevices::add_input() {
+  const auto options = [this](std::string name) {
+    return virtio::Input::Options{std::move(name), io_.loop(), memory_, [this] {
+                                    if (input_changed_) input_changed_();
+                                  }};
+  };
+  auto keyboard = std::make_unique<virtio::Keyboard>(options("keyboard0"));
+  auto tablet = std::make_unique<virtio::Tablet>(options("tablet0"));
+  input_ = std::make_unique<VirtioInput>(*keyboard, *tablet);
+  if (auto slot = add(std::move(keyboard)); !slot) return std::move(slot).error();
+  if (auto slot = add(std::move(tablet)); !slot) return std::move(slot).error();
+  return ok();
+}
+
 Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& backends) {
   EventLoop& io = io_.loop();
   for (size_t i = 0; i < backends.nics.size(); ++i) {
@@ -92,7 +114,14 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
                                                     std::move(*backends.vsock)));
     if (!slot) return std::move(slot).error();
   }
-  return ok();
+  if (config.video == config::Video::kVirtio)
+    if (auto good = add_gpu(*backends.screen); !good) return good;
+  return config.input == config::Input::kVirtio ? add_input() : ok();
+}
+
+void VirtioDevices::restored() {
+  quiet_ = true;
+  if (gpu_) gpu_->show();
 }
 
 void VirtioDevices::quiesce() {

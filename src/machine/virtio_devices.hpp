@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,11 @@
 #include "config/vm_config.hpp"
 #include "machine/backends.hpp"
 #include "machine/virtio_home.hpp"
+#include "machine/virtio_input.hpp"
 #include "memory/guest_memory.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/device.hpp"
+#include "virtio/gpu.hpp"
 
 namespace skerry::machine {
 
@@ -30,9 +33,14 @@ class VirtioDevices {
   void quiesce();
   void resume();
   // A state has been loaded: they are at rest until resume().
-  void restored() { quiet_ = true; }
+  void restored();
 
   virtio::Balloon& balloon() { return *balloon_; }
+  // Null, if the description has none here.
+  VirtioInput* input() { return input_.get(); }
+  // Called on the I/O thread, or one that has borrowed its turn, or on the main thread with the VM at rest, with no lock held, when
+  // the guest has begun or ceased to use one of the two, or changed the keyboard's lamps. To be given while nothing runs.
+  void on_input_change(std::function<void()> changed) { input_changed_ = std::move(changed); }
   // The slots of the disks, by their place among Backends::disks: what firmware may start from.
   const std::map<size_t, unsigned>& disk_slots() const { return disk_slots_; }
   // Likewise of those at the SCSI controller.
@@ -51,14 +59,19 @@ class VirtioDevices {
   Result<void> add_all(const config::VmConfig& config, Backends& backends);
   Result<void> add_disks(const config::VmConfig& config, Backends& backends);
   Result<void> add_scsi(const config::VmConfig& config, Backends& backends, uint16_t queues);
-  // Gives the slot.
-  Result<unsigned> add(std::unique_ptr<virtio::Device> device);
+  Result<void> add_gpu(display::Screen& screen);
+  Result<void> add_input();
+  // Gives the slot, which is the next one if none is given.
+  Result<unsigned> add(std::unique_ptr<virtio::Device> device, std::optional<unsigned> slot = std::nullopt);
 
   EventLoop& main_;
   IoThread& io_;
   memory::GuestMemory& memory_;
   VirtioHome& home_;
+  std::function<void()> input_changed_;
   std::vector<Entry> entries_;
+  std::unique_ptr<VirtioInput> input_;
+  virtio::Gpu* gpu_ = nullptr;
   std::map<size_t, unsigned> disk_slots_;
   std::map<size_t, ScsiPlace> scsi_disks_;
   virtio::Balloon* balloon_ = nullptr;

@@ -1,6 +1,7 @@
 #include "devices/vga/standard_vga.hpp"
 
 #include "base/clock.hpp"
+#include "display/edid.hpp"
 
 namespace skerry::devices::vga {
 
@@ -16,10 +17,12 @@ constexpr unsigned kFrameBufferBar = 0, kRegisterBar = 2;
 constexpr uint64_t kRegisterBarSize = 4096;
 // Ports of the extensions: which register, and the register, at 1cfh and, aligned, at 1d0h.
 constexpr uint16_t kDispiIndex = 0x1ce, kDispiPorts = 4;
-// In the BAR of registers: ports from 3c0h on, the extensions' registers, two bytes each, and the order of bytes in the frame buffer.
-constexpr uint64_t kPortsAt = 0x400, kPortsEnd = 0x420, kDispiAt = 0x500, kDispiEnd = 0x516, kMoreAt = 0x600, kMoreEnd = 0x608;
+// In the BAR of registers: what the monitor says of itself, ports from 3c0h on, the extensions' registers, two bytes each, and the order of bytes in the frame buffer.
+constexpr uint64_t kEdidEnd = display::kEdidSize, kPortsAt = 0x400, kPortsEnd = 0x420, kDispiAt = 0x500, kDispiEnd = 0x516, kMoreAt = 0x600, kMoreEnd = 0x608;
 constexpr uint16_t kFirstPortInBar = 0x3c0;
 constexpr uint32_t kMoreSize = kMoreEnd - kMoreAt, kLittleEndian = 0x1e1e1e1e;  // the only order; bochs-drm of Linux writes it
+
+constexpr display::Screen::Size kPreferred = {1024, 768};  // as drivers choose that find no EDID
 
 }  // namespace
 
@@ -94,8 +97,16 @@ void StandardVga::write_dispi(uint64_t offset, uint64_t value) {
     core_.write_dispi(dispi_index_.load(std::memory_order_relaxed), static_cast<uint16_t>(value));
 }
 
+uint64_t StandardVga::read_edid(uint64_t offset, unsigned size) {
+  static const auto edid = display::make_edid(kPreferred);
+  uint64_t value = 0;
+  for (unsigned i = 0; i < size; ++i) value |= uint64_t{edid[offset + i]} << (8 * i);
+  return value;
+}
+
 uint64_t StandardVga::read_registers(uint64_t offset, unsigned size) {
   const uint64_t end = offset + size;
+  if (end <= kEdidEnd) return read_edid(offset, size);
   if (offset >= kPortsAt && end <= kPortsEnd) return read_ports(static_cast<uint16_t>(kFirstPortInBar + offset - kPortsAt), size);
   if (offset >= kDispiAt && end <= kDispiEnd && size >= 2 && offset % 2 == 0) {
     const auto index = static_cast<uint16_t>((offset - kDispiAt) / 2);

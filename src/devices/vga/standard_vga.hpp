@@ -41,6 +41,7 @@ class StandardVga final : public bus::PciFunction {
   void write_ports(uint16_t port, unsigned size, uint64_t value);
   uint64_t read_dispi(uint64_t offset);
   void write_dispi(uint64_t offset, uint64_t value);
+  static uint64_t read_edid(uint64_t offset, unsigned size);
   uint64_t read_registers(uint64_t offset, unsigned size);
   void write_registers(uint64_t offset, unsigned size, uint64_t value);
 

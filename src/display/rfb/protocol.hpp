@@ -45,6 +45,6 @@ constexpr int32_t kDesktopName = -307, kExtendedDesktopSize = -308;
 
 // The reason and the result in an ExtendedDesktopSize rectangle; rfbproto, "ExtendedDesktopSize Pseudo-encoding".
 constexpr uint16_t kResizedByServer = 0, kResizedByThisClient = 1;
-constexpr uint16_t kResizeProhibited = 1;
+constexpr uint16_t kResized = 0, kResizeProhibited = 1, kResizeForwarded = 4;
 
 }  // namespace skerry::display::rfb

@@ -92,7 +92,7 @@ Result<size_t> Session::message(std::span<const uint8_t> in) {
       if (skip_ > kMaxCutText) return error("it sent a text of {} bytes; up to {} are taken", skip_, kMaxCutText);
       break;
     case ClientMessage::kSetDesktopSize:
-      updates_.refuse_size();
+      updates_.ask_for_size({get_u16(in, 2), get_u16(in, 4)});
       break;
     case ClientMessage::kQemu:
       extended_key(in);

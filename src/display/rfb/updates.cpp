@@ -138,8 +138,9 @@ Updates::Step Updates::begin(Bytes& out) {
 bool Updates::put_size(Screen::Size size, Bytes& out) {
   const bool resized = size != viewer_size() && (offers_.size || offers_.extended_size);
   const bool announce = offers_.extended_size && !size_announced_;
-  const bool refuse = std::exchange(size_refused_, false) && offers_.extended_size && !resized;
-  if (!resized && !announce && !refuse) return false;
+  const std::optional<bool> asked = std::exchange(size_answer_, std::nullopt);
+  const bool answer = asked && offers_.extended_size && !resized;
+  if (!resized && !announce && !answer) return false;
   view_.set_size(size);
   put_header(out, 1);
   if (!offers_.extended_size) {
@@ -147,8 +148,9 @@ bool Updates::put_size(Screen::Size size, Bytes& out) {
     return true;
   }
   size_announced_ = true;
-  const uint32_t reason = refuse ? kResizedByThisClient : kResizedByServer;
-  put_rect(out, {reason, refuse ? kResizeProhibited : 0u, size.width, size.height}, encoding::kExtendedDesktopSize);
+  const uint32_t reason = answer ? kResizedByThisClient : kResizedByServer;
+  const uint32_t result = !answer ? kResized : *asked ? kResizeForwarded : kResizeProhibited;
+  put_rect(out, {reason, result, size.width, size.height}, encoding::kExtendedDesktopSize);
   put_u32(out, 1u << 24);  // one screen, and padding
   put_u32(out, 0);         // its number, place, size and flags
   put_u32(out, 0);

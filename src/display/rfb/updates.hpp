@@ -31,8 +31,8 @@ class Updates {
   void set_encodings(const std::vector<int32_t>& encodings);
   // Asked for again before it was answered: both become one.
   void request(bool incremental, const Rect& wanted);
-  // The viewer asked for another size: it will be told that it may not.
-  void refuse_size() { size_refused_ = true; }
+  // The viewer asks for another size: it will be told whether the guest has been asked, or that it may not.
+  void ask_for_size(Screen::Size size) { size_answer_ = view_.ask_for_size(size); }
 
   void name_changed() { name_ = offers_.name; }
   void leds_changed() { leds_ = offers_.leds; }
@@ -86,7 +86,8 @@ class Updates {
   Rect wanted_;
   // To be told with the next update.
   bool keys_ = false, pointer_ = false, leds_ = false, name_ = false;
-  bool size_announced_ = false, size_refused_ = false;
+  bool size_announced_ = false;
+  std::optional<bool> size_answer_;  // to what the viewer asked for: whether the guest has been asked
   bool told_movements_ = false;
 
   std::vector<Rect> rects_;  // of the update under way

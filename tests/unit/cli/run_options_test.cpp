@@ -92,6 +92,17 @@ TEST(RunOptions, ADisplayBringsAScreen) {
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->config.video, config::Video::kVga) << "a screen that only the monitor looks at";
   EXPECT_FALSE(plan->config.vnc);
+  EXPECT_EQ(plan->config.input, config::Input::kPs2);
+  o.video = "virtio";
+  o.display = "vnc=127.0.0.1:1";
+  plan = lower(o);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.video, config::Video::kVirtio);
+  EXPECT_EQ(plan->config.input, config::Input::kTablet) << "for the pointers of viewers";
+  o.input = "virtio";
+  plan = lower(o);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.input, config::Input::kVirtio);
 }
 
 TEST(RunOptions, AComplaintIsOneLineThatNamesTheOption) {

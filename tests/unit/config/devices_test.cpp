@@ -382,6 +382,23 @@ TEST(Screen, IsTheSameAfterJsonAndNotSavedWithItsViewers) {
   EXPECT_THAT(differs.error().message(), StartsWith("video: the VM was saved with vga, and is described with none"));
 }
 
+TEST(Screen, AndInputMayBeVirtioDevices) {
+  VmConfig config = full();
+  config.video = Video::kVirtio;
+  config.input = Input::kVirtio;
+  EXPECT_EQ(why_invalid(config), "valid");
+  const std::string text = to_json(config);
+  EXPECT_NE(text.find(R"("video": "virtio")"), text.npos);
+  EXPECT_NE(text.find(R"("input": "virtio")"), text.npos);
+  EXPECT_EQ(from_json(text).value(), config);
+  VmConfig other = config;
+  other.video = Video::kVga;
+  EXPECT_THAT(check_same_machine(config, other).error().message(), StartsWith("video: the VM was saved with virtio"));
+  other = config;
+  other.input = Input::kUsb;
+  EXPECT_THAT(check_same_machine(config, other).error().message(), StartsWith("input: the VM was saved with virtio"));
+}
+
 TEST(Screen, WhatCannotBeIsRefused) {
   struct WrongScreen {
     std::function<void(VmConfig&)> change;
@@ -545,7 +562,7 @@ class RandomConfig {
     if (below(2)) config.cloud_init = CloudInit{text("#"), text(""), below(2) ? text("v") : ""};
     if (below(2)) config.vsock = Vsock{"/run/v", static_cast<uint32_t>(random_() >> below(60))};
     if (below(2)) config.guest_agent = text("/run/");
-    if (below(2)) config.video = Video::kVga;
+    config.video = static_cast<Video>(below(3));
     if (below(4) == 0) config.vnc = vnc();
     return config;
   }

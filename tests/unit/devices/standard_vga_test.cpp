@@ -103,6 +103,20 @@ TEST(StandardVga, TheFrameBufferIsMemoryWhereItsBarSays) {
   EXPECT_EQ(rig.shown(20, 10), 0x00123456u);
 }
 
+TEST(StandardVga, ItsMonitorsEdidIsInTheBar) {
+  Rig rig;
+  rig.enable();
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters, 4), 0xffff'ff00u);
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 4, 4), 0x00ff'ffffu);
+  unsigned sum = 0;
+  for (unsigned i = 0; i < 128; ++i) sum += static_cast<unsigned>(rig.mmio.read(Rig::kRegisters + i, 1));
+  EXPECT_EQ(sum & 0xff, 0u);
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 56, 1) | (rig.mmio.read(Rig::kRegisters + 58, 1) & 0xf0) << 4, 1024u);
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 128, 4), 0u) << "one block";
+  rig.mmio.write(Rig::kRegisters, 4, 1);
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters, 4), 0xffff'ff00u);
+}
+
 TEST(StandardVga, ThePortsAreInItsBarToo) {
   Rig rig;
   rig.enable();

@@ -369,5 +369,23 @@ TEST(Screen, ARefreshHasTheDeviceDrawAndSaysWhetherThatChangedAnything) {
   EXPECT_FALSE((*screen)->refresh());
 }
 
+TEST(Screen, AsksForAnotherSizeWhereThereIsAWay) {
+  auto screen = *Screen::create({8, 8});
+  EXPECT_FALSE(screen->ask_for_size({100, 100}));
+  Screen::Size asked;
+  screen->set_sizer([&](Screen::Size size) {
+    asked = size;
+    return true;
+  });
+  EXPECT_TRUE(screen->ask_for_size({100, 200}));
+  EXPECT_EQ(asked, (Screen::Size{100, 200}));
+  EXPECT_FALSE(screen->ask_for_size({0, 200})) << "no screen has that";
+  EXPECT_FALSE(screen->ask_for_size({100, kMaxHeight + 1}));
+  EXPECT_EQ(asked, (Screen::Size{100, 200}));
+  screen->set_sizer({});
+  EXPECT_FALSE(screen->ask_for_size({100, 100}));
+  EXPECT_EQ(screen->size(), (Screen::Size{8, 8}));
+}
+
 }  // namespace
 }  // namespace skerry::display::test

@@ -186,6 +186,28 @@ TEST(RfbServer, TellsOfSizesAtLengthAndRefusesToBeToldThem) {
   EXPECT_EQ(viewer->canvas.width, 100u);
 }
 
+TEST(RfbServer, PassesAWishForASizeOnToADeviceThatCanAskItsGuest) {
+  ServerRig rig;
+  Screen::Size asked;
+  rig.screen->set_sizer([&](Screen::Size size) {
+    asked = size;
+    return true;
+  });
+  auto viewer = rig.viewer({kRaw, kExtendedSize});
+  viewer->send_request(false);
+  viewer->update();
+  Bytes wish = {251, 0, 4, 0, 3, 0, 1, 0};  // 1024 x 768, one screen
+  wish.resize(8 + 16);
+  viewer->send(wish);
+  viewer->send_request(true);
+  viewer->update();
+  EXPECT_EQ(asked, (Screen::Size{1024, 768}));
+  EXPECT_EQ(viewer->size_reason, 1) << "for this viewer's wish";
+  EXPECT_EQ(viewer->size_result, 4) << "forwarded";
+  EXPECT_EQ(viewer->canvas.width, 320u) << "until the guest has done so";
+  rig.screen->set_sizer({});
+}
+
 TEST(RfbServer, ShowsWhatFitsToAViewerThatKnowsOneSize) {
   ServerRig rig;
   auto viewer = rig.viewer({kZrle});
