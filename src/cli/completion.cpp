@@ -25,6 +25,7 @@ std::string completer(const std::string& option) {
   if (option == "--board") return words(config::boards());
   for (const std::string_view of_file : {"--kernel", "--initrd", "--disk", "--cdrom", "--uefi-vars", "--ssh-key", "--restore"})
     if (option == of_file) return "compgen -f";
+  if (option == "--share") return "compgen -d";
   if (option == "--firmware") return "compgen -W 'bios uefi uefi-secure' -f";
   if (option == "--net") return "compgen -W 'user none tap= tap-fd= bridge= socket='";
   if (option == "--cloud-init") return "compgen -W 'user-data='";

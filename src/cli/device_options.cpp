@@ -1,7 +1,14 @@
 #include "cli/device_options.hpp"
 
-#include <algorithm>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/path_error.hpp"
 #include "base/units.hpp"
 #include "cli/option_text.hpp"
 
@@ -177,6 +184,35 @@ Result<std::optional<Nic>> parse_net(std::string_view text) {
     if (auto set = set_net(*setting, *nic); !set) return std::move(set).error();
   }
   return std::optional<Nic>(std::move(*nic));
+}
+
+Result<config::Share> parse_share(std::string_view text) {
+  const auto elements = split_settings(text);
+  if (!elements) return elements.error();
+  config::Share share{.path = elements->front()};
+  for (size_t i = 1; i < elements->size(); ++i) {
+    const auto setting = parse_setting((*elements)[i]);
+    if (!setting) return setting.error();
+    if (setting->key == "tag") {
+      share.tag = setting->value;
+    } else if (setting->key == "readonly") {
+      const auto on = parse_switch(*setting);
+      if (!on) return on.error();
+      share.read_only = *on;
+    } else {
+      return unknown_setting(setting->key, {"tag", "readonly"});
+    }
+  }
+  const std::unique_ptr<char, decltype(&::free)> real(::realpath(share.path.c_str(), nullptr), ::free);
+  if (!real) return error("'{}': {}", share.path, explain_path(errno, share.path, R_OK));
+  if (struct stat about{}; ::stat(real.get(), &about) != 0 || !S_ISDIR(about.st_mode))
+    return error("'{}': is no folder; only a folder can be shared", share.path);
+  if (share.tag.empty()) share.tag = std::string_view(real.get()).substr(std::string_view(real.get()).rfind('/') + 1);
+  if (share.tag.empty()) return error("'{}': has no name of its own for the guest to mount it by; give one by tag=TAG", share.path);
+  if (share.tag.size() > config::kMaxShareTag)
+    return error("'{}': '{}' is longer than the {} bytes of a tag; give a shorter one by tag=TAG", share.path, share.tag,
+                 config::kMaxShareTag);
+  return share;
 }
 
 Result<config::WatchdogAction> parse_watchdog(std::string_view text) {

@@ -1,4 +1,4 @@
-// What --disk, --cdrom and --net are lowered to. Messages come without the option's name.
+// What --disk, --cdrom, --net and --share are lowered to. Messages come without the option's name.
 #pragma once
 
 #include <optional>
@@ -23,6 +23,9 @@ Result<DiskOption> parse_cdrom(std::string_view text);
 // "user[,hostfwd=...]...", "tap=NAME", "tap-fd=N", "bridge=NAME", "socket=PATH[,listen=on]", each with settings; nothing
 // for "none".
 Result<std::optional<config::Nic>> parse_net(std::string_view text);
+
+// "DIR[,tag=TAG][,readonly=on]". DIR is there; without a tag it is the last part of its name.
+Result<config::Share> parse_share(std::string_view text);
 
 // That the image is there, is a file or a block device, is not empty, and may be read, and written unless it is
 // read-only; and that an image of a format with a header is not taken for a raw one. Opens nothing for writing.

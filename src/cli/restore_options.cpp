@@ -41,6 +41,7 @@ Result<RunPlan> lower_restored(const RunOptions& options, const std::vector<std:
   auto saved = state->config();
   if (!saved) return std::move(saved).error();
 
+  if (auto possible = config::check_can_be_saved(*saved); !possible) return std::move(possible).error().in(fmt::format("--restore '{}'", options.restore));
   plan.config = config::for_saving(std::move(*saved));  // whoever made the file chooses nothing on this host
   if (std::find(given.begin(), given.end(), "--accel") != given.end())
     if (auto chosen = lower_accelerator(options.accel, plan.config); !chosen) return std::move(chosen).error();

@@ -22,6 +22,7 @@ Examples:
   skerry run debian.img --ssh-key ~/.ssh/id_ed25519.pub --hostname web --net user,hostfwd=tcp:127.0.0.1:2222-:22
   skerry run debian.img --cloud-init user-data=setup.yaml --memory 2G --cpus 2
   skerry run --disk debian.img,cache=none,serial=root --disk data.img --cdrom install.iso --net tap=tap0
+  skerry run debian.img --share ~/src,tag=src --share /srv/data,readonly=on
   skerry run debian.img --display vnc=127.0.0.1:5900,password-file=secret.txt
   skerry run --kernel vmlinuz --append console=ttyS0
   skerry run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 quiet' --memory 1G --cpus 2
@@ -73,6 +74,13 @@ void add_network_options(CLI::App& app, RunOptions& o) {
                              "guest's at PATH, the guest's reach PATH_PORT (default cid={})",
                              config::kMinVsockCid))
       ->type_name("ADDR");
+}
+
+void add_share_option(CLI::App& app, RunOptions& o) {
+  add_repeatable(app, "--share", o.shares,
+                 "Folder that the guest can mount: mount -t virtiofs TAG /mnt. Settings: tag=TAG (default: the folder's name), readonly=on. "
+                 "A comma in a name is written twice",
+                 "DIR[,SETTING...]");
 }
 
 void add_guest_options(CLI::App& app, RunOptions& o) {
@@ -163,6 +171,7 @@ void add_run(CLI::App& app, Action& action) {
   const auto options = std::make_shared<RunOptions>();
   add_disk_options(*run, *options);
   add_network_options(*run, *options);
+  add_share_option(*run, *options);
   add_guest_options(*run, *options);
   add_machine_options(*run, *options);
   add_host_options(*run, *options);

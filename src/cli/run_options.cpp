@@ -26,6 +26,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"nics", "--net"},
     {"cloud_init", "--cloud-init"},
     {"vsock", "--vsock"},
+    {"shares", "--share"},
     {"guest_agent", "--guest-agent"},
     {"watchdog", "--watchdog"},
     {"tpm", "--tpm"},
@@ -53,6 +54,7 @@ std::string name_of_element(const config::VmConfig& config, std::string_view opt
     const config::Disk& disk = config.disks[*index];
     return fmt::format("{} '{}'", disk.cdrom ? "--cdrom" : "--disk", disk.path);
   }
+  if (option == "--share" && index && *index < config.shares.size()) return fmt::format("{} '{}'", option, config.shares[*index].path);
   return index && config.nics.size() > 1 ? fmt::format("{} number {}", option, *index + 1) : std::string(option);
 }
 
@@ -182,6 +184,11 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
     if (!vsock) return std::move(vsock).error();
     config.vsock = std::move(*vsock);
   }
+  for (const std::string& text : options.shares) {
+    auto share = parse_share(text);
+    if (!share) return std::move(share).error().in("--share");
+    config.shares.push_back(std::move(*share));
+  }
   if (!options.watchdog.empty()) {
     const auto action = parse_watchdog(options.watchdog);
     if (!action) return Error(action.error()).in("--watchdog");
@@ -200,7 +207,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 // The small board starts a kernel and has the least in its way; what needs PCI needs another.
 std::string_view board_for(const config::VmConfig& config) {
   if (std::ranges::count(config.disks, config::Disk::Bus::kIde, &config::Disk::bus)) return config::kPcBoard;
-  const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock ||
+  const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock || !config.shares.empty() ||
                          config.guest_agent || config.watchdog || config.tpm || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
   return needs_pci ? config::kQ35Board : config::kPlainBoard;
 }

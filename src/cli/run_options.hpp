@@ -19,6 +19,7 @@ struct RunOptions {
   std::vector<std::string> disks, cdroms, nets;
   CloudInitOptions cloud_init;
   std::string vsock;
+  std::vector<std::string> shares;
   std::string guest_agent;
   std::string watchdog;
   std::string tpm;

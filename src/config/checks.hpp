@@ -22,6 +22,6 @@ Result<void> check_disks(const VmConfig& config);
 Result<void> check_nics(const VmConfig& config);
 Result<void> check_tpm(const VmConfig& config);
 Result<void> check_screen(const VmConfig& config);
-Result<void> check_guest_services(const VmConfig& config);  // cloud-init, vsock, guest agent
+Result<void> check_guest_services(const VmConfig& config);  // cloud-init, vsock, shares, guest agent
 
 }  // namespace skerry::config

@@ -1,4 +1,4 @@
-// Of validate(): disks, network cards, and what talks to the guest's own services.
+// Of validate(): disks, network cards, shared folders, and what talks to the guest's own services.
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -203,6 +203,34 @@ Result<void> check_vsock(const Vsock& vsock) {
                  vsock.path.size(), kMaxVsockPath);
   return check_path("vsock.path", vsock.path);
 }
+
+Result<void> check_tag(const std::string& field, const std::string& tag) {
+  if (tag.empty()) return error("{}: is empty; give the name that the guest mounts the folder by", field);
+  if (tag.size() > kMaxShareTag)
+    return error("{}: '{}' has {} bytes; at most {} are possible", field, shown(tag), tag.size(), kMaxShareTag);
+  if (std::any_of(tag.begin(), tag.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }))
+    return error("{}: has a character that cannot be typed; use letters, digits and signs", field);
+  return check_text(field, tag, kMaxShareTag);
+}
+
+Result<void> check_shares(const VmConfig& config) {
+  const std::vector<Share>& shares = config.shares;
+  if (shares.size() > kMaxShares) return error("shares: {} are too many; at most {}", shares.size(), kMaxShares);
+  const size_t taken = config.disks.size() + config.nics.size() + kOtherPciDevices;
+  if (!shares.empty() && taken + shares.size() > kPciPlaces)
+    return error("shares: {} are too many beside {} disks and {} network cards; {} have room", shares.size(), config.disks.size(),
+                 config.nics.size(), kPciPlaces - taken);
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const std::string field = fmt::format("shares[{}]", i);
+    if (auto good = check_path(field + ".path", shares[i].path); !good) return good;
+    if (auto good = check_tag(field + ".tag", shares[i].tag); !good) return good;
+    for (size_t j = 0; j < i; ++j)
+      if (shares[j].tag == shares[i].tag)
+        return error("{}.tag: '{}' is the tag of '{}' too; use another", field, shares[i].tag, shares[j].path);
+  }
+  return ok();
+}
+
 }  // namespace
 
 Result<void> check_tpm(const VmConfig& config) {
@@ -219,6 +247,7 @@ Result<void> check_guest_services(const VmConfig& config) {
   }
   if (config.vsock)
     if (auto good = check_vsock(*config.vsock); !good) return good;
+  if (auto good = check_shares(config); !good) return good;
   return config.guest_agent ? check_socket("guest_agent", *config.guest_agent) : ok();
 }
 

@@ -49,10 +49,17 @@ class Comparison {
 
 }  // namespace
 
+Result<void> check_can_be_saved(const VmConfig& config) {
+  if (config.shares.empty()) return ok();
+  return error("a VM with a shared folder ('{}') cannot be saved, as what the guest has open in it cannot be; start the VM without "
+               "--share to save it later", config.shares.front().path);
+}
+
 VmConfig for_saving(VmConfig config) {
   config.kvm = {};
   config.console = {};
   config.vnc.reset();
+  config.shares.clear();
   config.qmp.reset();
   config.gdb.reset();
   config.debug.clear();
@@ -74,6 +81,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
   compare.field("watchdog", saved.watchdog.has_value(), now.watchdog.has_value());
   compare.field("tpm.model", tpm_of(saved), tpm_of(now));
+  compare.field("shares", saved.shares.size(), now.shares.size());
   compare.field("disks", saved.disks.size(), now.disks.size());
   for (size_t i = 0; i < std::min(saved.disks.size(), now.disks.size()); ++i) {
     const Disk &a = saved.disks[i], &b = now.disks[i];

@@ -6,6 +6,9 @@
 
 namespace skerry::config {
 
+// Whether a VM like that can be put into a file at all. The error says what to do.
+Result<void> check_can_be_saved(const VmConfig& config);
+
 // As a state file carries it: without what is connected to the host for the time of one run (console, monitor, debugger,
 // log). A file must not choose what the one who restores it opens there.
 VmConfig for_saving(VmConfig config);

@@ -92,6 +92,7 @@ Result<void> check_board(const VmConfig& config) {
                                                         {"nics", !config.nics.empty()},
                                                         {"cloud_init", config.cloud_init.has_value()},
                                                         {"vsock", config.vsock.has_value()},
+                                                        {"shares", !config.shares.empty()},
                                                         {"guest_agent", config.guest_agent.has_value()},
                                                         {"input", config.input != Input::kPs2},
                                                         {"watchdog", config.watchdog.has_value()},

@@ -40,6 +40,8 @@ constexpr unsigned kIsaDebugExitPorts = 4;
 // virtio keyboard and a tablet. The screen and the controllers of disks and of USB take none of these places.
 constexpr size_t kPciPlaces = 24, kOtherPciDevices = 8;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
+constexpr size_t kMaxShares = 8;  // where disks and network cards leave so many places
+constexpr size_t kMaxShareTag = 36;  // of virtio_fs_config (virtio 1.2, 5.11.4)
 constexpr size_t kMaxSataDisks = 6;  // ports of the board's controller
 constexpr size_t kMaxIdeDisks = 4;   // two drives at each of two channels
 static_assert(kMaxDisks + kMaxNics + kOtherPciDevices <= kPciPlaces);
@@ -200,6 +202,14 @@ struct Tpm {
 constexpr std::pair<std::string_view, Tpm::Type> kTpmTypes[] = {{"folder", Tpm::Type::kFolder}, {"socket", Tpm::Type::kSocket}};
 constexpr std::pair<std::string_view, Tpm::Model> kTpmModels[] = {{"crb", Tpm::Model::kCrb}};
 
+// A folder of the host that the guest can mount (virtio 1.2, 5.11).
+struct Share {
+  std::string path;
+  std::string tag;  // what the guest mounts it by
+  bool read_only = false;
+  bool operator==(const Share&) const = default;
+};
+
 // What happens to the VM when its watchdog (Intel 6300ESB) has expired. Each is told to QMP.
 enum class WatchdogAction : uint8_t { kReset, kPoweroff, kPause, kNone };
 
@@ -237,6 +247,7 @@ struct VmConfig {
   std::vector<Nic> nics;
   std::optional<CloudInit> cloud_init;
   std::optional<Vsock> vsock;
+  std::vector<Share> shares;  // a VM with one cannot be saved
   std::optional<std::string> guest_agent;  // path of the unix socket that leads to org.qemu.guest_agent.0
   Video video = Video::kNone;
   std::optional<Vnc> vnc;  // of a VM with a screen

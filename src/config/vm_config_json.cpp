@@ -78,6 +78,14 @@ void read_nic(ObjectReader& nic, Nic& value) {
   nic.read("queues", value.queues);
 }
 
+void read_share(ObjectReader& share, Share& value) {
+  share.require("path");
+  share.require("tag");
+  share.read("path", value.path);
+  share.read("tag", value.tag);
+  share.read("read_only", value.read_only);
+}
+
 void read_pci_devices(ObjectReader& root, VmConfig& config) {
   root.read("firmware", config.firmware);
   root.read("smm", config.smm);
@@ -95,6 +103,7 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
     vsock.read("path", value.path);
     vsock.read("cid", value.cid);
   });
+  root.objects("shares", config.shares, read_share);
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
   if (root.optional("watchdog")) root.read("watchdog", config.watchdog.emplace(), kWatchdogActions);
   root.object("tpm", [&](ObjectReader& tpm) {
@@ -229,6 +238,8 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
       root["cloud_init"]["network_config"] = config.cloud_init->network_config;
   }
   if (config.vsock) root["vsock"] = {{"path", config.vsock->path}, {"cid", config.vsock->cid}};
+  for (const Share& share : config.shares)
+    root["shares"].push_back({{"path", share.path}, {"tag", share.tag}, {"read_only", share.read_only}});
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
   if (config.watchdog) root["watchdog"] = name_of(kWatchdogActions, *config.watchdog);
   if (config.tpm)

@@ -13,9 +13,9 @@ std::optional<Finding> check_programs(const Host& host) {
   const auto folder = host.system().program_folder();
   if (!folder) return missing(folder.error().message(), "as root: mount -t proc proc /proc");
   std::vector<std::string> lost;
-  for (const std::string_view name : {"skerry-vm", "skerry-net"})
+  for (const std::string_view name : {"skerry-vm", "skerry-net", "skerry-fs"})
     if (!host.allows(fmt::format("{}/{}", *folder, name), X_OK)) lost.emplace_back(name);
-  if (lost.empty()) return fine(fmt::format("skerry-vm and skerry-net are in '{}'", printable(*folder)));
+  if (lost.empty()) return fine(fmt::format("skerry-vm, skerry-net and skerry-fs are in '{}'", printable(*folder)));
   return missing(fmt::format("{} cannot be run from '{}'", fmt::join(lost, ", "), printable(*folder)),
                  "install all of Skerry's programs in one folder: cmake --build build, and take them from build/bin");
 }

@@ -91,6 +91,11 @@ Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
     if (!tpm) return std::move(tpm).error();
     backends.tpm = std::move(*tpm);
   }
+  for (const config::Share& folder : config.shares) {
+    auto link = share::ServerLink::start(folder.path, folder.read_only);
+    if (!link) return std::move(link).error().in(fmt::format("--share '{}'", folder.path));
+    backends.shares.push_back(std::move(*link));
+  }
   return backends;
 }
 

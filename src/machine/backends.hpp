@@ -15,6 +15,7 @@
 #include "devices/tpm/swtpm.hpp"
 #include "display/screen.hpp"
 #include "net/backend.hpp"
+#include "share/server_link.hpp"
 #include "virtio/vsock.hpp"
 
 namespace skerry::machine {
@@ -32,6 +33,7 @@ struct Backends {
   std::unique_ptr<chardev::Chardev> guest_agent;
   std::optional<virtio::VsockHost> vsock;
   std::unique_ptr<devices::tpm::Swtpm> tpm;
+  std::vector<share::ServerLink> shares;  // one for each of VmConfig::shares
 
   // After rights are dropped, before the system call filter.
   void start();

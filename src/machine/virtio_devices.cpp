@@ -8,6 +8,7 @@
 #include "virtio/block.hpp"
 #include "virtio/console.hpp"
 #include "virtio/entropy.hpp"
+#include "virtio/fs.hpp"
 #include "virtio/net.hpp"
 #include "virtio/scsi.hpp"
 #include "virtio/vsock.hpp"
@@ -112,6 +113,11 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
   if (backends.vsock) {
     auto slot = add(std::make_unique<virtio::Vsock>("vsock0", main_, memory_, config.vsock->cid,
                                                     std::move(*backends.vsock)));
+    if (!slot) return std::move(slot).error();
+  }
+  for (size_t i = 0; i < backends.shares.size(); ++i) {
+    auto slot = add(std::make_unique<virtio::Fs>(fmt::format("fs{}", i), io, memory_, config.shares[i].tag,
+                                                 std::move(backends.shares[i])));
     if (!slot) return std::move(slot).error();
   }
   if (config.video == config::Video::kVirtio)

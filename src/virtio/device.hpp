@@ -21,7 +21,7 @@ namespace skerry::virtio {
 
 // Virtio 1.2, chapter 5.
 enum class DeviceId : uint16_t {
-  kNet = 1, kBlock = 2, kConsole = 3, kEntropy = 4, kBalloon = 5, kScsi = 8, kGpu = 16, kInput = 18, kVsock = 19
+  kNet = 1, kBlock = 2, kConsole = 3, kEntropy = 4, kBalloon = 5, kScsi = 8, kGpu = 16, kInput = 18, kVsock = 19, kFs = 26
 };
 
 // Virtio 1.2, chapter 6: features that are not of one kind of device.

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/log.hpp"
+#include "config/saved_config.hpp"
 #include "vm/bus_error.hpp"
 #include "vm/cpu_dump.hpp"
 #include "vm/viewer_options.hpp"
@@ -307,6 +308,7 @@ Result<void> Vm::start_save(UniqueFd file) {
   if (save_.active()) return error("There's a migration process in progress");
   if (state_ == RunState::kShutdown) return error("The VM is about to end; it cannot be saved");
   if (stepping_) return error("The debugger executes an instruction; save after that");
+  if (auto possible = config::check_can_be_saved(config_); !possible) return possible;
   const bool ran = running();
   rest();
   if (auto started = save_.start(*machine_, config_, std::move(file)); !started) {

@@ -1,6 +1,5 @@
 // skerry-net: the network side of one VM, in a process of its own. Started by skerry-vm.
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <cstdio>
 #include <exception>
@@ -27,12 +26,6 @@ void ignore_terminal() {
   ::signal(SIGCHLD, SIG_IGN);  // the process that follows /etc/resolv.conf
 }
 
-void report(char first, std::string_view text) {
-  std::string message(1, first);
-  message += text.substr(0, kMaxHelperMessage - 1);
-  (void)::send(kHelperControl, message.data(), message.size(), MSG_NOSIGNAL);
-}
-
 // Everything that needs rights comes before they are dropped.
 Result<std::unique_ptr<user::Gateway>> set_up_gateway(const user::Options& options) {
   auto memory = RingMemory::map(UniqueFd(kHelperMemory));
@@ -51,10 +44,10 @@ Result<std::unique_ptr<user::Gateway>> set_up_gateway(const user::Options& optio
 Result<void> be_gateway(const user::Options& options) {
   auto gateway = set_up_gateway(options);
   if (!gateway) {
-    report(kHelperFailed, gateway.error().message());
+    report_failure(gateway.error().message());
     return ok();
   }
-  report(kHelperReady, {});
+  report_ready();
   return (*gateway)->run(kHelperControl);
 }
 
@@ -62,10 +55,10 @@ Result<void> be_dialer(const user::Options& options) {
   auto confined = user::drop_rights();
   if (confined) confined = user::confine_dialer();
   if (!confined) {
-    report(kHelperFailed, confined.error().message());
+    report_failure(confined.error().message());
     return ok();
   }
-  report(kHelperReady, {});
+  report_ready();
   if (!options.dial.empty()) return user::dial(options.dial, kHelperControl);
   user::dial_ports(options.dial_ports, kHelperControl);
   return ok();

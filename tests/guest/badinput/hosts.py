@@ -59,7 +59,7 @@ def snapshot():
 def case_doctor():
     """Text and JSON, as whoever runs this and as nobody; its statuses; colours on a terminal only."""
     checks = report()
-    expect(checks["skerry.programs"]["status"] == "ok", "skerry-vm and skerry-net are beside it")
+    expect(checks["skerry.programs"]["status"] == "ok", "skerry-vm, skerry-net and skerry-fs are beside it")
     plain = doctor("--verbose")
     for check in checks.values():
         expect(check["title"] in plain.stdout, f"the text has {check['title']}")

@@ -289,6 +289,33 @@ TEST_F(DeviceOptions, ATpmIsLoweredAndNeedsQ35) {
   EXPECT_THAT(complaint({.tpm = "a", .board = "plain-1", .kernel = "vmlinuz"}), StartsWith("--tpm: board plain-1 has no PCI"));
 }
 
+TEST_F(DeviceOptions, SharesAreFoldersWithTheirNamesAsTags) {
+  std::filesystem::create_directory(path("music"));
+  std::filesystem::create_directory(path("a,b"));
+  RunOptions options;
+  options.kernel = "vmlinuz";
+  options.shares = {path("music") + "/", path("a,,b") + ",readonly=on", path("music") + "/../music,tag=again,readonly=off"};
+  const config::VmConfig config = lowered(options);
+  EXPECT_EQ(config.board, "q35-1");
+  ASSERT_EQ(config.shares.size(), 3u);
+  EXPECT_EQ(config.shares[0], (config::Share{path("music") + "/", "music", false}));
+  EXPECT_EQ(config.shares[1], (config::Share{path("a,b"), "a,b", true}));
+  EXPECT_EQ(config.shares[2].tag, "again");
+}
+
+TEST_F(DeviceOptions, WrongSharesAreToldWithWhatIsRight) {
+  file("file");
+  std::filesystem::create_directory(path("folder"));
+  const auto of = [&](const std::string& share) { return complaint({.shares = {share}, .kernel = "vmlinuz"}); };
+  EXPECT_THAT(of(path("missing")), AllOf(StartsWith("--share: "), HasSubstr("there is no such")));
+  EXPECT_THAT(of(path("file")), AllOf(StartsWith("--share: "), HasSubstr("is no folder")));
+  EXPECT_THAT(of("/"), AllOf(StartsWith("--share: '/': "), HasSubstr("tag=TAG")));
+  EXPECT_THAT(of(path("folder") + ",ro=on"), StartsWith("--share: 'ro' is not known; use tag, readonly"));
+  EXPECT_THAT(of(path("folder") + ",readonly=yes"), HasSubstr("use readonly=on or readonly=off"));
+  EXPECT_THAT(of(path("folder") + ",tag=" + std::string(37, 't')), HasSubstr("longer than the 36 bytes of a tag"));
+  EXPECT_THAT(of(path("folder") + ",tag=a\tb"), AllOf(StartsWith("--share '"), HasSubstr("has a character")));
+}
+
 TEST_F(DeviceOptions, WrongGuestServicesAreToldWithWhatIsRight) {
   RunOptions options;
   options.kernel = "vmlinuz";

@@ -49,6 +49,7 @@ VmConfig full() {
   config.nics = {user, tap("tap0"), bridge, open, link("/run/link"), intel};
   config.cloud_init = CloudInit{"#cloud-config\n\"\xc3\xa9\"\n", "instance-id: a\n", "version: 2\n"};
   config.vsock = Vsock{"/run/vsock", 7};
+  config.shares = {{"/srv/music", "music", true}, {"/srv/m\xc3\xa9dia", "m\xc3\xa9dia"}};
   config.guest_agent = "/run/agent";
   config.watchdog = WatchdogAction::kPause;
   config.tpm = Tpm{Tpm::Type::kSocket, "/run/tpm"};
@@ -77,7 +78,7 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   VmConfig config;
   config.kernel.path = "/boot/vmlinuz";
   const std::string text = to_json(config);
-  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "guest_agent", "watchdog", "tpm"})
+  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "shares", "guest_agent", "watchdog", "tpm"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
 }
@@ -292,6 +293,41 @@ TEST(Devices, WhatTheGuestsServicesAreToldIsBounded) {
   expect_refused(refusals);
 }
 
+TEST(Devices, SharesHaveTagsOfTheirOwnAndPlaces) {
+  const Refusal refusals[] = {
+      {"path", [](VmConfig& c) { c.shares[0].path = ""; }, "shares[0].path: is empty"},
+      {"tag", [](VmConfig& c) { c.shares[0].tag = ""; }, "shares[0].tag: is empty"},
+      {"long", [](VmConfig& c) { c.shares[1].tag.assign(37, 't'); }, "shares[1].tag: 'ttttttttttttttttttttttttttttttttttttt' has 37 bytes; at most 36"},
+      {"line", [](VmConfig& c) { c.shares[1].tag = "a\nb"; }, "shares[1].tag: has a character that cannot be typed"},
+      {"same", [](VmConfig& c) { c.shares[1].tag = "music"; }, "shares[1].tag: 'music' is the tag of '/srv/music' too; use another"},
+      {"many", [](VmConfig& c) { c.shares.resize(9); }, "shares: 9 are too many; at most 8"},
+  };
+  expect_refused(refusals);
+  VmConfig config = full();
+  config.disks.resize(1);
+  config.shares.clear();
+  for (size_t i = 0; i < kMaxShares; ++i) config.shares.push_back({"/srv", fmt::format("tag{}", i)});
+  EXPECT_EQ(why_invalid(config), "valid");
+  config.disks.clear();
+  for (size_t i = 0; i < kMaxDisks; ++i) config.disks.push_back({.path = fmt::format("/srv/{}", i)});
+  const size_t room = kPciPlaces - kOtherPciDevices - config.disks.size() - config.nics.size();
+  ASSERT_LT(room, kMaxShares);
+  EXPECT_THAT(why_invalid(config), StartsWith("shares: 8 are too many beside 8 disks"));
+  config.shares.resize(room);
+  EXPECT_EQ(why_invalid(config), "valid");
+}
+
+TEST(Devices, AVmWithAShareIsNotSavedAndAFileChoosesNone) {
+  VmConfig config = full();
+  const auto possible = check_can_be_saved(config);
+  ASSERT_FALSE(possible);
+  EXPECT_THAT(possible.error().message(), StartsWith("a VM with a shared folder ('/srv/music') cannot be saved"));
+  EXPECT_TRUE(for_saving(config).shares.empty());
+  EXPECT_FALSE(check_same_machine(for_saving(config), config));
+  config.shares.clear();
+  EXPECT_TRUE(check_can_be_saved(config));
+}
+
 TEST(Devices, TheLongestTextsFitIntoAJson) {
   VmConfig config = full();
   config.firmware = "";
@@ -300,6 +336,8 @@ TEST(Devices, TheLongestTextsFitIntoAJson) {
   config.disks.clear();
   for (size_t i = 0; i < kMaxDisks; ++i)
     config.disks.push_back({.path = std::string(4094, '\1') + static_cast<char>('0' + i)});
+  config.shares.clear();
+  for (size_t i = 0; i < 4; ++i) config.shares.push_back({std::string(4095, '\1'), std::string(35, '"') + static_cast<char>('0' + i)});
   auto back = from_json(to_json(config));
   ASSERT_TRUE(back) << back.error().message();
   EXPECT_EQ(*back, config);
@@ -311,6 +349,7 @@ TEST(Boards, WithoutPciHaveNoPlaceForPciDevices) {
       {"nics", [](VmConfig& c) { c.nics.resize(1); }, "nics: board plain-1 has no PCI"},
       {"seed", [](VmConfig& c) { c.cloud_init.emplace(); }, "cloud_init: board plain-1 has no PCI"},
       {"vsock", [](VmConfig& c) { c.vsock = Vsock{"/v"}; }, "vsock: board plain-1 has no PCI"},
+      {"share", [](VmConfig& c) { c.shares = {{"/a", "a"}}; }, "shares: board plain-1 has no PCI"},
       {"agent", [](VmConfig& c) { c.guest_agent = "/a"; }, "guest_agent: board plain-1 has no PCI"},
       {"screen", [](VmConfig& c) { c.video = Video::kVga; }, "video: board plain-1 has no place for a screen"},
       {"firmware", [](VmConfig& c) { c.firmware = "/a"; }, "firmware: board plain-1 starts a kernel directly"},
@@ -561,6 +600,7 @@ class RandomConfig {
     for (uint64_t n = below(5); n > 0; --n) config.nics.push_back(nic());
     if (below(2)) config.cloud_init = CloudInit{text("#"), text(""), below(2) ? text("v") : ""};
     if (below(2)) config.vsock = Vsock{"/run/v", static_cast<uint32_t>(random_() >> below(60))};
+    for (uint64_t n = below(3); n > 0; --n) config.shares.push_back({text("/"), text("t"), below(2) == 1});
     if (below(2)) config.guest_agent = text("/run/");
     config.video = static_cast<Video>(below(3));
     if (below(4) == 0) config.vnc = vnc();

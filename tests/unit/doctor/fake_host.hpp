@@ -124,6 +124,7 @@ class DoctorTest : public ::testing::Test {
     for (uint32_t i = 0; i < 3; ++i) std::memcpy(&system_.leaves[0x80000002 + i], brand + 16 * i, 16);
     put("/opt/skerry/skerry-vm", "", 0755);
     put("/opt/skerry/skerry-net", "", 0755);
+    put("/opt/skerry/skerry-fs", "", 0755);
     put("/proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu vmx tsc\n");
     folder("/proc/self");
     put("/proc/modules", "kvm_intel 1 0 - Live 0\n");

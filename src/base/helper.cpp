@@ -1,4 +1,4 @@
-#include "net/helper.hpp"
+#include "base/helper.hpp"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -12,23 +12,29 @@
 
 #include "base/child_process.hpp"
 
-namespace skerry::net {
+namespace skerry {
 
 namespace {
 
-constexpr int kPatienceMs = 20'000;  // a machine may be slow; opening sockets is not
+constexpr int kPatienceMs = 20'000;  // a machine may be slow; opening sockets and folders is not
 
-// skerry-net is installed beside this program, which is /proc/self/exe.
-Result<std::string> find_program() {
+// It is installed beside this program, which is /proc/self/exe.
+Result<std::string> find_beside(std::string_view name) {
   std::array<char, PATH_MAX> self{};
   const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size() - 1);
   if (size < 0) return errno_error(errno, "cannot find this program's own folder (/proc/self/exe)");
   std::string path(self.data(), static_cast<size_t>(size));
   path.resize(path.rfind('/') + 1);
-  path += "skerry-net";
+  path += name;
   if (::access(path.c_str(), X_OK) != 0)
     return errno_error(errno, fmt::format("cannot run '{}', which belongs beside skerry-vm; install both", path));
   return path;
+}
+
+void report(char first, std::string_view text) {
+  std::string message(1, first);
+  message += text.substr(0, kMaxHelperMessage - 1);
+  (void)::send(kHelperControl, message.data(), message.size(), MSG_NOSIGNAL);
 }
 
 Result<void> wait_until_ready(int control, const std::string& program) {
@@ -46,12 +52,13 @@ Result<void> wait_until_ready(int control, const std::string& program) {
 
 }  // namespace
 
-Result<UniqueFd> start_helper(const std::vector<std::string>& arguments, const std::vector<int>& descriptors) {
-  const auto program = find_program();
+Result<UniqueFd> start_helper(std::string_view name, const std::vector<std::string>& arguments,
+                              const std::vector<int>& descriptors) {
+  const auto program = find_beside(name);
   if (!program) return program.error();
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-    return errno_error(errno, "cannot make a socket for skerry-net");
+    return errno_error(errno, fmt::format("cannot make a socket for {}", name));
   UniqueFd ours(pair[0]), theirs(pair[1]);
   std::vector<int> wanted{theirs.get()};
   wanted.insert(wanted.end(), descriptors.begin(), descriptors.end());
@@ -66,4 +73,7 @@ Result<UniqueFd> start_helper(const std::vector<std::string>& arguments, const s
   return ours;
 }
 
-}  // namespace skerry::net
+void report_ready() { report(kHelperReady, {}); }
+void report_failure(std::string_view why) { report(kHelperFailed, why); }
+
+}  // namespace skerry
