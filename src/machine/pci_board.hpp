@@ -93,6 +93,7 @@ class PciBoard : public PlainBoard, public VirtioHome, private bus::PciHost::Int
     std::string_view name() const override { return "pci"; }
     void reset() override { host_.reset(); }
     void describe(state::Fields& fields) override { host_.describe(fields); }
+    void restored() override { host_.remap(); }
 
    private:
     bus::PciHost& host_;

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "machine/pci_board.hpp"
 #include "machine/scsi_units.hpp"
 #include "virtio/block.hpp"
 #include "virtio/console.hpp"
