@@ -132,7 +132,7 @@ void Machine::make_board() {
 
 void Machine::make_microvm() {
   auto board = std::make_unique<MicrovmBoard>(config_, loop_, around_.console, events_.guest,
-                                              MicrovmBoard::Surroundings{mmio_, [this] { return !pausing_.load(); }});
+                                              MicrovmBoard::Surroundings{memory_, mmio_, [this] { return !pausing_.load(); }});
   virtio_home_ = board.get();
   board_ = std::move(board);
 }

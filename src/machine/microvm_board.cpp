@@ -2,6 +2,26 @@
 
 namespace skerry::machine {
 
+namespace {
+
+// All that there is of a BIOS. A Linux that finds hardware-reduced ACPI and no EFI restarts the machine by going to
+// where processors start, in real mode, and not by the reset register.
+constexpr uint64_t kResetVector = 0xffff0;
+constexpr uint8_t kReset[] = {
+    0xba,
+    devices::AcpiGed::kResetPort & 0xff,
+    devices::AcpiGed::kResetPort >> 8,  // mov dx, kResetPort
+    0xb0,
+    devices::AcpiGed::kResetValue,  // mov al, kResetValue
+    0xee,                           // out dx, al
+    0xfa,
+    0xf4,
+    0xeb,
+    0xfd,  // cli; 1: hlt; jmp 1b
+};
+
+}  // namespace
+
 MicrovmBoard::MicrovmBoard(const config::VmConfig& config, EventLoop& loop, chardev::Chardev& console,
                            GuestRequests requests, Surroundings around)
     : around_(std::move(around)),
@@ -21,6 +41,11 @@ Result<void> MicrovmBoard::attach(bus::AddressSpace& pio, bus::AddressSpace& mmi
   if (!debug_exit_) return ok();
   auto good = debug_exit_->attach(pio, debug_exit_port_);
   return good ? std::move(good) : std::move(good).error().in("isa_debug_exit: choose another port");
+}
+
+Result<void> MicrovmBoard::set_up() {
+  around_.memory.write(kResetVector, std::as_bytes(std::span(kReset)));
+  return ok();
 }
 
 Result<VirtioHome::Place> MicrovmBoard::connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned>) {

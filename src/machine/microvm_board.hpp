@@ -14,6 +14,7 @@
 #include "irqchip/ioapic.hpp"
 #include "machine/board.hpp"
 #include "machine/virtio_home.hpp"
+#include "memory/guest_memory.hpp"
 #include "virtio/mmio_transport.hpp"
 
 namespace skerry::machine {
@@ -29,6 +30,7 @@ class MicrovmBoard final : public Board, public VirtioHome {
                                                           13, 14, 15, 5,  6,  7,  8,  1,  2,  3};
 
   struct Surroundings {
+    memory::GuestMemory& memory;
     bus::AddressSpace& mmio;
     // Whether a vCPU may wait for a device's loop: not while it is itself waited for. Any thread.
     std::function<bool()> may_wait;
@@ -37,6 +39,7 @@ class MicrovmBoard final : public Board, public VirtioHome {
                Surroundings around);
 
   Result<void> attach(bus::AddressSpace& pio, bus::AddressSpace& mmio) override;
+  Result<void> set_up() override;
   Result<Place> connect(virtio::Device& device, virtio::LoopThread loop, std::optional<unsigned> slot) override;
   void complete(acpi::Board& board) const override;
 

@@ -259,6 +259,15 @@ TEST(Machine, OnAMicrovmToo) {
   EXPECT_EQ(Vm(KERNEL(guest_reset_register), 1, "microvm-1").run(), "reset");
 }
 
+TEST(Machine, HasAResetWhereAMicrovmsProcessorWouldStart) {
+  Vm vm(KERNEL(guest_exit), 1, "microvm-1");
+  x86::CpuState& state = vm.machine->vcpu(0).vcpu().mutable_state();
+  state.reset(vm.machine->cpu_model().signature(), false);
+  state.seg[x86::kCs].base = 0xf0000;  // the upper end of the first MiB, as a jump there has it
+  vm.machine->vcpu(0).vcpu().state_changed();
+  EXPECT_EQ(vm.run(), "reset");
+}
+
 TEST(Machine, HasItsVirtioDevicesInTheirWindowsOnAMicrovm) {
   EXPECT_EQ(Vm(KERNEL(guest_virtio_windows), 1, "microvm-1").run(), fmt::format("exit {}", 4 << 4 | 5)) << "random numbers and balloon";
 }

@@ -46,9 +46,11 @@ chmod +x /tmp/dhcp
 udhcpc -i eth0 -n -q -s /tmp/dhcp >/dev/null 2>&1 || fail "no DHCP"
 say "got $(nc 10.0.2.2 "$(word micro.source)" </dev/null | md5sum)"
 
-for port in /sys/class/virtio-ports/*; do
-  say "port $(cat "$port/name")"
-  read -r line <"/dev/${port##*/}"
+for port in /sys/class/virtio-ports/*/name; do
+  say "port $(cat "$port")"
+  place=${port%/name} line=
+  # While nobody is connected at the other end there is nothing to be read.
+  until [ -n "$line" ]; do read -r line <"/dev/${place##*/}" || sleep 1; done
   say "heard $line"
 done
 
