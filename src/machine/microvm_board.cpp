@@ -8,12 +8,10 @@ namespace {
 // where processors start, in real mode, and not by the reset register.
 constexpr uint64_t kResetVector = 0xffff0;
 constexpr uint8_t kPortLow = devices::AcpiGed::kResetPort & 0xff, kPortHigh = devices::AcpiGed::kResetPort >> 8;
-constexpr uint8_t kReset[] = {0xba,      kPortLow,
-                              kPortHigh,                                 // mov dx, kResetPort
-                              0xb0,      devices::AcpiGed::kResetValue,  // mov al, kResetValue
-                              0xee,                                      // out dx, al
-                              0xfa,      0xf4,
-                              0xeb,      0xfd};  // cli; 1: hlt; jmp 1b
+constexpr uint8_t kReset[] = {0xba, kPortLow, kPortHigh,            // mov dx, kResetPort
+                              0xb0, devices::AcpiGed::kResetValue,  // mov al, kResetValue
+                              0xee,                                 // out dx, al
+                              0xfa, 0xf4, 0xeb, 0xfd};              // cli; 1: hlt; jmp 1b
 
 }  // namespace
 
