@@ -180,7 +180,7 @@ struct Threads : MmioBoard {
 
 TEST(MmioTransportThreads, AResetIsDoneWhenItsWriteIs) {
   Threads rig;
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < 20; ++i) {
     rig.driver.start(0);
     rig.driver.set_status(0);
     ASSERT_EQ(rig.driver.status(), 0);
