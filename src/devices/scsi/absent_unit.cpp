@@ -1,6 +1,7 @@
 #include "devices/scsi/absent_unit.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "block/iovec.hpp"
 
