@@ -32,14 +32,8 @@ struct StandardTiming {
   uint32_t width;
   Aspect aspect;
 };
-constexpr std::array<StandardTiming, kMostStandard> kStandardTimings = {{{1280, k16To9},
-                                                                         {1280, k16To10},
-                                                                         {1280, k5To4},
-                                                                         {1440, k16To10},
-                                                                         {1600, k4To3},
-                                                                         {1680, k16To10},
-                                                                         {1920, k16To9},
-                                                                         {1920, k16To10}}};
+constexpr std::array<StandardTiming, kMostStandard> kStandardTimings = {
+    {{1280, k16To9}, {1280, k16To10}, {1280, k5To4}, {1440, k16To10}, {1600, k4To3}, {1680, k16To10}, {1920, k16To9}, {1920, k16To10}}};
 // 3.10.3
 constexpr uint8_t kProductName = 0xfc, kDummy = 0x10;
 constexpr std::string_view kName = "Skerry";
@@ -50,7 +44,7 @@ constexpr size_t kText = 5, kTextSize = 13;
 constexpr uint32_t kHorizontalBlank = 160, kHorizontalFront = 48, kHorizontalSync = 32;
 constexpr uint32_t kVerticalBlank = 40, kVerticalFront = 3, kVerticalSync = 6;
 constexpr uint32_t kRefresh = 60, kClockUnit = 10'000, kMaxClock = 0xffff;  // Hz; Hz; of its unit
-constexpr uint8_t kDigitalSync = 0x1a;                                     // separate; horizontal positive, vertical negative
+constexpr uint8_t kDigitalSync = 0x1a;                                      // separate; horizontal positive, vertical negative
 
 uint8_t low(uint32_t value) { return static_cast<uint8_t>(value); }
 // Four upper bits of two numbers of 12.

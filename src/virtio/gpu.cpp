@@ -292,7 +292,8 @@ Answer Gpu::transfer(const TransferToHost2d& command) {
   if (!resource) return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
   if (resource->backing.empty()) return VIRTIO_GPU_RESP_ERR_UNSPEC;
   if (!resource->rect().contains(command.r)) return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-  if (!command.r.empty()) moving_ = {.what = Moving::What::kToResource, .resource = resource->id, .rect = command.r, .offset = command.offset};
+  if (!command.r.empty())
+    moving_ = {.what = Moving::What::kToResource, .resource = resource->id, .rect = command.r, .offset = command.offset};
   return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -362,7 +363,8 @@ bool Gpu::finish_moving(uint64_t& pixels) {
 
 bool Gpu::move(const Rect& band) {
   const Resource* resource = resources_.find(moving_->resource);  // no other command has come between
-  if (moving_->what == Moving::What::kToResource) return resources_.transfer(*resource, band, moving_->offset + moving_->rows * resource->row());
+  if (moving_->what == Moving::What::kToResource)
+    return resources_.transfer(*resource, band, moving_->offset + moving_->rows * resource->row());
   draw(*resource, band);
   return true;
 }

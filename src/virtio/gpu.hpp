@@ -3,7 +3,7 @@
 // One scanout, which is a display::Screen; a cursor above it; and an EDID, whose size follows what viewers ask for.
 //
 // Commands that move many pixels take several turns of the loop, so that others have theirs. A driver costs the host at most
-// gpu::Resources::kVideoMemory and a few MiB for what describes its pictures.
+// gpu::Resources::kVideoMemory, a few MiB for what describes its pictures, and the largest screen.
 #pragma once
 
 #include <memory>
@@ -58,7 +58,7 @@ class Gpu final : public Device {
     enum class What : uint8_t { kToResource, kToScreen };
     What what;
     uint32_t resource;
-    gpu::Rect rect;  // of the resource
+    gpu::Rect rect;       // of the resource
     uint64_t offset = 0;  // of kToResource: of the rectangle's first row in the backing
     uint32_t rows = 0;    // that are done
     // Whom to answer.

@@ -76,7 +76,9 @@ class Resources {
  private:
   struct Record;  // of a resource in a state file
 
-  std::span<std::byte> bytes(const Resource& resource) const { return memory_.device_content(kHome).subspan(resource.place, resource.size()); }
+  std::span<std::byte> bytes(const Resource& resource) const {
+    return memory_.device_content(kHome).subspan(resource.place, resource.size());
+  }
   static bool legal(const Resource& resource);
   bool find_place(Resource& resource) const;
   bool is_free(const Resource& resource) const;

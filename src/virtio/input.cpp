@@ -114,7 +114,11 @@ Input::Bitmap Input::config_content() const {
 void Input::read_config(uint32_t offset, std::span<uint8_t> to) {
   std::lock_guard guard(lock_);
   const Bitmap content = config_content();
-  Config config{.select = select_, .subsel = subsel_, .size = static_cast<uint8_t>(std::min(content.size(), kContent)), .reserved = {}, .content = {}};
+  Config config{.select = select_,
+                .subsel = subsel_,
+                .size = static_cast<uint8_t>(std::min(content.size(), kContent)),
+                .reserved = {},
+                .content = {}};
   std::copy_n(content.begin(), config.size, config.content);
   std::memcpy(to.data(), reinterpret_cast<const uint8_t*>(&config) + offset, to.size());
 }

@@ -75,7 +75,7 @@ class Input : public Device {
 
  private:
   static constexpr size_t kMostEvents = 256, kKeyCodes = 0x300, kAxes = 2;  // KEY_CNT; ABS_X, ABS_Y
-  struct Position {  // of keys and axes
+  struct Position {                                                         // of keys and axes
     std::bitset<kKeyCodes> keys;
     std::array<int32_t, kAxes> axes{};
   };
@@ -95,13 +95,13 @@ class Input : public Device {
   Deferred deliver_, more_status_;
   std::atomic<bool> in_use_{false};
 
-  mutable std::mutex lock_;            // what follows
-  uint8_t select_ = 0, subsel_ = 0;    // of the configuration space
-  uint8_t leds_ = 0;                   // a bit for each LED_*
-  std::deque<Event> events_;           // that the guest has not had
-  Position now_;                       // how things are
-  Position told_;                      // and how they are by the events
-  bool lost_ = false;                  // there was no room for an event: the two differ
+  mutable std::mutex lock_;          // what follows
+  uint8_t select_ = 0, subsel_ = 0;  // of the configuration space
+  uint8_t leds_ = 0;                 // a bit for each LED_*
+  std::deque<Event> events_;         // that the guest has not had
+  Position now_;                     // how things are
+  Position told_;                    // and how they are by the events
+  bool lost_ = false;                // there was no room for an event: the two differ
 };
 
 }  // namespace skerry::virtio

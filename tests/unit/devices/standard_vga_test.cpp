@@ -137,7 +137,7 @@ TEST(StandardVga, ThePortsAreInItsBarToo) {
   EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 0x600, 4), 8u);
   EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 0x604, 4), 0x1e1e'1e1eu);
   EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 0x700, 4), 0u);
-  EXPECT_EQ(rig.mmio.read(Rig::kRegisters, 8), 0u);
+  EXPECT_EQ(rig.mmio.read(Rig::kRegisters + 0x100, 8), 0u);
 }
 
 TEST(StandardVga, WhatWasSavedIsShownAgain) {

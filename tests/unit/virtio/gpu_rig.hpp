@@ -64,9 +64,7 @@ struct GpuRig : TurnedLoop {
   gpu::Answer scan_out(uint32_t id, gpu::Rect rect, uint32_t scanout = 0) {
     return does(gpu::SetScanout{of(gpu::VIRTIO_GPU_CMD_SET_SCANOUT), rect, scanout, id});
   }
-  gpu::Answer flush(uint32_t id, gpu::Rect rect) {
-    return does(gpu::ResourceFlush{of(gpu::VIRTIO_GPU_CMD_RESOURCE_FLUSH), rect, id, 0});
-  }
+  gpu::Answer flush(uint32_t id, gpu::Rect rect) { return does(gpu::ResourceFlush{of(gpu::VIRTIO_GPU_CMD_RESOURCE_FLUSH), rect, id, 0}); }
   gpu::UpdateCursor cursor_command(uint32_t type, uint32_t id, uint32_t x, uint32_t y, uint32_t hot_x = 0, uint32_t hot_y = 0) {
     return {of(type), {0, x, y, 0}, id, hot_x, hot_y, 0};
   }

@@ -280,8 +280,10 @@ TEST(Gpu, ManyPixelsTakeSeveralTurnsAndAreThereAtRest) {
   EXPECT_EQ(rig.create(1, 2048, 1024), VIRTIO_GPU_RESP_OK_NODATA);
   EXPECT_EQ(rig.attach(1, {white}), VIRTIO_GPU_RESP_OK_NODATA);
   EXPECT_EQ(rig.scan_out(1, {0, 0, 2048, 1024}), VIRTIO_GPU_RESP_OK_NODATA);
-  rig.give(0, rig.transfer_command(1, {0, 0, 2048, 1024}, 0));
-  rig.give(0, ResourceFlush{GpuRig::of(VIRTIO_GPU_CMD_RESOURCE_FLUSH), {0, 0, 2048, 1024}, 1, 0});
+  const Bytes flush = bytes_of_value(ResourceFlush{GpuRig::of(VIRTIO_GPU_CMD_RESOURCE_FLUSH), {0, 0, 2048, 1024}, 1, 0});
+  rig.driver.ring(0).add({rig.guest.put(bytes_of_value(rig.transfer_command(1, {0, 0, 2048, 1024}, 0)))}, {rig.answer_room});
+  rig.driver.ring(0).add({rig.guest.put(flush)}, {rig.answer_room});
+  rig.driver.notify(0);
   EXPECT_FALSE(rig.take(0));
   rig.loop->poll(0);
   const auto transferred = rig.take(0);
