@@ -51,6 +51,7 @@ constexpr Entry kChecks[] = {
     {"firmware.seabios", "Firmware", "SeaBIOS", check_seabios},
     {"firmware.ovmf", "Firmware", "OVMF", check_ovmf},
     {"isolation.seccomp", "Isolation", "seccomp", check_seccomp},
+    {"isolation.namespaces", "Isolation", "user namespaces", check_namespaces},
     {"isolation.cgroup", "Isolation", "cgroup", check_cgroup},
 };
 

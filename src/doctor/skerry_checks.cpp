@@ -37,6 +37,30 @@ std::optional<Finding> check_seccomp(const Host& host) {
       "seccomp");
 }
 
+// What closes the server of a shared folder in: namespaces, which ordinary users may be kept from having, or Landlock.
+std::optional<Finding> check_namespaces(const Host& host) {
+  struct Setting {
+    std::string_view path;
+    uint64_t closed;
+    std::string_view remedy;
+  };
+  constexpr Setting kSettings[] = {
+      {"/proc/sys/user/max_user_namespaces", 0, "sysctl user.max_user_namespaces=10000"},
+      {"/proc/sys/kernel/unprivileged_userns_clone", 0, "sysctl kernel.unprivileged_userns_clone=1"},
+      {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 1, "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+  };
+  for (const Setting& setting : kSettings) {
+    if (host.number(setting.path) != setting.closed) continue;
+    const auto modules = host.line("/sys/kernel/security/lsm");
+    const std::string found = fmt::format("not for ordinary users ('{}' is {})", setting.path, setting.closed);
+    if (modules && modules->find("landlock") != std::string::npos)
+      return fine(found + ": their shared folders (--share) are served under Landlock");
+    return warning(found + ": only a filter of system calls confines who serves their shared folders (--share)",
+                   fmt::format("as root: {}, or use a kernel with Landlock (lsm=...,landlock on its command line)", setting.remedy));
+  }
+  return fine("there, also for ordinary users: shared folders (--share) are served in one");
+}
+
 std::optional<Finding> check_seabios(const Host& host) {
   using machine::FirmwareImage;
   const std::string_view path = FirmwareImage::known().front().path;

@@ -13,6 +13,7 @@ namespace skerry::doctor {
 std::optional<Finding> check_programs(const Host& host);
 std::optional<Finding> check_translator(const Host& host);
 std::optional<Finding> check_seccomp(const Host& host);
+std::optional<Finding> check_namespaces(const Host& host);
 std::optional<Finding> check_seabios(const Host& host);
 std::optional<Finding> check_ovmf(const Host& host);
 

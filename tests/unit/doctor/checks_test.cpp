@@ -87,6 +87,16 @@ TEST_F(Laptop, WithoutWhatSkerryNeeds) {
   EXPECT_HAS(found("firmware.ovmf").finding.remedy, "apt install ovmf");
 }
 
+TEST_F(Laptop, UserNamespacesConfineSharedFoldersOrLandlockDoes) {
+  EXPECT_EQ(found("isolation.namespaces").finding.status, Status::kOk);
+  put("/proc/sys/kernel/unprivileged_userns_clone", "0\n");
+  EXPECT_EQ(found("isolation.namespaces").finding.status, Status::kWarning);
+  EXPECT_HAS(found("isolation.namespaces").finding.remedy, "sysctl kernel.unprivileged_userns_clone=1");
+  put("/sys/kernel/security/lsm", "capability,landlock,yama\n");
+  EXPECT_EQ(found("isolation.namespaces").finding.status, Status::kOk);
+  EXPECT_HAS(found("isolation.namespaces").finding.found, "under Landlock");
+}
+
 // Processor
 
 TEST_F(Laptop, AmdHasItsOwnNames) {
