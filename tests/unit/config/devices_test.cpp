@@ -49,7 +49,7 @@ VmConfig full() {
   config.nics = {user, tap("tap0"), bridge, open, link("/run/link"), intel};
   config.cloud_init = CloudInit{"#cloud-config\n\"\xc3\xa9\"\n", "instance-id: a\n", "version: 2\n"};
   config.vsock = Vsock{"/run/vsock", 7};
-  config.shares = {{"/srv/music", "music", true}, {"/srv/m\xc3\xa9dia", "m\xc3\xa9dia"}};
+  config.shares = {{"/srv/music", "music", true}, {"/srv/\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9"}};
   config.guest_agent = "/run/agent";
   config.watchdog = WatchdogAction::kPause;
   config.tpm = Tpm{Tpm::Type::kSocket, "/run/tpm"};
