@@ -53,7 +53,7 @@ std::optional<Finding> check_namespaces(const Host& host) {
     if (host.number(setting.path) != setting.closed) continue;
     const auto modules = host.line("/sys/kernel/security/lsm");
     const std::string found = fmt::format("not for ordinary users ('{}' is {})", setting.path, setting.closed);
-    if (modules && modules->find("landlock") != std::string::npos)
+    if (modules && (*modules).find("landlock") != std::string::npos)
       return fine(found + ": their shared folders (--share) are served under Landlock");
     return warning(found + ": only a filter of system calls confines who serves their shared folders (--share)",
                    fmt::format("as root: {}, or use a kernel with Landlock (lsm=...,landlock on its command line)", setting.remedy));
