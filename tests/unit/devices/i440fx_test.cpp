@@ -11,13 +11,27 @@
 namespace skerry::devices {
 namespace {
 
+struct NoLines final : bus::PciHost::IntxSink {
+  void set_intx(const bus::PciFunction&, unsigned, unsigned, bool) override {}
+};
+
+// A function has its first values from when it is put into its place.
+struct Root {
+  bus::AddressSpace pio{"port"}, mmio{"memory"};
+  test::FakeInterrupts interrupts;
+  NoLines lines;
+  bus::PciHost host{pio, mmio, interrupts, lines};
+};
+
 struct PmcRig {
+  Root root;
   memory::GuestMemory memory;
   unsigned kicks = 0;
   I440fxPmc pmc{memory, [this] { ++kicks; }};
 
   PmcRig() {
     for (unsigned i = 0; i < pam::kSegments; ++i) EXPECT_TRUE(memory.add_ram(pam::segment(i).base, pam::segment(i).size, std::to_string(i)));
+    EXPECT_TRUE(root.host.root().add(pmc, 0));
     pmc.reset();
   }
   bus::Device& device() { return pmc; }
@@ -67,8 +81,11 @@ test::Trace drive_pmc(PmcRig& rig, std::mt19937_64& random) {
 TEST(I440fxPmc, StateSurvivesAndRandomAccessesAreHarmless) { test::run_state_test<PmcRig>(60, drive_pmc); }
 
 struct IsaRig {
+  Root root;
   test::FakeInterrupts interrupts;
   Piix3Isa isa{interrupts};
+
+  IsaRig() { EXPECT_TRUE(root.host.root().add(isa, 1)); }
   bus::Device& device() { return isa; }
 };
 

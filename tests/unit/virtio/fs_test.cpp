@@ -2,6 +2,9 @@
 #include <linux/fuse.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cstring>
+
 #include "unit/devices/fuzz_sessions.hpp"
 #include "unit/virtio/card_rig.hpp"
 #include "virtio/fs.hpp"
@@ -227,8 +230,10 @@ TEST(FsFuzz, RandomRingsAndAnswersAreSurvived) {
       share::Done done{static_cast<uint32_t>(random() % 10), static_cast<uint32_t>(random() % 5000), static_cast<uint32_t>(random() % 3)};
       if (ask && random() % 16) done = {ask->slot, ask->room ? static_cast<uint32_t>(random() % ask->room) : 0, done.error};
       if (random() % 64 == 0) done.size = static_cast<uint32_t>(random());
+      std::array<uint8_t, 20> message{};  // now and then of a size that none has
+      std::memcpy(message.data(), &done, sizeof done);
       if (ask || random() % 64 == 0)
-        (void)!::send(rig.server.get(), &done, random() % 64 ? sizeof done : random() % 20, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)!::send(rig.server.get(), message.data(), random() % 64 ? sizeof done : random() % message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (random() % 200 == 0) rig.server.reset();
     });
   });

@@ -89,7 +89,8 @@ struct GpuRig : TurnedLoop {
   std::vector<uint32_t> shown(bool with_cursor = false) const {
     const display::Rect all = screen->size().rect();
     std::vector<uint32_t> pixels(all.area());
-    screen->read(all, pixels, with_cursor);
+    for (uint32_t y = 0; y < all.height; ++y)  // a screen is not read as a whole
+      screen->read({0, y, all.width, 1}, std::span(pixels).subspan(size_t{y} * all.width, all.width), with_cursor);
     return pixels;
   }
 
