@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -34,7 +35,8 @@ prints goes to build/test-logs/."""
 EXAMPLES = """\
 examples:
   scripts/test                        # before a change lands; at most 20 minutes on two cores
-  scripts/test --long                 # everything
+  scripts/test --long                 # everything; hours
+  scripts/test --long --continue      # what is left of it, after it was stopped or something failed that has nothing to do with the code
   scripts/test --only guest/boot      # one suite, and the build that it needs
   scripts/test --only unit-asan --only includes
   scripts/test --seed 4242            # the same randomness again
@@ -126,12 +128,53 @@ def suite(program, long):
     return step
 
 
+class Record:
+    """What has passed of this commit, for --continue. A tree with changes is no commit's."""
+
+    def __init__(self, long):
+        self.file = LOGS / f"passed{'-long' if long else ''}.json"
+        self.commit = git("rev-parse", "HEAD") if git("status", "--porcelain", "--untracked-files=no") == "" else None
+        self.passed = {}  # by the step's name: seconds and result
+
+    def take(self, steps):
+        """Marks what has passed before. Builds are asked again: they know best what is left of them."""
+        try:
+            before = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if before.get("commit") != self.commit:
+            return
+        self.passed = before["passed"]
+        for step in steps:
+            if step.name in self.passed and not step.name.startswith("build"):
+                step.seconds, result = self.passed[step.name]
+                step.result, step.passed = f"{result}, before", True
+
+    def add(self, step):
+        if self.commit is None:
+            return
+        self.passed[step.name] = step.seconds, step.result
+        part = self.file.with_suffix(".new")
+        part.write_text(json.dumps({"commit": self.commit, "passed": self.passed}), encoding="utf-8")
+        part.rename(self.file)
+
+
+def git(*arguments):
+    """What it says; None where there is no repository."""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 class Gate:
     """Runs steps, as many at a time as there are cores, those that are 'alone' one at a time."""
 
-    def __init__(self, steps, environment):
+    def __init__(self, steps, environment, record):
         self.steps = steps
         self.environment = environment
+        self.record = record
         self.running = {}  # step name -> Popen
         self.lock = threading.Lock()
         self.stopping = False
@@ -205,6 +248,8 @@ class Gate:
                 sys.stdout.flush()
         else:
             step.result = f"passed{counted}"
+            with self.lock:
+                self.record.add(step)
             print(f"{step.name}: {GREEN}{step.result}{PLAIN} ({step.seconds:.1f} s)", flush=True)
 
     def _run_command(self, step, command, log, seconds):
@@ -304,6 +349,7 @@ def main():
     )
     parser.add_argument("--long", action="store_true", help="everything, with longer time limits")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="this one, or this kind; may be repeated")
+    parser.add_argument("--continue", dest="go_on", action="store_true", help="leave out what has passed of this commit before")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--seed", type=int, metavar="N", help="of all randomness (default: a random one, printed)")
     parser.add_argument("--no-build", action="store_true", help="take the build as it is")
@@ -318,6 +364,11 @@ def main():
             print(step.name)
         return 0
 
+    record = Record(options.long)
+    if options.go_on:
+        if record.commit is None:
+            parser.error("--continue: this tree is no commit's, so nothing is known of it; commit first, or leave it out")
+        record.take(steps)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     environment = dict(
         os.environ,
@@ -329,7 +380,7 @@ def main():
     )
     print(f"seed {seed} (again with: scripts/test --seed {seed})", flush=True)
     start = time.monotonic()
-    gate = Gate(steps, environment)
+    gate = Gate(steps, environment, record)
 
     def stop(*_):
         print("stopping ...", flush=True)
