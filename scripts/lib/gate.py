@@ -98,7 +98,7 @@ def all_steps(long):
         # The optimized unit tests are left to --long: building them takes as long as a sixth of the gate, to find what the sanitizers
         # do not; guests and other people's programs use the optimized build all the time.
         Step("build", configure_and_build("release", *([] if long else ["programs"])), BUILD_TIMEOUT[long]),
-        Step("build-asan", configure_and_build("asan"), BUILD_TIMEOUT[long]),
+        Step("build-asan", configure_and_build("asan", *([] if long else ["unit_tests"])), BUILD_TIMEOUT[long]),
         Step("unit-asan", ctest(BUILD / "asan"), 900, needs="build-asan"),
     ]
     if long:

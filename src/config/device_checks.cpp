@@ -6,7 +6,6 @@
 
 #include "base/units.hpp"
 #include "config/checks.hpp"
-#include "config/json_reader.hpp"
 
 namespace skerry::config {
 
@@ -170,7 +169,7 @@ Result<void> check_disks(const VmConfig& config) {
   for (const auto& [bus, ports] : kPorts) {
     const auto count = static_cast<size_t>(std::ranges::count(config.disks, bus, &Disk::bus));
     if (count > ports)
-      return error("disks: {} with bus={} are too many; the controller has {} ports", count, name_of(kDiskBuses, bus), ports);
+      return error("disks: {} with bus={} are too many; the controller has {} ports", count, kDiskBuses[static_cast<unsigned>(bus)].first, ports);
   }
   for (size_t i = 0; i < config.disks.size(); ++i) {
     const std::string field = fmt::format("disks[{}]", i);

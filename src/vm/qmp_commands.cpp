@@ -12,8 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kDescriptor = "fd:";
-
 Error no_descriptor(std::string_view name) {
   return error("File descriptor named '{:.64}' has not been found", name);
 }

@@ -5,11 +5,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
 
 namespace skerry::vm {
+
+// What stands before a descriptor's name where a command takes one instead of a file.
+constexpr std::string_view kDescriptor = "fd:";
 
 // Bounded: what is too many is closed. Main thread only.
 class QmpDescriptors {
