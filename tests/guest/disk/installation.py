@@ -22,7 +22,7 @@ HOST = "10.0.2.2"  # the host's loopback as a guest of the user network sees it
 PASSWORD = "skerry"
 DISK_BYTES = 3 << 30
 ROOT_START = 2048 * 512  # of the first partition, in bytes
-PATIENCE = 900.0
+PATIENCE, AN_HOUR = 900.0, 3600.0  # seconds
 INSTALL = """set -eu
 export DEBIAN_FRONTEND=noninteractive
 echo 'deb {url}/debian bookworm main' > /etc/apt/host.list
