@@ -2,8 +2,10 @@
 """UEFI on the serial console of a VM."""
 
 import os
+import pathlib
 import re
 import select
+import signal
 import subprocess
 
 from vmm import SKERRY, Failure, expect
@@ -34,6 +36,14 @@ class Shell:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+    def kill(self):
+        """The VM's own process, without a warning; when what started it has seen its end, all that it had is free."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
+        for child in children:
+            if pathlib.Path(f"/proc/{child}/comm").read_text(encoding="ascii").strip() == "skerry-vm":
+                os.kill(int(child), signal.SIGKILL)
+        self.process.wait(60)
 
     def _read(self):
         ready, _, _ = select.select([self.process.stdout], [], [], SILENCE)
