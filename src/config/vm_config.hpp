@@ -266,8 +266,8 @@ struct VmConfig {
 constexpr std::string_view kSecureFirmware = "uefi-secure";  // UEFI with Secure Boot, which keeps its keys from all but SMM
 bool has_smm(const VmConfig& config);
 
-// kPlainBoard has no PCI: only a kernel, started directly; kMicrovmBoard neither, but virtio devices. kQ35Board has all the rest, but for the IDE controller, which kPcBoard has; that is
-// an older PC, without PCI Express, UEFI and System Management Mode.
+// kPlainBoard has no PCI: only a kernel, started directly; kMicrovmBoard neither, but virtio devices. kQ35Board has all the rest, but for
+// the IDE controller, which kPcBoard has; that is an older PC, without PCI Express, UEFI and System Management Mode.
 constexpr std::string_view kPlainBoard = "plain-1", kMicrovmBoard = "microvm-1", kQ35Board = "q35-1", kPcBoard = "pc-1";
 std::vector<std::string_view> boards();
 std::vector<std::string_view> accelerators();

@@ -16,14 +16,9 @@ using devices::ata::PiixIde;
 
 namespace {
 
-// Guests want a serial of each: where none is given, it is the disk's number.
-std::string serial_of(size_t disk, const Backends::Disk& backend) {
-  return backend.serial.empty() ? fmt::format("SK{:05}", disk) : backend.serial;
-}
-
 std::unique_ptr<devices::ata::Device> make_device(std::string name, size_t disk, const config::Disk& description, Backends::Disk& backend,
                                                   bool serial_ata) {
-  const std::string serial = serial_of(disk, backend);
+  const std::string serial = backend.serial_of(disk);
   if (description.cdrom)
     return std::make_unique<Cdrom>(std::move(name), backend.node.get(), Cdrom::Options{.serial = serial, .serial_ata = serial_ata});
   return std::make_unique<devices::ata::Disk>(std::move(name), *backend.node,

@@ -50,6 +50,8 @@ Result<void> open_disks(const config::VmConfig& config, Backends& backends) {
 
 }  // namespace
 
+std::string Backends::Disk::serial_of(size_t disk) const { return serial.empty() ? fmt::format("SK{:05}", disk) : serial; }
+
 void Backends::start() {
   if (aio) aio->start();
 }

@@ -24,7 +24,9 @@ struct Backends {
   // One for each of VmConfig::disks, in their order; then the seed for cloud-init, if there is one.
   struct Disk {
     std::unique_ptr<block::Node> node;
-    std::string serial;
+    std::string serial;  // empty: none is given
+    // For controllers whose disks need one: where none is given, it is the number of the disk.
+    std::string serial_of(size_t disk) const;
   };
   std::unique_ptr<block::Aio> aio;  // the nodes use it, so it goes last
   std::vector<Disk> disks;

@@ -8,10 +8,6 @@
 
 namespace skerry::machine {
 
-std::string scsi_serial(size_t disk, const Backends::Disk& backend) {
-  return backend.serial.empty() ? fmt::format("SK{:05}", disk) : backend.serial;
-}
-
 std::unique_ptr<devices::scsi::Unit> make_scsi_unit(std::string name, const config::Disk& description,
                                                     Backends::Disk& backend, std::string serial, bool queueing) {
   if (description.cdrom) {

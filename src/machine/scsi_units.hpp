@@ -11,9 +11,6 @@
 
 namespace skerry::machine {
 
-// Guests want a serial of each: where none is given, it is the disk's number.
-std::string scsi_serial(size_t disk, const Backends::Disk& backend);
-
 // The backend outlives it. `queueing`: the transport gives several commands at a time.
 std::unique_ptr<devices::scsi::Unit> make_scsi_unit(std::string name, const config::Disk& description,
                                                     Backends::Disk& backend, std::string serial, bool queueing);

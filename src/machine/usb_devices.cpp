@@ -47,7 +47,7 @@ void UsbDevices::add_input(EventLoop& loop, bool with_keyboard) {
 }
 
 Result<void> UsbDevices::plug_in(size_t disk, const config::Disk& description, Backends::Disk& backend) {
-  const std::string serial = scsi_serial(disk, backend);
+  const std::string serial = backend.serial_of(disk);
   auto unit = make_scsi_unit(fmt::format("usb disk {}", disk), description, backend, serial, false);
   const unsigned port = xhci_.plug_in(std::make_unique<usb::Storage>(std::move(unit), usb_serial(serial)));
   if (port == 0) return error("disk {}: all USB ports are taken", disk);

@@ -59,7 +59,7 @@ Result<void> VirtioDevices::add_scsi(const config::VmConfig& config, Backends& b
     if (config.disks[i].bus != config::Disk::Bus::kScsi) continue;
     scsi_disks_[i].target = static_cast<unsigned>(units.size());
     units.push_back(make_scsi_unit(fmt::format("scsi disk {}", i), config.disks[i], backends.disks[i],
-                                   scsi_serial(i, backends.disks[i]), true));
+                                   backends.disks[i].serial_of(i), true));
   }
   if (units.empty()) return ok();
   auto slot = add(std::make_unique<virtio::Scsi>("scsi0", io_.loop(), memory_, std::move(units),

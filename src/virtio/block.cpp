@@ -73,7 +73,7 @@ Block::Block(std::string name, EventLoop& loop, memory::GuestMemory& memory, blo
       capacity_(node.size() / kSector * kSector),
       limits_(node.limits()),
       read_only_(options_.read_only || node.read_only()),
-      end_of_turn_(loop, [this] { end_of_turn(); }) {
+      requests_(loop, [this](unsigned queue) { notified(queue); }) {
   assert(options_.queues >= 1 && options_.queues <= 64 && options_.queue_size >= 4);
 }
 
@@ -89,32 +89,14 @@ std::vector<uint16_t> Block::queue_sizes() const { return std::vector(options_.q
 
 void Block::activate(uint64_t features, std::span<Queue> queues, Transport& transport) {
   features_ = features;
-  queues_ = queues;
-  transport_ = &transport;
+  requests_.begin(queues, transport);
 }
 
 void Block::deactivate() {
-  discarding_ = true;
-  while (under_way_ > 0) loop_.poll(-1);  // the host's kernel may be writing into guest memory
-  discarding_ = quiesced_ = false;
-  queues_ = {};
-  transport_ = nullptr;
-  at_rest_ = nullptr;
-  features_ = to_look_at_ = 0;
+  requests_.end();
+  features_ = 0;
   write_cache_.store(1);
 }
-
-void Block::quiesce(std::function<void()> at_rest) {
-  quiesced_ = true;
-  if (under_way_ == 0) {
-    end_of_turn();
-    at_rest();
-  } else {
-    at_rest_ = std::move(at_rest);
-  }
-}
-
-void Block::resume() { quiesced_ = false; }
 
 void Block::describe(state::Fields& fields) {
   uint8_t write_cache = write_cache_.load();
@@ -179,39 +161,31 @@ void Block::do_not_borrow(unsigned notifications) {
 }
 
 void Block::notified(unsigned index) {
-  if (!transport_ || quiesced_) return;
+  if (!requests_.working(index)) return;
   take(index);
-  if (loop_.turn_is_borrowed() && under_way_ > 0) do_not_borrow(kNotBorrowed);
+  if (loop_.turn_is_borrowed() && requests_.under_way() > 0) do_not_borrow(kNotBorrowed);
 }
 
 void Block::take(unsigned index) {
-  Queue& queue = queues_[index];
-  if (!queue.running()) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
   const bool borrowed = loop_.turn_is_borrowed();
-  const unsigned most = borrowed ? std::min<unsigned>(kBorrowedRequests, queue.size()) : queue.size();
+  const unsigned size = requests_.size(index), most = borrowed ? std::min(kBorrowedRequests, size) : size;
   uint64_t bytes = 0;
   for (unsigned taken = 0; taken < most && bytes < kBytesPerTurn; ++taken) {
-    auto chain = queue.pop();
-    if (!chain) {
-      if (!queue.broken().empty()) transport_->needs_reset(fmt::format("queue {}: {}", index, queue.broken()));
-      return;
-    }
-    const uint64_t size = chain->readable_size + chain->writable_size;
-    if (borrowed && size > kMostBorrowed + kHeaderSize + 1) {  // the loop is to begin with it
-      queue.unpop(*chain);
-      queue.recycle(*std::move(chain));
+    auto chain = requests_.take(index);
+    if (!chain) return;
+    const uint64_t bytes_of_it = chain->readable_size + chain->writable_size;
+    if (borrowed && bytes_of_it > kMostBorrowed + kHeaderSize + 1) {  // the loop is to begin with it
+      requests_.put_back(index, *std::move(chain));
       do_not_borrow(kNotBorrowed);
       break;
     }
     if (!borrowed && taken == 1) do_not_borrow(kDeep);
-    bytes += size;
-    ++under_way_;
+    bytes += bytes_of_it;
     Request request{.queue = index, .chain = std::move(*chain)};
     spawn(serve(std::move(request)));
   }
-  to_look_at_ |= uint64_t{1} << index;
-  end_of_turn_.schedule();
+  requests_.look_again(index);
 }
 
 Task<void> Block::serve(Request request) {
@@ -219,31 +193,16 @@ Task<void> Block::serve(Request request) {
   complete(request, status);
 }
 
-// The answer becomes visible at once; the interrupt comes at the end of the turn.
 void Block::complete(Request& request, uint8_t status) {
-  --under_way_;
-  end_of_turn_.schedule();
-  if (discarding_) return;
   const Chain& chain = request.chain;
   uint32_t written = 0;
-  if (chain.writable_size > 0) {
+  if (chain.writable_size > 0 && !requests_.discarding()) {
     const uint64_t data = chain.writable_size - 1;
     chain.write(memory_, data, {&status, 1});
     // Of what is not all written, nothing is promised (2.7.8.2).
     if (status == VIRTIO_BLK_S_OK || data == 0) written = static_cast<uint32_t>(std::min<uint64_t>(data + 1, ~0u));
   }
-  Queue& queue = queues_[request.queue];
-  queue.push(chain, written);
-  queue.recycle(std::move(request.chain));
-}
-
-void Block::end_of_turn() {
-  if (!transport_) return;
-  for (unsigned i = 0; i < queues_.size(); ++i)
-    if (queues_[i].needs_interrupt()) transport_->queue_interrupt(i);
-  for (uint64_t bits = std::exchange(to_look_at_, 0); bits != 0; bits &= bits - 1)
-    notified(static_cast<unsigned>(std::countr_zero(bits)));
-  if (under_way_ == 0 && at_rest_) std::exchange(at_rest_, nullptr)();
+  requests_.answer(request.queue, std::move(request.chain), written);
 }
 
 // --- requests --------------------------------------------------------------------------------------------------------

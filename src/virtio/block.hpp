@@ -5,12 +5,11 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 
 #include "base/task.hpp"
 #include "block/node.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
+#include "virtio/request_queues.hpp"
 
 namespace skerry::virtio {
 
@@ -38,8 +37,8 @@ class Block final : public Device {
   bool prompt() override;
   // If something is under way still, polls the loop until it has ended.
   void deactivate() override;
-  void quiesce(std::function<void()> at_rest) override;
-  void resume() override;
+  void quiesce(std::function<void()> at_rest) override { requests_.quiesce(std::move(at_rest)); }
+  void resume() override { requests_.resume(); }
   void describe(state::Fields& fields) override;
 
  private:
@@ -68,7 +67,6 @@ class Block final : public Device {
   uint8_t parse_segments(const Request& request, uint32_t type, std::vector<Segment>& segments) const;
   uint8_t status_of(block::Errno result, const char* doing) const;
   void complete(Request& request, uint8_t status);
-  void end_of_turn();
   bool writeback() const;
 
   block::Node& node_;
@@ -81,16 +79,9 @@ class Block final : public Device {
   std::atomic<uint8_t> write_cache_{1};
 
   uint64_t features_ = 0;  // agreed on
-  std::span<Queue> queues_;
-  Transport* transport_ = nullptr;  // while active
-  bool quiesced_ = false;
-  bool discarding_ = false;  // deactivate() waits: what ends is not told to the driver
-  unsigned under_way_ = 0;
+  RequestQueues requests_;
   std::atomic<unsigned> not_borrowed_{0};     // so many notifications more are the loop's
   std::atomic<unsigned> borrowed_in_row_{0};  // notifications since the loop was tried
-  uint64_t to_look_at_ = 0;  // queues that were left before they were empty; a bit each
-  std::function<void()> at_rest_;
-  Deferred end_of_turn_;
 };
 
 }  // namespace skerry::virtio

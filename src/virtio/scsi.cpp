@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -55,7 +54,7 @@ Scsi::Scsi(std::string name, EventLoop& loop, memory::GuestMemory& memory, Units
       targets_(units.size()),
       sense_size_(VIRTIO_SCSI_SENSE_DEFAULT_SIZE),
       cdb_size_(VIRTIO_SCSI_CDB_DEFAULT_SIZE),
-      end_of_turn_(loop, [this] { end_of_turn(); }) {
+      requests_(loop, [this](unsigned queue) { notified(queue); }) {
   assert(options_.queues >= 1 && options_.queues <= 60 && options_.queue_size >= 4 && !units.empty() &&
          units.size() <= 256);
   for (size_t i = 0; i < units.size(); ++i) targets_[i].unit = std::move(units[i]);
@@ -67,36 +66,16 @@ std::vector<uint16_t> Scsi::queue_sizes() const {
   return sizes;
 }
 
-void Scsi::activate(uint64_t, std::span<Queue> queues, Transport& transport) {
-  queues_ = queues;
-  transport_ = &transport;
-}
+void Scsi::activate(uint64_t, std::span<Queue> queues, Transport& transport) { requests_.begin(queues, transport); }
 
 void Scsi::deactivate() {
-  discarding_ = true;
+  requests_.discard();
   for (Target& target : targets_) target.tasks.doom(ScsiTask::Fate::kReset);
-  while (under_way_ > 0) loop_.poll(-1);  // the host's kernel may be writing into guest memory
+  requests_.end();
   for (Target& target : targets_) target.unit->reset();
-  discarding_ = quiesced_ = false;
-  queues_ = {};
-  transport_ = nullptr;
-  at_rest_ = nullptr;
-  to_look_at_ = 0;
   sense_size_.store(VIRTIO_SCSI_SENSE_DEFAULT_SIZE);
   cdb_size_.store(VIRTIO_SCSI_CDB_DEFAULT_SIZE);
 }
-
-void Scsi::quiesce(std::function<void()> at_rest) {
-  quiesced_ = true;
-  if (under_way_ == 0) {
-    end_of_turn();
-    at_rest();
-  } else {
-    at_rest_ = std::move(at_rest);
-  }
-}
-
-void Scsi::resume() { quiesced_ = false; }
 
 void Scsi::describe(state::Fields& fields) {
   uint32_t sense_size = sense_size_.load(), cdb_size = cdb_size_.load();
@@ -136,23 +115,13 @@ void Scsi::write_config(uint32_t offset, std::span<const uint8_t> from) {
 // --- queue work ------------------------------------------------------------------------------------------------------
 
 void Scsi::notified(unsigned index) {
-  if (!transport_ || quiesced_ || index == kEventQueue) return;
-  take(index);
-}
-
-void Scsi::take(unsigned index) {
-  Queue& queue = queues_[index];
-  if (!queue.running()) return;
+  if (index == kEventQueue || !requests_.working(index)) return;
   // A driver that refills the ring as fast as it is emptied does not keep the loop for itself.
   uint64_t bytes = 0;
-  for (unsigned taken = 0; taken < queue.size() && bytes < kBytesPerTurn; ++taken) {
-    auto chain = queue.pop();
-    if (!chain) {
-      if (!queue.broken().empty()) transport_->needs_reset(fmt::format("queue {}: {}", index, queue.broken()));
-      return;
-    }
+  for (unsigned taken = 0; taken < requests_.size(index) && bytes < kBytesPerTurn; ++taken) {
+    auto chain = requests_.take(index);
+    if (!chain) return;
     bytes += chain->readable_size + chain->writable_size;
-    ++under_way_;
     if (index == kControlQueue) {
       spawn(control(*std::move(chain)));
     } else {
@@ -160,27 +129,7 @@ void Scsi::take(unsigned index) {
       spawn(serve(std::move(request)));
     }
   }
-  to_look_at_ |= uint64_t{1} << index;
-  end_of_turn_.schedule();
-}
-
-// The answer becomes visible at once; the interrupt comes at the end of the turn.
-void Scsi::give_back(unsigned index, Chain& chain, uint32_t written) {
-  --under_way_;
-  end_of_turn_.schedule();
-  if (discarding_) return;
-  Queue& queue = queues_[index];
-  queue.push(chain, written);
-  queue.recycle(std::move(chain));
-}
-
-void Scsi::end_of_turn() {
-  if (!transport_) return;
-  for (unsigned i = 0; i < queues_.size(); ++i)
-    if (i != kEventQueue && queues_[i].needs_interrupt()) transport_->queue_interrupt(i);
-  for (uint64_t bits = std::exchange(to_look_at_, 0); bits != 0; bits &= bits - 1)
-    notified(static_cast<unsigned>(std::countr_zero(bits)));
-  if (under_way_ == 0 && at_rest_) std::exchange(at_rest_, nullptr)();
+  requests_.look_again(index);
 }
 
 // 5.6.6.1: a single level of units in a target.
@@ -281,7 +230,7 @@ void Scsi::fail(Request& request, scsi::Sense sense) {
 // A request without room for an answer comes back as it is.
 void Scsi::complete(Request& request) {
   uint64_t written = request.response_size;
-  if (written > 0 && !discarding_) {
+  if (written > 0 && !requests_.discarding()) {
     const uint64_t room = request.room_in() + request.room_out();  // one of them
     if (request.response.response == VIRTIO_SCSI_S_OK)
       request.response.residual = static_cast<uint32_t>(std::min<uint64_t>(room - request.moved, ~0u));
@@ -292,7 +241,7 @@ void Scsi::complete(Request& request) {
     request.chain.write(memory_, sizeof request.response, request.sense);
     if (request.room_in() > 0) written += request.moved;
   }
-  give_back(request.queue, request.chain, static_cast<uint32_t>(std::min<uint64_t>(written, ~0u)));
+  requests_.answer(request.queue, std::move(request.chain), static_cast<uint32_t>(std::min<uint64_t>(written, ~0u)));
 }
 
 // --- control ---------------------------------------------------------------------------------------------------------
@@ -302,7 +251,7 @@ Task<void> Scsi::control(Chain chain) {
   TaskManagement function;
   AsynchronousNotification notification;
   std::vector<uint8_t> answer;
-  if (!read_struct(memory_, chain, type)) co_return give_back(kControlQueue, chain, 0);
+  if (!read_struct(memory_, chain, type)) co_return requests_.answer(kControlQueue, std::move(chain), 0);
   if (type == VIRTIO_SCSI_T_TMF && read_struct(memory_, chain, function) && chain.writable_size > 0) {
     answer.assign(1, co_await manage(function));
   } else if ((type == VIRTIO_SCSI_T_AN_QUERY || type == VIRTIO_SCSI_T_AN_SUBSCRIBE) &&
@@ -315,8 +264,8 @@ Task<void> Scsi::control(Chain chain) {
   } else if (chain.writable_size > 0) {
     answer = {VIRTIO_SCSI_S_FUNCTION_REJECTED};
   }
-  const size_t written = discarding_ ? 0 : chain.write(memory_, 0, answer);
-  give_back(kControlQueue, chain, static_cast<uint32_t>(written));
+  const size_t written = requests_.discarding() ? 0 : chain.write(memory_, 0, answer);
+  requests_.answer(kControlQueue, std::move(chain), static_cast<uint32_t>(written));
 }
 
 // SAM-5, 7. There is one initiator, so its task set is the whole one.

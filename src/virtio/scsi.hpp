@@ -9,14 +9,13 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 
 #include "base/task.hpp"
 #include "devices/scsi/absent_unit.hpp"
 #include "devices/scsi/unit.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
+#include "virtio/request_queues.hpp"
 #include "virtio/scsi_layout.hpp"
 #include "virtio/scsi_tasks.hpp"
 
@@ -44,8 +43,8 @@ class Scsi final : public Device {
   void notified(unsigned index) override;
   // If something is under way still, polls the loop until it has ended.
   void deactivate() override;
-  void quiesce(std::function<void()> at_rest) override;
-  void resume() override;
+  void quiesce(std::function<void()> at_rest) override { requests_.quiesce(std::move(at_rest)); }
+  void resume() override { requests_.resume(); }
   void describe(state::Fields& fields) override;
 
  private:
@@ -75,7 +74,6 @@ class Scsi final : public Device {
     bool unit = false;
   };
 
-  void take(unsigned index);
   Task<void> serve(Request request);
   Task<void> perform(Request& request);
   Task<void> execute(devices::scsi::Unit& unit, Request& request);
@@ -86,8 +84,6 @@ class Scsi final : public Device {
   Task<void> control(Chain chain);
   Task<uint8_t> manage(const scsi_layout::TaskManagement& function);
   Address address_of(std::span<const uint8_t, 8> lun);
-  void give_back(unsigned queue, Chain& chain, uint32_t written);
-  void end_of_turn();
 
   const Options options_;
   std::vector<Target> targets_;
@@ -95,14 +91,7 @@ class Scsi final : public Device {
   // The driver's, from vCPU threads.
   std::atomic<uint32_t> sense_size_, cdb_size_;
 
-  std::span<Queue> queues_;
-  Transport* transport_ = nullptr;  // while active
-  bool quiesced_ = false;
-  bool discarding_ = false;  // deactivate() waits: what ends is not told to the driver
-  unsigned under_way_ = 0;
-  uint64_t to_look_at_ = 0;  // queues that were left before they were empty; a bit each
-  std::function<void()> at_rest_;
-  Deferred end_of_turn_;
+  RequestQueues requests_;
 };
 
 }  // namespace skerry::virtio

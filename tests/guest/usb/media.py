@@ -3,11 +3,14 @@
 
 import hashlib
 import os
+import pathlib
 import re
 import time
 
 from vmm import expect
 
+# What guests' scripts have in common.
+MEDIA_SCRIPT = pathlib.Path(__file__).resolve().parent / "guests/media.sh"
 DISK_SIZE = 64 << 20
 SILENCE = 300.0  # a guest that has said nothing for so long hangs
 

@@ -1,7 +1,6 @@
 # Reads, writes, discards and zeroes a SCSI disk, reads a SCSI CD-ROM. Says lines "SCSI ..." that the host looks at.
-say() { echo "SCSI $*"; }
-fail() { say "ERROR $*"; exit 1; }
-fresh() { echo 3 >/proc/sys/vm/drop_caches; }
+word=SCSI
+. /tests/media.sh
 
 # The disk that is target $1, by the name that the kernel has given it: it looks at several at a time.
 disk_of() { ls /sys/bus/scsi/devices/*:0:$1:0/block 2>/dev/null; }
@@ -14,37 +13,11 @@ for device in /sys/bus/scsi/devices/[0-9]*; do
 done
 say "disk queue $(cat /sys/block/$disk/device/queue_depth) cache $(cat /sys/block/$disk/device/scsi_disk/*/cache_type) provisioning $(cat /sys/block/$disk/device/scsi_disk/*/provisioning_mode) sectors $(cat /sys/block/$disk/size)"
 say "serial $(tail -c +5 /sys/block/$disk/device/vpd_pg80)"
-mkdir -p /cd /new && mount -t tmpfs none /new || fail "no room"
-mount -t iso9660 -o ro /dev/sr0 /cd || fail "the disc cannot be mounted"
-say "disc $(md5sum </cd/content)"
-umount /cd
+look_at_disc
 
-part=4
-pass() {
-  for i in 0 1 2 3; do dd if=/dev/urandom of=/new/$i bs=1M count=$part 2>/dev/null || fail urandom; done
-  for i in 0 1 2 3; do dd if=/new/$i of=/dev/$disk bs=64k seek=$((i * part * 16)) conv=fsync,notrunc 2>/dev/null & done
-  wait
-  fresh
-  for i in 0 1 2 3; do
-    (dd if=/dev/$disk bs=64k skip=$((i * part * 16)) count=$((part * 16)) 2>/dev/null | cmp -s - /new/$i || say "ERROR part $i differs") &
-  done
-  dd if=/dev/sr0 of=/dev/null bs=64k count=100 2>/dev/null || fail "the disc cannot be read"
-  wait
-}
 complaints() { dmesg | grep -E 'sd [0-9].*(timing out|FAILED|Sense Key)|I/O error|Medium Error|virtio_scsi.*(fail|error)'; }
 
-if grep -q scsi.rounds /proc/cmdline; then
-  n=0
-  while :; do
-    n=$((n + 1))
-    pass
-    complaints && fail "the kernel complains"
-    say "round $n"
-  done
-fi
-pass
-cat /new/0 /new/1 /new/2 /new/3 >/new/all
-say "written $(md5sum </new/all)"
+passes $disk scsi.rounds
 # The driver goes, and comes back.
 driver=$(ls -d /sys/bus/virtio/drivers/virtio_scsi/virtio*)
 echo $(basename $driver) >/sys/bus/virtio/drivers/virtio_scsi/unbind || fail "cannot unbind"
