@@ -16,6 +16,7 @@
 #include "display/screen.hpp"
 #include "net/backend.hpp"
 #include "share/server_link.hpp"
+#include "sound/outlet.hpp"
 #include "virtio/vsock.hpp"
 
 namespace skerry::machine {
@@ -32,6 +33,7 @@ struct Backends {
   std::vector<Disk> disks;
   std::vector<std::unique_ptr<net::Backend>> nics;
   std::unique_ptr<display::Screen> screen;  // of a VM with video
+  std::unique_ptr<sound::Outlet> sound;    // of a VM with a sound card
   std::unique_ptr<chardev::Chardev> guest_agent;
   std::optional<virtio::VsockHost> vsock;
   std::unique_ptr<devices::tpm::Swtpm> tpm;
