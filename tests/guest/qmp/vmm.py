@@ -181,6 +181,10 @@ def fetch(script, *arguments):
 
 def run_cases(cases, wanted):
     """Runs functions named case_*, prints what came of each; the result is an exit status."""
+    names = [name for name, _ in cases]
+    for unknown in set(wanted) - set(names):
+        print(f"there is no case '{unknown}'; there are {', '.join(names)}{'' if LONG else ', and with SKERRY_LONG=1 perhaps more'}")
+        return BAD_INPUT
     failed = 0
     for name, case in cases:
         if wanted and name not in wanted:
