@@ -417,7 +417,9 @@ TEST(TpmFuzz, AHostileSwtpm) {
           say(theirs, bent(words({0, 0, 3, 3}) + Bytes(3) + words({0, 0, 0, 0}) + words({0x800, 0, 0, 0})));
           if (random() % 8 == 0) {
             const auto state = (*opened)->state();
-            if (state) ASSERT_LE(state->blobs[0].content.size(), kMaxBlobSize);
+            if (state) {
+              ASSERT_LE(state->blobs[0].content.size(), kMaxBlobSize);
+            }
           }
           break;
         default: say(theirs, bent(words({0}) + words({0}) + words({0}) + words({0, 0}))); break;

@@ -138,7 +138,9 @@ class Session {
       std::memcpy(&open, reply.bytes.data() + at, sizeof open);
       handles_.push_back(open.fh);
     }
-    if (opcode == FUSE_READ) EXPECT_EQ(reply.text().find("alive"), std::string::npos) << "it has read the canary";
+    if (opcode == FUSE_READ) {
+      EXPECT_EQ(reply.text().find("alive"), std::string::npos) << "it has read the canary";
+    }
     if (nodes_.size() > 60) nodes_.erase(nodes_.begin());
     if (handles_.size() > 20) handles_.erase(handles_.begin());
   }
