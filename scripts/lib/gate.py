@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LOGS = BUILD / "test-logs"
 CORES = os.cpu_count() or 1
+SUITES_AT_A_TIME = CORES + 1  # they wait more than they compute
 
 DESCRIPTION = """\
 Builds Skerry and runs its tests: unit tests (with ASan and UBSan; with --long also optimized, with TSan, and with Clang), the
@@ -30,7 +31,7 @@ Suites are found, not listed: each executable tests/{guest,peer,fuzz}/NAME/run i
   SKERRY_GUESTS  the folder for guests' kernels
 
 and passes if it ends with status 0 within its time: 300 s, with --long 3600 s, or the two numbers in a file 'timeout'
-beside it. Two suites run at a time; a file 'alone' beside 'run' says that nothing may run beside it. What a suite
+beside it. Several suites run at a time; a file 'alone' beside 'run' says that nothing may run beside it. What a suite
 prints goes to build/test-logs/."""
 EXAMPLES = """\
 examples:
@@ -169,7 +170,7 @@ def git(*arguments):
 
 
 class Gate:
-    """Runs steps, as many at a time as there are cores, those that are 'alone' one at a time."""
+    """Runs steps, several at a time, those that are 'alone' one at a time."""
 
     def __init__(self, steps, environment, record):
         self.steps = steps
@@ -181,7 +182,7 @@ class Gate:
 
     def run(self):
         for group in self._groups():
-            threads = [threading.Thread(target=self._worker, args=(group,), name=f"gate-{n}") for n in range(min(CORES, len(group)))]
+            threads = [threading.Thread(target=self._worker, args=(group,), name=f"gate-{n}") for n in range(min(SUITES_AT_A_TIME, len(group)))]
             for thread in threads:
                 thread.start()
             for thread in threads:

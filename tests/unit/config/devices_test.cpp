@@ -663,7 +663,7 @@ TEST(Devices, OfRandomDescriptionsAreTheSameAfterJsonOrRefused) {
   SCOPED_TRACE(seed);
   RandomConfig random(seed);
   unsigned valid = 0;
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     const VmConfig config = random.make();
     const std::string text = to_json(config);
     const auto back = from_json(text);
@@ -675,7 +675,7 @@ TEST(Devices, OfRandomDescriptionsAreTheSameAfterJsonOrRefused) {
       EXPECT_FALSE(back) << why_invalid(config) << '\n' << text;
     }
   }
-  EXPECT_GT(valid, 100u) << "the generator makes too few that are valid";
+  EXPECT_GT(valid, 30u) << "the generator makes too few that are valid";
 }
 
 TEST(Devices, SurviveRandomChangesOfTheirJson) {
@@ -683,7 +683,7 @@ TEST(Devices, SurviveRandomChangesOfTheirJson) {
   SCOPED_TRACE(seed);
   std::mt19937_64 random(seed);
   const std::string text = to_json(full());
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 1500; ++i) {
     std::string changed = text;
     for (uint64_t n = random() % 3 + 1; n > 0; --n) {
       const size_t at = random() % changed.size(), size = random() % 12;

@@ -70,7 +70,7 @@ test::Trace drive(LapicRig& rig, std::mt19937_64& random) {
   return trace;
 }
 
-TEST(Lapic, StateSurvives) { test::run_state_test<LapicRig>(300, drive); }
+TEST(Lapic, StateSurvives) { test::run_state_test<LapicRig>(150, drive); }
 
 // Everything at once and at random, on all controllers: for crashes and sanitizers.
 TEST(Irqchip, SurvivesRandomAccesses) {

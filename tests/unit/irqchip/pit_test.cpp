@@ -347,7 +347,7 @@ test::Trace drive(PitRig& rig, std::mt19937_64& random) {
   return trace;
 }
 
-TEST(Pit, StateSurvives) { test::run_state_test<PitRig>(600, drive); }
+TEST(Pit, StateSurvives) { test::run_state_test<PitRig>(200, drive); }
 
 }  // namespace
 }  // namespace skerry::irqchip
