@@ -1,7 +1,6 @@
 #include "machine/ata_devices.hpp"
 
 #include <algorithm>
-#include <latch>
 
 #include "devices/ata/cdrom.hpp"
 #include "devices/ata/disk.hpp"
@@ -69,20 +68,9 @@ void AtaDevices::set_up() {
   if (ide_) ide_->set_up();
 }
 
-void AtaDevices::quiesce() {
-  if (quiet_) return;
-  quiet_ = true;
-  const auto left = std::make_shared<std::latch>((ahci_ ? 1 : 0) + (ide_ ? 1 : 0));
-  if (ahci_) ahci_->quiesce([left] { left->count_down(); });
-  if (ide_) ide_->quiesce([left] { left->count_down(); });
-  left->wait();
-}
-
-void AtaDevices::resume() {
-  if (!quiet_) return;
-  quiet_ = false;
-  if (ahci_) ahci_->resume();
-  if (ide_) ide_->resume();
+void AtaDevices::join(Workers& workers) {
+  if (ahci_) workers.add(*ahci_);
+  if (ide_) workers.add(*ide_);
 }
 
 }  // namespace skerry::machine

@@ -15,6 +15,7 @@
 #include "devices/ata/piix_ide.hpp"
 #include "machine/backends.hpp"
 #include "machine/pci_board.hpp"
+#include "machine/workers.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
@@ -32,12 +33,7 @@ class AtaDevices {
   // After a reset, where there is no firmware: the registers as it would leave them.
   void set_up();
 
-  // With every vCPU at rest. After quiesce() the controllers touch no guest memory, and their state does not change, until
-  // resume().
-  void quiesce();
-  void resume();
-  // A state has been loaded: at rest until resume().
-  void restored() { quiet_ = true; }
+  void join(Workers& workers);
 
   // The places of the disks as firmware names them, by their number among Backends::disks: what it may start from.
   const std::map<size_t, std::string>& boot_paths() const { return boot_paths_; }
@@ -52,7 +48,6 @@ class AtaDevices {
   std::optional<devices::ata::PiixIde> ide_;
   unsigned ahci_ports_used_ = 0, ide_drives_used_ = 0;
   std::map<size_t, std::string> boot_paths_;
-  bool quiet_ = false;
 };
 
 }  // namespace skerry::machine

@@ -146,6 +146,7 @@ Result<void> Machine::build_board() {
     auto devices = VirtioDevices::create(config_, around_.backends, loop_, around_.io, memory_, *virtio_home_);
     if (!devices) return std::move(devices).error();
     virtio_ = std::move(*devices);
+    virtio_->join(workers_);
   }
   return pci_ ? add_pci_devices() : ok();
 }
@@ -154,12 +155,15 @@ Result<void> Machine::add_pci_devices() {
   auto ata = AtaDevices::create(config_, around_.backends, around_.io, memory_, {pio_, *pci_});
   if (!ata) return std::move(ata).error();
   ata_ = std::move(*ata);
+  if (ata_) ata_->join(workers_);
   auto usb = UsbDevices::create(config_, around_.backends, around_.io, memory_, *pci_);
   if (!usb) return std::move(usb).error();
   usb_ = std::move(*usb);
+  if (usb_) usb_->join(workers_);
   auto cards = NetworkCards::create(config_, around_.backends, around_.io, memory_, *pci_);
   if (!cards) return std::move(cards).error();
   cards_ = std::move(*cards);
+  cards_->join(workers_);
   if (config_.watchdog) {
     watchdog_ = std::make_unique<devices::I6300Esb>("watchdog", loop_, events_.guest.watchdog_expired);
     if (auto slot = pci_->add(*watchdog_); !slot) return std::move(slot).error();
@@ -305,18 +309,12 @@ void Machine::start_clocks() {
   has_run_ = true;
   loop_.clock_changed();
   around_.io.loop().clock_changed();
-  if (virtio_) virtio_->resume();
-  if (ata_) ata_->resume();
-  if (usb_) usb_->resume();
-  if (cards_) cards_->resume();
+  workers_.resume();
 }
 
 void Machine::stop_clocks() {
   if (!loop_.clock().running()) return;
-  if (virtio_) virtio_->quiesce();
-  if (ata_) ata_->quiesce();
-  if (usb_) usb_->quiesce();
-  if (cards_) cards_->quiesce();
+  workers_.quiesce();
   loop_.clock().stop();
   tsc_.stop();
   loop_.clock_changed();
@@ -377,10 +375,8 @@ Result<void> Machine::restored() {
     processor->lapic->set_tsc_offset(static_cast<int64_t>(processor->thread->vcpu().state().tsc_offset));
     processor->thread->vcpu().state_changed();
   }
+  workers_.restored();
   if (virtio_) virtio_->restored();
-  if (ata_) ata_->restored();
-  if (usb_) usb_->restored();
-  if (cards_) cards_->restored();
   if (pci_) pci_->restored();
   has_run_ = true;
   return tpm_ ? tpm_->give_state() : ok();

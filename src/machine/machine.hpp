@@ -34,6 +34,7 @@
 #include "machine/usb_devices.hpp"
 #include "machine/vcpu_environment.hpp"
 #include "machine/virtio_devices.hpp"
+#include "machine/workers.hpp"
 #include "memory/guest_memory.hpp"
 #include "x86/cpu_model.hpp"
 
@@ -140,6 +141,7 @@ class Machine {
   std::unique_ptr<Board> board_;
   VirtioHome* virtio_home_ = nullptr;  // the board, if it has virtio devices
   PciBoard* pci_ = nullptr;            // the board, if it has PCI
+  Workers workers_;  // of all that follow
   std::unique_ptr<VirtioDevices> virtio_;
   std::unique_ptr<AtaDevices> ata_;  // if a disk is on them
   std::unique_ptr<devices::vga::StandardVga> vga_;  // if that is the screen

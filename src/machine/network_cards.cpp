@@ -1,7 +1,5 @@
 #include "machine/network_cards.hpp"
 
-#include <latch>
-
 namespace skerry::machine {
 
 using devices::e1000e::E1000e;
@@ -18,18 +16,8 @@ Result<std::unique_ptr<NetworkCards>> NetworkCards::create(const config::VmConfi
   return cards;
 }
 
-void NetworkCards::quiesce() {
-  if (quiet_) return;
-  quiet_ = true;
-  const auto left = std::make_shared<std::latch>(static_cast<ptrdiff_t>(cards_.size()));
-  for (auto& card : cards_) card->quiesce([left] { left->count_down(); });
-  left->wait();
-}
-
-void NetworkCards::resume() {
-  if (!quiet_) return;
-  quiet_ = false;
-  for (auto& card : cards_) card->resume();
+void NetworkCards::join(Workers& workers) {
+  for (auto& card : cards_) workers.add(*card);
 }
 
 }  // namespace skerry::machine

@@ -11,6 +11,7 @@
 #include "devices/e1000e/e1000e.hpp"
 #include "machine/backends.hpp"
 #include "machine/pci_board.hpp"
+#include "machine/workers.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
@@ -21,15 +22,10 @@ class NetworkCards {
   static Result<std::unique_ptr<NetworkCards>> create(const config::VmConfig& config, Backends& backends, IoThread& io,
                                                       memory::GuestMemory& memory, PciBoard& board);
 
-  // With every vCPU at rest. After quiesce() no card touches guest memory, and none's state changes, until resume().
-  void quiesce();
-  void resume();
-  // A state has been loaded: at rest until resume().
-  void restored() { quiet_ = true; }
+  void join(Workers& workers);
 
  private:
   std::vector<std::unique_ptr<devices::e1000e::E1000e>> cards_;
-  bool quiet_ = false;
 };
 
 }  // namespace skerry::machine

@@ -1,7 +1,5 @@
 #include "machine/usb_devices.hpp"
 
-#include <future>
-
 #include "devices/usb/storage.hpp"
 #include "machine/scsi_units.hpp"
 
@@ -53,20 +51,6 @@ Result<void> UsbDevices::plug_in(size_t disk, const config::Disk& description, B
   if (port == 0) return error("disk {}: all USB ports are taken", disk);
   disk_ports_[disk] = port;
   return ok();
-}
-
-void UsbDevices::quiesce() {
-  if (quiet_) return;
-  quiet_ = true;
-  const auto rested = std::make_shared<std::promise<void>>();
-  xhci_.quiesce([rested] { rested->set_value(); });
-  rested->get_future().wait();
-}
-
-void UsbDevices::resume() {
-  if (!quiet_) return;
-  quiet_ = false;
-  xhci_.resume();
 }
 
 }  // namespace skerry::machine

@@ -13,6 +13,7 @@
 #include "machine/backends.hpp"
 #include "machine/pci_board.hpp"
 #include "machine/usb_input.hpp"
+#include "machine/workers.hpp"
 #include "memory/guest_memory.hpp"
 
 namespace skerry::machine {
@@ -23,12 +24,7 @@ class UsbDevices {
   static Result<std::unique_ptr<UsbDevices>> create(const config::VmConfig& config, Backends& backends, IoThread& io,
                                                     memory::GuestMemory& memory, PciBoard& board);
 
-  // With every vCPU at rest. After quiesce() the controller touches no guest memory, and its state does not change, until
-  // resume().
-  void quiesce();
-  void resume();
-  // A state has been loaded: at rest until resume().
-  void restored() { quiet_ = true; }
+  void join(Workers& workers) { workers.add(xhci_); }
 
   // The ports of the disks, by their place among Backends::disks: what firmware may start from.
   const std::map<size_t, unsigned>& disk_ports() const { return disk_ports_; }
@@ -48,7 +44,6 @@ class UsbDevices {
   devices::usb::Xhci xhci_;
   std::unique_ptr<UsbInput> input_;
   std::map<size_t, unsigned> disk_ports_;
-  bool quiet_ = false;
 };
 
 }  // namespace skerry::machine

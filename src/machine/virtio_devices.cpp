@@ -1,8 +1,6 @@
 #include "machine/virtio_devices.hpp"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
 #include "machine/pci_board.hpp"
 #include "machine/scsi_units.hpp"
@@ -126,31 +124,12 @@ Result<void> VirtioDevices::add_all(const config::VmConfig& config, Backends& ba
   return config.input == config::Input::kVirtio ? add_input() : ok();
 }
 
+void VirtioDevices::join(Workers& workers) {
+  for (Entry& entry : entries_) workers.add(*entry.transport);
+}
+
 void VirtioDevices::restored() {
-  quiet_ = true;
   if (gpu_) gpu_->show();
-}
-
-void VirtioDevices::quiesce() {
-  if (quiet_) return;
-  quiet_ = true;
-  std::mutex lock;
-  std::condition_variable changed;
-  size_t left = entries_.size();
-  const auto at_rest = [&] {
-    std::lock_guard guard(lock);
-    if (--left == 0) changed.notify_all();
-  };
-  for (Entry& entry : entries_) entry.transport->quiesce(at_rest);
-  // Those of this thread's loop have nothing under way that the loop would have to bring: a chardev takes what it takes.
-  std::unique_lock guard(lock);
-  changed.wait(guard, [&] { return left == 0; });
-}
-
-void VirtioDevices::resume() {
-  if (!quiet_) return;
-  quiet_ = false;
-  for (Entry& entry : entries_) entry.transport->resume();
 }
 
 }  // namespace skerry::machine

@@ -16,6 +16,7 @@
 #include "machine/backends.hpp"
 #include "machine/virtio_home.hpp"
 #include "machine/virtio_input.hpp"
+#include "machine/workers.hpp"
 #include "memory/guest_memory.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/device.hpp"
@@ -29,10 +30,8 @@ class VirtioDevices {
   static Result<std::unique_ptr<VirtioDevices>> create(const config::VmConfig& config, Backends& backends, EventLoop& main,
                                                        IoThread& io, memory::GuestMemory& memory, VirtioHome& home);
 
-  // With every vCPU at rest. After quiesce() no device touches guest memory, and none's state changes, until resume().
-  void quiesce();
-  void resume();
-  // A state has been loaded: they are at rest until resume().
+  void join(Workers& workers);
+  // A state has been loaded.
   void restored();
 
   virtio::Balloon& balloon() { return *balloon_; }
@@ -75,7 +74,6 @@ class VirtioDevices {
   std::map<size_t, unsigned> disk_slots_;
   std::map<size_t, ScsiPlace> scsi_disks_;
   virtio::Balloon* balloon_ = nullptr;
-  bool quiet_ = false;
 };
 
 }  // namespace skerry::machine
