@@ -33,6 +33,7 @@ std::string completer(const std::string& option) {
   if (option == "--input") return "compgen -W 'ps2 tablet usb virtio'";
   if (option == "--display") return "compgen -W 'vnc= none'";
   if (option == "--video") return "compgen -W 'vga virtio none'";
+  if (option == "--sound") return "compgen -W 'hda none'";
   if (option == "--watchdog") return "compgen -W 'reset poweroff pause none'";
   if (option == "--tpm") return "compgen -W 'none unix:' -d";
   if (option == "--console") return "compgen -W 'stdio pty none file: unix:'";

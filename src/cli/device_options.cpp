@@ -215,6 +215,12 @@ Result<config::Share> parse_share(std::string_view text) {
   return share;
 }
 
+Result<config::Sound> parse_sound(std::string_view text) {
+  for (const auto& [name, sound] : config::kSounds)
+    if (name == text) return sound;
+  return error("'{}' is not known; use hda or none", text);
+}
+
 Result<config::WatchdogAction> parse_watchdog(std::string_view text) {
   std::vector<std::string_view> choices;
   for (const auto& [name, action] : config::kWatchdogActions) {

@@ -35,6 +35,9 @@ Result<void> check_images_differ(const std::vector<config::Disk>& disks);
 // That the descriptor of a tap is open.
 Result<void> check_tap_descriptor(int fd);
 
+// "hda" or "none".
+Result<config::Sound> parse_sound(std::string_view text);
+
 // "reset", "poweroff", "pause" or "none".
 Result<config::WatchdogAction> parse_watchdog(std::string_view text);
 

@@ -92,6 +92,8 @@ void add_guest_options(CLI::App& app, RunOptions& o) {
                  "What cloud-init of the guest is told: user-data=FILE[,meta-data=FILE][,network-config=FILE]")
       ->type_name("FILES");
   app.add_option("--guest-agent", o.guest_agent, "Connection to the guest agent (qemu-ga), on unix:PATH")->type_name("ADDR");
+  app.add_option("--sound", o.sound, "Sound card: hda (Intel High Definition Audio) or none (default none). Viewers of the screen hear it")
+      ->type_name("CARD");
   app.add_option("--watchdog", o.watchdog, "A watchdog (Intel 6300ESB), and what it does when it expires: reset, poweroff, pause, none")
       ->type_name("ACTION");
   app.add_option("--tpm", o.tpm,

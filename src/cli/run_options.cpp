@@ -28,6 +28,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionOfField[] = {
     {"vsock", "--vsock"},
     {"shares", "--share"},
     {"guest_agent", "--guest-agent"},
+    {"sound", "--sound"},
     {"watchdog", "--watchdog"},
     {"tpm", "--tpm"},
     {"accelerator", "--accel"},
@@ -189,6 +190,11 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
     if (!share) return std::move(share).error().in("--share");
     config.shares.push_back(std::move(*share));
   }
+  if (!options.sound.empty()) {
+    const auto sound = parse_sound(options.sound);
+    if (!sound) return Error(sound.error()).in("--sound");
+    config.sound = *sound;
+  }
   if (!options.watchdog.empty()) {
     const auto action = parse_watchdog(options.watchdog);
     if (!action) return Error(action.error()).in("--watchdog");
@@ -208,7 +214,7 @@ Result<void> lower_pci_devices(const RunOptions& options, config::VmConfig& conf
 std::string_view board_for(const config::VmConfig& config) {
   if (std::ranges::count(config.disks, config::Disk::Bus::kIde, &config::Disk::bus)) return config::kPcBoard;
   const bool needs_pci = !config.disks.empty() || !config.nics.empty() || config.cloud_init || config.vsock || !config.shares.empty() ||
-                         config.guest_agent || config.watchdog || config.tpm || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
+                         config.guest_agent || config.sound != config::Sound::kNone || config.watchdog || config.tpm || !config.firmware.empty() || config.video != config::Video::kNone || config.smm;
   return needs_pci ? config::kQ35Board : config::kPlainBoard;
 }
 

@@ -21,6 +21,7 @@ struct RunOptions {
   std::string vsock;
   std::vector<std::string> shares;
   std::string guest_agent;
+  std::string sound;
   std::string watchdog;
   std::string tpm;
   std::string firmware;

@@ -215,7 +215,9 @@ Result<void> check_tag(const std::string& field, const std::string& tag) {
 Result<void> check_shares(const VmConfig& config) {
   const std::vector<Share>& shares = config.shares;
   if (shares.size() > kMaxShares) return error("shares: {} are too many; at most {}", shares.size(), kMaxShares);
-  const size_t taken = config.disks.size() + config.nics.size() + kOtherPciDevices;
+  const size_t taken = config.disks.size() + config.nics.size() + kOtherPciDevices + (config.sound != Sound::kNone ? 1 : 0);
+  if (taken > kPciPlaces)
+    return error("sound: has no place beside {} disks and {} network cards; leave out one of them", config.disks.size(), config.nics.size());
   if (!shares.empty() && taken + shares.size() > kPciPlaces)
     return error("shares: {} are too many beside {} disks and {} network cards; {} have room", shares.size(), config.disks.size(),
                  config.nics.size(), kPciPlaces - taken);

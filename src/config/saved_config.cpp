@@ -21,6 +21,7 @@ std::optional<uint32_t> cid_of(const VmConfig& config) {
 
 std::string_view video_of(const VmConfig& config) { return kVideos[static_cast<unsigned>(config.video)].first; }
 std::string_view bus_of(const Disk& disk) { return kDiskBuses[static_cast<unsigned>(disk.bus)].first; }
+std::string_view sound_of(const VmConfig& config) { return kSounds[static_cast<unsigned>(config.sound)].first; }
 std::string_view input_of(const VmConfig& config) { return kInputs[static_cast<unsigned>(config.input)].first; }
 
 std::string_view tpm_of(const VmConfig& config) {
@@ -79,6 +80,7 @@ Result<void> check_same_machine(const VmConfig& saved, const VmConfig& now) {
   compare.field("input", input_of(saved), input_of(now));
   compare.field("isa_debug_exit", saved.isa_debug_exit, now.isa_debug_exit);
   compare.field("vsock.cid", cid_of(saved), cid_of(now));
+  compare.field("sound", sound_of(saved), sound_of(now));
   compare.field("watchdog", saved.watchdog.has_value(), now.watchdog.has_value());
   compare.field("tpm.model", tpm_of(saved), tpm_of(now));
   compare.field("shares", saved.shares.size(), now.shares.size());

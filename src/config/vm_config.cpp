@@ -78,6 +78,7 @@ Result<void> check_microvm(const VmConfig& config) {
     return error("input: board {} has neither USB nor a screen to point at; leave it out, or use board q35-1", config.board);
   if (config.tpm) return error("tpm: board {} has no place for it; use board q35-1", config.board);
   if (config.watchdog) return error("watchdog: board {} has no PCI and no place for it; use board q35-1", config.board);
+  if (config.sound != Sound::kNone) return error("sound: board {} has no PCI and no place for it; use board q35-1", config.board);
   return check_has_no_firmware(config);
 }
 
@@ -95,6 +96,7 @@ Result<void> check_board(const VmConfig& config) {
                                                         {"shares", !config.shares.empty()},
                                                         {"guest_agent", config.guest_agent.has_value()},
                                                         {"input", config.input != Input::kPs2},
+                                                        {"sound", config.sound != Sound::kNone},
                                                         {"watchdog", config.watchdog.has_value()},
                                                         {"tpm", config.tpm.has_value()}};
   for (const auto& [field, present] : need_pci)

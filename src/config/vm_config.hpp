@@ -37,7 +37,8 @@ constexpr unsigned kIsaDebugExitPorts = 4;
 
 // Boards with PCI have places for 24 PCI devices that a description adds. Beside disks and network cards these are: the disk
 // with the seed of cloud-init, vsock, the console of the guest agent, the balloon, the source of random numbers, the watchdog, a
-// virtio keyboard and a tablet. The screen and the controllers of disks and of USB take none of these places.
+// virtio keyboard and a tablet. A sound card and shared folders have what disks and network cards leave. The screen and the
+// controllers of disks and of USB take none of these places.
 constexpr size_t kPciPlaces = 24, kOtherPciDevices = 8;
 constexpr size_t kMaxDisks = 8, kMaxNics = 8;
 constexpr size_t kMaxShares = 8;  // where disks and network cards leave so many places
@@ -210,6 +211,10 @@ struct Share {
   bool operator==(const Share&) const = default;
 };
 
+// The sound card: Intel High Definition Audio.
+enum class Sound : uint8_t { kNone, kHda };
+constexpr std::pair<std::string_view, Sound> kSounds[] = {{"none", Sound::kNone}, {"hda", Sound::kHda}};
+
 // What happens to the VM when its watchdog (Intel 6300ESB) has expired. Each is told to QMP.
 enum class WatchdogAction : uint8_t { kReset, kPoweroff, kPause, kNone };
 
@@ -251,6 +256,7 @@ struct VmConfig {
   std::optional<std::string> guest_agent;  // path of the unix socket that leads to org.qemu.guest_agent.0
   Video video = Video::kNone;
   std::optional<Vnc> vnc;  // of a VM with a screen
+  Sound sound = Sound::kNone;
   std::optional<WatchdogAction> watchdog;  // there is one
   std::optional<Tpm> tpm;
   Console console;

@@ -105,6 +105,7 @@ void read_pci_devices(ObjectReader& root, VmConfig& config) {
   });
   root.objects("shares", config.shares, read_share);
   if (root.optional("guest_agent")) root.read("guest_agent", config.guest_agent.emplace());
+  root.read("sound", config.sound, kSounds);
   if (root.optional("watchdog")) root.read("watchdog", config.watchdog.emplace(), kWatchdogActions);
   root.object("tpm", [&](ObjectReader& tpm) {
     Tpm& value = config.tpm.emplace();
@@ -241,6 +242,7 @@ void write_pci_devices(ordered_json& root, const VmConfig& config) {
   for (const Share& share : config.shares)
     root["shares"].push_back({{"path", share.path}, {"tag", share.tag}, {"read_only", share.read_only}});
   if (config.guest_agent) root["guest_agent"] = *config.guest_agent;
+  if (config.sound != Sound::kNone) root["sound"] = name_of(kSounds, config.sound);
   if (config.watchdog) root["watchdog"] = name_of(kWatchdogActions, *config.watchdog);
   if (config.tpm)
     root["tpm"] = {{"type", name_of(kTpmTypes, config.tpm->type)}, {"path", config.tpm->path}, {"model", name_of(kTpmModels, config.tpm->model)}};

@@ -75,6 +75,7 @@ Result<Backends> open_backends(const config::VmConfig& config, EventLoop& io) {
     if (!screen) return std::move(screen).error().in("--video");
     backends.screen = std::move(*screen);
   }
+  if (config.sound != config::Sound::kNone) backends.sound = std::make_unique<sound::Outlet>();
   if (config.guest_agent) {
     auto agent = chardev::open_chardev({chardev::Kind::kUnix, *config.guest_agent}, {});
     if (!agent) return std::move(agent).error().in("--guest-agent");

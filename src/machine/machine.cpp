@@ -168,6 +168,10 @@ Result<void> Machine::add_pci_devices() {
     watchdog_ = std::make_unique<devices::I6300Esb>("watchdog", loop_, events_.guest.watchdog_expired);
     if (auto slot = pci_->add(*watchdog_); !slot) return std::move(slot).error();
   }
+  if (config_.sound == config::Sound::kHda) {
+    sound_ = std::make_unique<devices::hda::Hda>("sound", loop_, memory_, *around_.backends.sound);
+    if (auto slot = pci_->add(*sound_); !slot) return std::move(slot).error();
+  }
   if (around_.backends.tpm) {
     tpm_ = std::make_unique<devices::tpm::Crb>(loop_, *around_.backends.tpm);
     if (auto good = tpm_->attach(mmio_); !good) return good;

@@ -17,6 +17,7 @@
 #include "bus/address_space.hpp"
 #include "chardev/chardev.hpp"
 #include "config/vm_config.hpp"
+#include "devices/hda/hda.hpp"
 #include "devices/i6300esb.hpp"
 #include "devices/kvm_clock.hpp"
 #include "devices/tpm/crb.hpp"
@@ -149,6 +150,7 @@ class Machine {
   std::unique_ptr<GuestInput> input_;
   std::unique_ptr<NetworkCards> cards_;
   std::unique_ptr<devices::I6300Esb> watchdog_;
+  std::unique_ptr<devices::hda::Hda> sound_;
   std::unique_ptr<devices::tpm::Crb> tpm_;
   std::unique_ptr<devices::KvmClock> kvm_clock_;
   accel::RunGate gate_;

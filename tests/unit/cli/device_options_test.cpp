@@ -268,6 +268,15 @@ TEST_F(DeviceOptions, WrongNetworksAreToldWithWhatIsRight) {
   EXPECT_THAT(complaint_of_net("tap-fd=1000000"), HasSubstr("tap-fd=1000000: is not open in this process"));
 }
 
+TEST_F(DeviceOptions, ASoundCardIsLoweredAndNeedsPci) {
+  const config::VmConfig config = lowered({.sound = "hda", .kernel = "vmlinuz"});
+  EXPECT_EQ(config.sound, config::Sound::kHda);
+  EXPECT_EQ(config.board, "q35-1");
+  EXPECT_EQ(lowered({.sound = "none", .kernel = "vmlinuz"}).board, "plain-1");
+  EXPECT_THAT(complaint({.sound = "sb16", .kernel = "vmlinuz"}), StartsWith("--sound: 'sb16' is not known; use hda or none"));
+  EXPECT_THAT(complaint({.sound = "hda", .board = "microvm-1", .kernel = "vmlinuz"}), StartsWith("--sound: board microvm-1 has no PCI"));
+}
+
 TEST_F(DeviceOptions, AWatchdogIsLoweredAndNeedsPci) {
   const config::VmConfig config = lowered({.watchdog = "poweroff", .kernel = "vmlinuz"});
   EXPECT_EQ(config.watchdog, config::WatchdogAction::kPoweroff);

@@ -51,6 +51,7 @@ VmConfig full() {
   config.vsock = Vsock{"/run/vsock", 7};
   config.shares = {{"/srv/music", "music", true}, {"/srv/\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9"}};
   config.guest_agent = "/run/agent";
+  config.sound = Sound::kHda;
   config.watchdog = WatchdogAction::kPause;
   config.tpm = Tpm{Tpm::Type::kSocket, "/run/tpm"};
   return config;
@@ -78,7 +79,7 @@ TEST(Devices, AreNotMentionedInTheJsonOfAVmWithoutThem) {
   VmConfig config;
   config.kernel.path = "/boot/vmlinuz";
   const std::string text = to_json(config);
-  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "shares", "guest_agent", "watchdog", "tpm"})
+  for (const char* key : {"firmware", "disks", "nics", "cloud_init", "vsock", "shares", "guest_agent", "sound", "watchdog", "tpm"})
     EXPECT_EQ(text.find(key), text.npos) << key;
   EXPECT_EQ(from_json(text).value(), config);
 }
@@ -128,6 +129,27 @@ TEST(Devices, AWatchdogOfASavedVmMayActOtherwiseButStays) {
   other.watchdog.reset();
   EXPECT_FALSE(check_same_machine(full(), other));
   EXPECT_THAT(why_refused(R"("watchdog":"bark")"), testing::HasSubstr("watchdog"));
+}
+
+TEST(Devices, ASoundCardIsTheGuests) {
+  VmConfig other = full();
+  other.sound = Sound::kNone;
+  const auto same = check_same_machine(full(), other);
+  ASSERT_FALSE(same);
+  EXPECT_THAT(same.error().message(), testing::HasSubstr("sound: the VM was saved with hda, and is described with none"));
+  EXPECT_EQ(for_saving(full()).sound, Sound::kHda);
+  EXPECT_THAT(why_refused(R"("sound":"gong")"), testing::HasSubstr("sound"));
+  VmConfig plain;
+  plain.kernel.path = "/vmlinuz";
+  plain.sound = Sound::kHda;
+  EXPECT_THAT(why_invalid(plain), testing::StartsWith("sound: board plain-1 has no PCI"));
+  VmConfig crowded = full();
+  crowded.shares.clear();
+  while (crowded.disks.size() < kMaxDisks) crowded.disks.push_back({.path = fmt::format("/srv/{}", crowded.disks.size())});
+  crowded.nics.resize(kMaxNics - 1);
+  EXPECT_EQ(why_invalid(crowded), "valid");
+  crowded.nics.resize(kMaxNics);
+  EXPECT_THAT(why_invalid(crowded), testing::StartsWith("sound: has no place beside 8 disks and 8 network cards"));
 }
 
 TEST(Devices, ATpmOfASavedVmMayBeElsewhereButStays) {
@@ -310,7 +332,7 @@ TEST(Devices, SharesHaveTagsOfTheirOwnAndPlaces) {
   EXPECT_EQ(why_invalid(config), "valid");
   config.disks.clear();
   for (size_t i = 0; i < kMaxDisks; ++i) config.disks.push_back({.path = fmt::format("/srv/{}", i)});
-  const size_t room = kPciPlaces - kOtherPciDevices - config.disks.size() - config.nics.size();
+  const size_t room = kPciPlaces - kOtherPciDevices - 1 - config.disks.size() - config.nics.size();  // 1: the sound card
   ASSERT_LT(room, kMaxShares);
   EXPECT_THAT(why_invalid(config), StartsWith("shares: 8 are too many beside 8 disks"));
   config.shares.resize(room);
@@ -381,6 +403,7 @@ TEST(Boards, WithVirtioAloneRefuseTheRest) {
       {"usb", [](VmConfig& c) { c.disks[0].bus = Disk::Bus::kUsb; }, "disks[0].bus: board microvm-1 has virtio disks only"},
       {"e1000e", [](VmConfig& c) { c.nics[0].model = Nic::Model::kE1000e; }, "nics[0].model: board microvm-1 has virtio cards only"},
       {"tablet", [](VmConfig& c) { c.input = Input::kTablet; }, "input: board microvm-1 has neither USB nor a screen"},
+      {"sound", [](VmConfig& c) { c.sound = Sound::kHda; }, "sound: board microvm-1 has no PCI"},
       {"watchdog", [](VmConfig& c) { c.watchdog = WatchdogAction::kNone; }, "watchdog: board microvm-1 has no PCI"},
       {"screen", [](VmConfig& c) { c.video = Video::kVga; }, "video: board microvm-1 has no place for a screen"},
       {"smm", [](VmConfig& c) { c.smm = true; }, "smm: board microvm-1 has no System Management Mode"},
