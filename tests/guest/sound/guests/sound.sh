@@ -1,0 +1,31 @@
+# The sound card as Linux finds it; then plays and records numbered frames. Says lines "SND ..." that the host looks at.
+say() { echo "SND $*"; }
+
+word() { sed -n "s/.*snd\.$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
+find_card() {
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -e /dev/snd/pcmC0D0p ] && return
+    sleep 0.5
+  done
+  say "ERROR there is no card: $(cat /proc/asound/cards)"
+  exit 1
+}
+driver=$(grep snd-hda-intel /etc/modules)
+
+find_card
+say "card $(sed -n 's/.*: //p' /proc/asound/cards | head -n 1)"
+say "codec $(sed -n 's/^Codec: //p' '/proc/asound/card0/codec#0')"
+say "pcm $(cat /proc/asound/pcm)"
+for kind in $(word interrupts | tr , ' '); do
+  rmmod snd_hda_intel
+  insmod "$driver" "enable_msi=$kind"
+  find_card
+  /tests/sound mixer
+  for format in $(word formats | tr , ' '); do
+    # NAME-BITS-RATE-MILLISECONDS
+    set -- $(echo "$format" | tr - ' ')
+    /tests/sound "$1" "$1$kind-$2-$3" "$2" "$3" "$4" || exit 1
+  done
+  say "interrupts $kind $(grep snd_hda_intel /proc/interrupts | sed 's/.*\(PCI-MSI\|IO-APIC\).*/\1/')"
+done
+say "end"
