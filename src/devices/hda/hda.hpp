@@ -2,7 +2,7 @@
 // which is heard at a sound::Outlet. High Definition Audio Specification, revision 1.0a; Intel I/O Controller Hub 9
 // Datasheet, chapter 18.
 //
-// Absent: power states, wake-up, what the codec's header names, and streams of several channels pairs.
+// Absent: power states, wake-up, streams of more than two channels that are heard, and what the codec's header names.
 //
 // Threads: registers on vCPUs' threads, time on the loop's, all under its one lock, under which the outlet is called.
 #pragma once
