@@ -60,13 +60,14 @@ Result<std::unique_ptr<rfb::TlsContext>> open_tls(const RfbOptions& options) {
 
 class Server final : public RfbServer {
  public:
-  Server(Screen& screen, Input& input, const RfbOptions& options, RfbListener listener,
+  Server(Screen& screen, Input& input, sound::Outlet* outlet, const RfbOptions& options, RfbListener listener,
          std::unique_ptr<rfb::TlsContext> tls)
       : max_viewers_(options.max_viewers),
         listener_(std::move(listener)),
         shared_{.screen = screen,
                 .input = input,
-                .facts = {.name = options.name},
+                .outlet = outlet,
+                .facts = {.name = options.name, .sound = outlet != nullptr},
                 .security = {!options.password.empty(), options.password, options.user, std::move(tls)},
                 .guesses = rfb::GuessLimit(options.wrong_password_delay_ns),
                 .handshake_ns = options.handshake_ns} {}
@@ -286,13 +287,14 @@ Result<void> Server::set_password(std::string password) {
 
 }  // namespace
 
-Result<std::unique_ptr<RfbServer>> RfbServer::listen(Screen& screen, Input& input, const RfbOptions& options) {
+Result<std::unique_ptr<RfbServer>> RfbServer::listen(Screen& screen, Input& input, sound::Outlet* outlet,
+                                                    const RfbOptions& options) {
   if (auto checked = check_options(options); !checked) return std::move(checked).error();
   auto tls = open_tls(options);
   if (!tls) return std::move(tls).error().in("screen");
   auto listener = RfbListener::open(options.listen);
   if (!listener) return std::move(listener).error();
-  auto server = std::make_unique<Server>(screen, input, options, std::move(*listener), std::move(*tls));
+  auto server = std::make_unique<Server>(screen, input, outlet, options, std::move(*listener), std::move(*tls));
   if (auto made = server->make_thread(); !made) return std::move(made).error();
   return std::unique_ptr<RfbServer>(std::move(server));
 }

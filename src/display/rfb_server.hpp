@@ -1,14 +1,14 @@
 // The RFB (VNC) server: shows a Screen to viewers, and gives their keys and pointer to an Input.
 //
 // It speaks protocol 3.3, 3.7 and 3.8 (RFC 6143), with or without a password, with or without TLS (VeNCrypt 0.2), and the
-// encodings Raw, CopyRect, ZRLE and Tight.
+// encodings Raw, CopyRect, ZRLE and Tight. Viewers that know QEMU's audio messages hear the VM's sound card.
 //
 // It has a thread of its own, "display", so that compressing pictures delays no guest. Life: listen() opens everything
 // (files, sockets, libraries) and may fail; start() makes the thread, after rights are dropped and before the system call
 // filter closes; afterwards the thread makes only these system calls: accept4, recvfrom, sendto, close, epoll_wait, epoll_ctl,
 // timerfd_settime, read, write, getrandom, getpid, clock_gettime, futex, and those of memory (mmap, munmap, mremap, madvise, brk).
 //
-// Every length that a viewer gives is bounded; what a viewer does not read costs at most about 1.5 MiB; and one that is slow
+// Every length that a viewer gives is bounded; what a viewer does not read costs at most about 2 MiB; and one that is slow
 // delays no other.
 #pragma once
 
@@ -20,6 +20,7 @@
 #include "base/result.hpp"
 #include "display/input.hpp"
 #include "display/screen.hpp"
+#include "sound/outlet.hpp"
 
 namespace skerry::display {
 
@@ -51,8 +52,9 @@ struct ViewerInfo {
 
 class RfbServer {
  public:
-  // `screen` and `input` outlive the server. `input` may be called on the server's thread from start() on.
-  static Result<std::unique_ptr<RfbServer>> listen(Screen& screen, Input& input, const RfbOptions& options);
+  // `screen`, `input` and `outlet` outlive the server. `input` may be called on the server's thread from start() on. `outlet` is null
+  // where there is no sound card: then no viewer is offered sound.
+  static Result<std::unique_ptr<RfbServer>> listen(Screen& screen, Input& input, sound::Outlet* outlet, const RfbOptions& options);
   virtual ~RfbServer() = default;
 
   virtual Result<void> start() = 0;

@@ -139,7 +139,7 @@ Result<void> Vm::open_display() {
   if (!config_.vnc) return ok();
   auto options = viewer_options(config_);
   if (!options) return std::move(options).error().in("--display");
-  auto server = display::RfbServer::listen(*backends_.screen, machine_->input(), *options);
+  auto server = display::RfbServer::listen(*backends_.screen, machine_->input(), backends_.sound.get(), *options);
   if (!server) return std::move(server).error().in("--display");
   viewers_ = std::move(*server);
   if (viewers_->port() != 0 && config_.vnc->listen.ends_with(":0")) log::info("vnc: port {}", viewers_->port());

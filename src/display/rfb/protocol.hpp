@@ -29,9 +29,18 @@ enum class ClientMessage : uint8_t {
   kSetDesktopSize = 251,
   kQemu = 255,
 };
-constexpr uint8_t kQemuExtendedKeyEvent = 0;  // a submessage of kQemu
+constexpr uint8_t kQemuExtendedKeyEvent = 0, kQemuAudio = 1;  // submessages of kQemu
 
-constexpr uint8_t kFramebufferUpdate = 0;  // RFC 6143, 7.6.1
+constexpr uint8_t kFramebufferUpdate = 0;    // RFC 6143, 7.6.1
+constexpr uint8_t kQemuServerMessage = 255;  // rfbproto, "QEMU Server Message"
+
+// Operations of rfbproto, "QEMU Audio Client Message" and "QEMU Audio Server Message".
+namespace audio_client {
+constexpr uint16_t kEnable = 0, kDisable = 1, kSetFormat = 2;
+}  // namespace audio_client
+namespace audio_server {
+constexpr uint16_t kEnd = 0, kBegin = 1, kData = 2;
+}  // namespace audio_server
 
 // RFC 6143, 7.7 and 7.8; rfbproto, "Encodings" and "Pseudo-encodings"
 namespace encoding {
@@ -39,7 +48,7 @@ constexpr int32_t kRaw = 0, kCopyRect = 1, kTight = 7, kZrle = 16;
 constexpr int32_t kQualityLevel0 = -32, kQualityLevel9 = -23;
 constexpr int32_t kCompressionLevel0 = -256, kCompressionLevel9 = -247;
 constexpr int32_t kDesktopSize = -223, kLastRect = -224, kCursor = -239;
-constexpr int32_t kQemuPointerMotionChange = -257, kQemuExtendedKeyEvent = -258, kQemuLedState = -261;
+constexpr int32_t kQemuPointerMotionChange = -257, kQemuExtendedKeyEvent = -258, kQemuAudio = -259, kQemuLedState = -261;
 constexpr int32_t kDesktopName = -307, kExtendedDesktopSize = -308;
 }  // namespace encoding
 

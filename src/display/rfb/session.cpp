@@ -44,6 +44,7 @@ Result<size_t> message_size(std::span<const uint8_t> in) {
       return size_t{8} + size_t{16} * in[6];
     case ClientMessage::kQemu:
       if (in.size() < 2) return size_t{2};
+      if (in[1] == kQemuAudio) return Audio::message_size(in);
       if (in[1] != kQemuExtendedKeyEvent) return error("it sent QEMU's message {}, which was not offered", in[1]);
       return size_t{12};
   }
@@ -52,8 +53,9 @@ Result<size_t> message_size(std::span<const uint8_t> in) {
 
 }  // namespace
 
-Session::Session(Screen& screen, Input& input, GuestFacts& facts, Bytes& out)
-    : updates_(screen, facts), keyboard_(input, facts.leds), pointer_(input) {
+Session::Session(Screen& screen, Input& input, sound::Outlet* outlet, std::function<void()> wake, GuestFacts& facts,
+                 Bytes& out)
+    : updates_(screen, facts), keyboard_(input, facts.leds), pointer_(input), audio_(outlet, std::move(wake)) {
   put_server_init(out, updates_.viewer_size(), facts.name);
 }
 
@@ -95,7 +97,7 @@ Result<size_t> Session::message(std::span<const uint8_t> in) {
       updates_.ask_for_size({get_u16(in, 2), get_u16(in, 4)});
       break;
     case ClientMessage::kQemu:
-      extended_key(in);
+      if (auto taken = qemu(in); !taken) return std::move(taken).error();
       break;
   }
   return in.size();
@@ -117,6 +119,12 @@ void Session::set_encodings(std::span<const uint8_t> message) {
 void Session::pointer_event(std::span<const uint8_t> message) {
   pointer_.event(message[1], get_u16(message, 2), get_u16(message, 4), updates_.sends_movements(),
                  updates_.viewer_size());
+}
+
+Result<void> Session::qemu(std::span<const uint8_t> message) {
+  if (message[1] == kQemuAudio) return audio_.message(message);
+  extended_key(message);
+  return ok();
 }
 
 void Session::extended_key(std::span<const uint8_t> message) {

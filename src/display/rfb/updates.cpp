@@ -9,6 +9,7 @@ namespace skerry::display::rfb {
 
 namespace {
 
+constexpr size_t kFewRects = 16;    // of an update that is to be short
 constexpr uint8_t kVisible = 0x80;  // a cursor's pixel is seen or not: at least half of it
 
 void put_rect(Bytes& out, const Rect& rect, int32_t number) {
@@ -59,6 +60,7 @@ Updates::Choice Updates::choose(const std::vector<int32_t>& encodings) {
     choice.offers.pointer |= number == encoding::kQemuPointerMotionChange;
     choice.offers.keys |= number == encoding::kQemuExtendedKeyEvent;
     choice.offers.leds |= number == encoding::kQemuLedState;
+    choice.offers.sound |= number == encoding::kQemuAudio;
     choice.offers.name |= number == encoding::kDesktopName;
     if (within(number, encoding::kQualityLevel0, encoding::kQualityLevel9))
       choice.levels.quality = number - encoding::kQualityLevel0;
@@ -90,6 +92,7 @@ void Updates::apply_choices() {
   if (tight_) tight_->set_levels(choice.levels);
   const Offers before = std::exchange(offers_, choice.offers);
   keys_ |= offers_.keys && !before.keys;
+  sound_ |= facts_.sound && offers_.sound && !before.sound;
   pointer_ = offers_.pointer;
   leds_ = offers_.leds && facts_.leds.known;
   if (!offers_.pointer) told_movements_ = false;
@@ -119,6 +122,8 @@ Updates::Step Updates::begin(Bytes& out) {
   rects_.clear();
   next_ = 0;
   for (const Rect& rect : news.rects) split(rect, rects_);
+  // What is not read is there again when the view is asked for news the next time.
+  if (short_ && rects_.size() > kFewRects) rects_.resize(kFewRects);
   Bytes facts;
   const uint32_t others = put_facts(facts, news) + static_cast<uint32_t>(news.copies.size());
   if (others == 0 && rects_.empty()) return Step::kNothing;
@@ -170,6 +175,10 @@ uint32_t Updates::put_facts(Bytes& out, const ScreenView::News& news) {
   }
   if (std::exchange(keys_, false)) {
     put_rect(out, size, encoding::kQemuExtendedKeyEvent);
+    ++count;
+  }
+  if (std::exchange(sound_, false)) {
+    put_rect(out, {}, encoding::kQemuAudio);
     ++count;
   }
   if (std::exchange(pointer_, false)) {

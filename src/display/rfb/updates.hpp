@@ -20,6 +20,7 @@ struct GuestFacts {
   std::string name;
   GuestLeds leds;
   bool absolute = true;  // the guest's pointing device wants positions
+  bool sound = false;    // there is some to be heard
 };
 
 class Updates {
@@ -37,6 +38,8 @@ class Updates {
   void name_changed() { name_ = offers_.name; }
   void leds_changed() { leds_ = offers_.leds; }
   void pointer_changed() { pointer_ = offers_.pointer; }
+  // Updates that begin from now on have a few rectangles only, and the rest is left for those that follow: a sound is waiting.
+  void keep_short(bool is_short) { short_ = is_short; }
 
   int32_t encoding() const { return encoder_->number(); }
   bool wants_pixels() const { return requested_; }
@@ -55,7 +58,7 @@ class Updates {
   // The pseudo-encodings that the viewer has listed.
   struct Offers {
     bool copy = false, cursor = false, size = false, extended_size = false, pointer = false, keys = false;
-    bool leds = false, name = false;
+    bool leds = false, name = false, sound = false;
   };
   struct Choice {
     Offers offers;
@@ -85,10 +88,11 @@ class Updates {
   bool requested_ = false;
   Rect wanted_;
   // To be told with the next update.
-  bool keys_ = false, pointer_ = false, leds_ = false, name_ = false;
+  bool keys_ = false, pointer_ = false, leds_ = false, name_ = false, sound_ = false;
   bool size_announced_ = false;
   std::optional<bool> size_answer_;  // to what the viewer asked for: whether the guest has been asked
   bool told_movements_ = false;
+  bool short_ = false;
 
   std::vector<Rect> rects_;  // of the update under way
   size_t next_ = 0;

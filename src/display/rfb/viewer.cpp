@@ -17,6 +17,8 @@ constexpr size_t kReadAtOnce = 16 * 1024;
 constexpr unsigned kReadsPerTurn = 4, kMessagesPerTurn = 2048, kRectsPerTurn = 8;
 // What a viewer has not read: with this much nothing is composed for it. The last rectangle may come on top.
 constexpr size_t kMaxOutput = 512 * 1024;
+// While it hears something: neither sound nor pictures wait for much of the other.
+constexpr size_t kMaxOutputWithSound = 64 * 1024;
 constexpr size_t kKeptOutput = 64 * 1024;
 // 60 pictures a second: what changes more often is sent as it is then.
 constexpr int64_t kBetweenUpdates = 16'000'000;
@@ -88,14 +90,21 @@ void Viewer::go_on() {
   if (!read_some()) return end("the connection has ended");
   take_input();
   if (ended_) return;
-  send_updates();
+  send();
   if (!ended_) flush();
 }
 
 void Viewer::update() {
   if (ended_ || !let_in() || closes_) return;
-  send_updates();
+  send();
   if (!ended_) flush();
+}
+
+// On the thread of who plays, with the Outlet's lock held.
+void Viewer::heard() {
+  shared_.loop->post([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) update();
+  });
 }
 
 // --- input -----------------------------------------------------------------------------------------------------------
@@ -212,42 +221,59 @@ void Viewer::begin_session() {
     shared_.complaints.say("viewer {}: there are as many as may be; it is not let in", name_);
     return end("too many");
   }
-  session_ = std::make_unique<Session>(shared_.screen, shared_.input, shared_.facts, out_);
+  session_ = std::make_unique<Session>(
+      shared_.screen, shared_.input, shared_.outlet, [this] { heard(); }, shared_.facts, out_);
   handshake_.reset();
   log::debug(log::Category::kDisplay, "viewer {}: is let in", name_);
 }
 
 // --- output ----------------------------------------------------------------------------------------------------------
 
-void Viewer::send_updates() {
+size_t Viewer::most_output() const { return session_->audio().plays() ? kMaxOutputWithSound : kMaxOutput; }
+
+// A piece of sound and a rectangle in turn. Nothing comes in the midst of an update (RFC 6143, 7.6.1), which is why
+// they are short while there is sound.
+void Viewer::send() {
   if (!session_ || closes_) return;
-  Updates& updates = session_->updates();
-  for (unsigned rects = 0; out_.size() - written_ < kMaxOutput; ++rects) {
+  for (unsigned rects = 0; out_.size() - written_ < most_output(); ++rects) {
     if (rects == kRectsPerTurn) return go_on_soon();
-    if (!updates.in_update()) {
-      if (!updates.wants_pixels()) return;
-      const int64_t now = timer_.now();
-      if (now < next_update_) return timer_.set(next_update_);
-    }
-    const bool begins = !updates.in_update();
-    switch (updates.step(out_)) {
-      case Updates::Step::kSent:
-        if (begins) next_update_ = timer_.now() + kBetweenUpdates;
-        break;
-      case Updates::Step::kNothing:
-        return;
-      case Updates::Step::kFailed:
-        log::warn("viewer {}: there is no memory to compress pictures for it; it has been disconnected", name_);
-        return end("no memory");
-    }
+    const bool sound = !session_->updates().in_update() && session_->audio().put(out_);
+    const bool picture = send_picture();
+    if (ended_ || (!sound && !picture)) return;
   }
+}
+
+// The next rectangle. False: there is none, or it is not time yet.
+bool Viewer::send_picture() {
+  Updates& updates = session_->updates();
+  const bool begins = !updates.in_update();
+  if (begins) {
+    if (!updates.wants_pixels()) return false;
+    if (timer_.now() < next_update_) {
+      timer_.set(next_update_);
+      return false;
+    }
+    updates.keep_short(session_->audio().plays());
+  }
+  switch (updates.step(out_)) {
+    case Updates::Step::kSent:
+      if (begins) next_update_ = timer_.now() + kBetweenUpdates;
+      return true;
+    case Updates::Step::kNothing:
+      return false;
+    case Updates::Step::kFailed:
+      log::warn("viewer {}: there is no memory to compress pictures for it; it has been disconnected", name_);
+      end("no memory");
+  }
+  return false;
 }
 
 void Viewer::flush() {
   if (!write_some()) return end("the connection has ended");
   if (closes_ && out_.empty()) return end("it has been told why");
-  // The rest of an update that was waiting for room. Where there is none, the socket will tell.
-  if (session_ && session_->updates().in_update() && out_.size() < kMaxOutput) go_on_soon();
+  // The rest of an update, or a sound, that was waiting for room. Where there is none, the socket will tell.
+  if (session_ && (session_->updates().in_update() || session_->audio().waits()) && out_.size() < most_output())
+    go_on_soon();
   watch();
 }
 

@@ -44,6 +44,7 @@ class Complaints {
 struct Shared {
   Screen& screen;
   Input& input;
+  sound::Outlet* outlet;  // null: the VM has no sound card
   GuestFacts facts;
   Security security;
   GuessLimit guesses;
@@ -86,11 +87,14 @@ class Viewer {
   void try_check();
   bool tls_step();
   void begin_session();
-  void send_updates();
+  void send();
+  bool send_picture();
+  size_t most_output() const;
   void flush();
   bool write_some();
   void watch();
   void go_on_soon();
+  void heard();
   // Who waits for its password to be looked at, or is being told why not, is not listened to.
   bool listens() const { return !closes_ && !check_waits_; }
   bool waits_for_tls() const { return starts_tls_ || tls_handshake_; }

@@ -1,10 +1,10 @@
-// Shows a known picture by the RFB server and prints the input that it gets, for tests/peer/rfb/run. It does so within the
+// Shows a known picture and plays a known sound by the RFB server, and prints the input that it gets, for tests/peer/rfb/run. It does so within the
 // system call filter of a VM.
 //
 //   show_picture LISTEN [--password=P] [--user=U] [--tls=anonymous] [--certificate=FILE --key=FILE] [--dump=FILE] [--relative]
 //
 // Prints "listening PORT". Then it takes lines: "picture WIDTH HEIGHT SEED", "copy X Y WIDTH HEIGHT TO_X TO_Y", "dump" (writes
-// a PNG), "viewers"; each is answered by a line that begins with "ok". Every key and pointer event is a line of its own.
+// a PNG), "viewers", "sound RATE CHANNELS", "play FIRST COUNT" (samples), "silence"; each is answered by a line that begins with "ok". Every key and pointer event is a line of its own.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -66,6 +66,15 @@ void show(Screen& screen, uint32_t width, uint32_t height, uint32_t seed) {
   screen.update({0, 0, width, height}, pixels, width);
 }
 
+// This too is written down there.
+int16_t sample(uint32_t number) { return static_cast<int16_t>(number * 2654435761u >> 16); }
+
+void play(sound::Outlet& outlet, uint32_t first, uint32_t count) {
+  std::vector<int16_t> samples(count);
+  for (uint32_t n = 0; n < count; ++n) samples[n] = sample(first + n);
+  outlet.play(samples);
+}
+
 void dump(const Screen& screen, const UniqueFd& to) {
   const auto png = png_of(screen);
   if (!png) fail(png.error());
@@ -74,7 +83,7 @@ void dump(const Screen& screen, const UniqueFd& to) {
     fail(Error("cannot write the PNG file"));
 }
 
-void obey(const std::string& line, Screen& screen, RfbServer& server, const UniqueFd& dump_file) {
+void obey(const std::string& line, Screen& screen, sound::Outlet& outlet, RfbServer& server, const UniqueFd& dump_file) {
   std::istringstream words(line);
   std::string word;
   words >> word;
@@ -84,6 +93,9 @@ void obey(const std::string& line, Screen& screen, RfbServer& server, const Uniq
   if (word == "picture") show(screen, a, b, c);
   if (word == "copy") screen.copy({a, b, c, d}, e, f);
   if (word == "dump") dump(screen, dump_file);
+  if (word == "sound") outlet.begin({a, b});
+  if (word == "play") play(outlet, a, b);
+  if (word == "silence") outlet.end();
   if (word == "viewers")
     for (const ViewerInfo& viewer : server.viewers())
       more += fmt::format(" {}:{}", viewer.encrypted ? "encrypted" : "plain", viewer.encoding);
@@ -111,13 +123,14 @@ int main(int argc, char** argv) {
   if (!screen) fail(screen.error());
   show(**screen, 640, 480, 0);
   Printer printer(absolute);
-  auto server = RfbServer::listen(**screen, printer, options);
+  sound::Outlet outlet;
+  auto server = RfbServer::listen(**screen, printer, &outlet, options);
   if (!server) fail(server.error());
   if (auto dropped = vm::drop_rights(); !dropped) fail(dropped.error());
   if (auto started = (*server)->start(); !started) fail(started.error());
   if (auto closed = vm::install_syscall_filter(); !closed) fail(closed.error());
   say(fmt::format("listening {}", (*server)->port()));
-  for (std::string line; std::getline(std::cin, line);) obey(line, **screen, **server, dump_file);
+  for (std::string line; std::getline(std::cin, line);) obey(line, **screen, outlet, **server, dump_file);
   (*server)->stop();
   return 0;
 }

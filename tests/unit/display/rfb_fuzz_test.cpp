@@ -29,7 +29,7 @@ void add(Bytes& to, std::string_view text) { to.insert(to.end(), text.begin(), t
 // A message of a session as a viewer sends them.
 void add_message(Bytes& to, Chance& chance) {
   const auto byte = [&] { return static_cast<uint8_t>(chance.any()); };
-  switch (chance(9)) {
+  switch (chance(10)) {
     case 0: {
       static constexpr uint8_t kFormats[][16] = {
           {32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0}, {16, 16, 1, 1, 0, 31, 0, 63, 0, 31, 11, 5, 0, 0, 0, 0},
@@ -41,7 +41,7 @@ void add_message(Bytes& to, Chance& chance) {
     }
     case 1: {
       static constexpr int32_t kEncodings[] = {0,    1,    7,    16,   -32,  -23,  -256, -247, -223,
-                                               -224, -239, -257, -258, -261, -307, -308, 5,    -1000};
+                                               -224, -239, -257, -258, -259, -261, -307, -308, 5,    -1000};
       const auto count = static_cast<uint8_t>(chance(12));
       add(to, {2, 0, 0, count});
       for (unsigned n = 0; n < count; ++n) {
@@ -66,6 +66,16 @@ void add_message(Bytes& to, Chance& chance) {
       const auto screens = static_cast<uint8_t>(chance(3));
       add(to, {251, 0, 4, 0, 3, 0, screens, 0});
       to.resize(to.size() + 16u * screens);
+      return;
+    }
+    case 8: {
+      static constexpr uint32_t kRates[] = {4000, 8000, 44100, 48000, 192000};
+      const uint32_t rate = kRates[chance(std::size(kRates))];
+      const auto operation = static_cast<uint8_t>(chance(3));
+      add(to, {255, 1, 0, operation});
+      if (operation != 2) return;
+      add(to, {static_cast<uint8_t>(chance(6)), static_cast<uint8_t>(1 + chance(2)), 0, static_cast<uint8_t>(rate >> 16),
+               static_cast<uint8_t>(rate >> 8), static_cast<uint8_t>(rate)});
       return;
     }
     default: return add(to, {255, 0, 0, static_cast<uint8_t>(chance(2)), 0, 0, 0, byte(), 0, 0, 0, byte()});
@@ -148,6 +158,15 @@ std::vector<Bytes> corpus_of(std::string_view what) {
 
 constexpr size_t kMostAtATime = 1 << 20;  // bytes that one rectangle, the cursor or an answer may have
 
+// What a guest does with its sound card.
+void play_something(sound::Outlet& outlet, Chance& chance) {
+  switch (chance(6)) {
+    case 0: return outlet.begin({chance(200'000), 1 + chance(2)});
+    case 1: return outlet.end();
+    default: return outlet.play(std::vector<int16_t>(chance(chance(8) == 0 ? 100'000 : 1'000), static_cast<int16_t>(chance.any())));
+  }
+}
+
 class DirectTalk {
  public:
   explicit DirectTalk(Chance& chance) : chance_(chance) {}
@@ -163,6 +182,7 @@ class DirectTalk {
       ASSERT_LE(pending.size(), rfb::Session::kMaxMessage) << "it waits for more than it may";
       compose();
       if (chance_(4) == 0) draw();
+      if (chance_(4) == 0) play_something(outlet_, chance_);
     }
   }
 
@@ -181,7 +201,7 @@ class DirectTalk {
         const auto step = handshake_.consume(in.subspan(taken), used);
         if (step == rfb::Handshake::Step::kNeedsMore) break;
         ended_ = step == rfb::Handshake::Step::kRefused || step == rfb::Handshake::Step::kStartTls;
-        if (step == rfb::Handshake::Step::kDone) session_.emplace(*screen_, input_, facts_, out_);
+        if (step == rfb::Handshake::Step::kDone) session_.emplace(*screen_, input_, &outlet_, [] {}, facts_, out_);
       }
       EXPECT_LE(used, in.size() - taken);
       taken += used;
@@ -194,6 +214,9 @@ class DirectTalk {
       out_.clear();
       (void)session_->updates().step(out_);
       EXPECT_LE(out_.size(), kMostAtATime);
+      out_.clear();
+      (void)session_->audio().put(out_);
+      EXPECT_LE(out_.size(), rfb::Audio::kMostAtOnce);
     }
     out_.clear();
   }
@@ -209,7 +232,8 @@ class DirectTalk {
   Chance& chance_;
   std::unique_ptr<Screen> screen_ = Screen::create({100, 80}).value();
   Recorder input_;
-  rfb::GuestFacts facts_{.name = "fuzz"};
+  sound::Outlet outlet_;
+  rfb::GuestFacts facts_{.name = "fuzz", .sound = true};
   rfb::Security security_;
   Bytes out_;
   rfb::Handshake handshake_{security_, out_};
@@ -298,6 +322,7 @@ TEST(RfbFuzz, ConnectionsDoNotDisturbOthers) {
     kept.keep(bytes);
     ServerRig& rig = *rigs[kind];
     if (chance(4) == 0) rig.screen->fill({chance(300), chance(200), chance(300), chance(200)}, chance.any());
+    if (chance(3) == 0) play_something(rig.outlet, chance);
     if (chance(40) == 0) (void)rig.screen->resize({1 + chance(700), 1 + chance(700)});
     ASSERT_TRUE(attack(connect_to(rig.server->port()), std::span<const uint8_t>(bytes).subspan(1), chance)) << "the server does not end it";
     if (rounds % 50 == 0) expect_well(rig, kind);

@@ -303,7 +303,7 @@ TEST(Tls, RefusesAKeyOfAnotherCertificate) {
   options.listen = "127.0.0.1:0";
   auto screen = Screen::create({10, 10}).value();
   Recorder input;
-  const auto opened = RfbServer::listen(*screen, input, options);
+  const auto opened = RfbServer::listen(*screen, input, nullptr, options);
   ASSERT_FALSE(opened);
   EXPECT_NE(opened.error().message().find(others.key), std::string::npos) << opened.error().message();
 }

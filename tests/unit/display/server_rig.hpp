@@ -15,12 +15,13 @@ namespace skerry::display::test {
 struct ServerRig {
   std::unique_ptr<Screen> screen = Screen::create({320, 200}).value();
   Recorder input;
+  sound::Outlet outlet;
   std::unique_ptr<RfbServer> server;
 
-  explicit ServerRig(RfbOptions options = {}) {
+  explicit ServerRig(RfbOptions options = {}, bool has_sound = true) {
     if (options.listen.empty()) options.listen = "127.0.0.1:0";
     if (options.name.empty()) options.name = "a guest";
-    auto opened = RfbServer::listen(*screen, input, options);
+    auto opened = RfbServer::listen(*screen, input, has_sound ? &outlet : nullptr, options);
     if (!opened) throw Broken(opened.error().message());
     server = std::move(*opened);
     if (auto started = server->start(); !started) throw Broken(started.error().message());

@@ -482,7 +482,7 @@ TEST(RfbServer, SaysWhatIsWrongWithItsOptions) {
   auto screen = Screen::create({10, 10}).value();
   Recorder input;
   const auto refused = [&](const RfbOptions& options, std::string_view why) {
-    const auto opened = RfbServer::listen(*screen, input, options);
+    const auto opened = RfbServer::listen(*screen, input, nullptr, options);
     ASSERT_FALSE(opened);
     EXPECT_NE(opened.error().message().find(why), std::string::npos) << opened.error().message();
     EXPECT_EQ(opened.error().message().find('\n'), std::string::npos);

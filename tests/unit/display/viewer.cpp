@@ -243,15 +243,53 @@ void TestViewer::send_extended_key(uint32_t number, uint32_t keysym, bool down) 
   send(message(255, {{0, 1}, {down, 2}, {keysym, 4}, {number, 4}}));
 }
 
+void TestViewer::send_audio(uint16_t operation) { send(message(255, {{1, 1}, {operation, 2}})); }
+
+void TestViewer::send_audio_format(uint8_t samples, uint8_t channels, uint32_t rate) {
+  send(message(255, {{1, 1}, {2, 2}, {samples, 1}, {channels, 1}, {rate, 4}}));
+}
+
 void TestViewer::send_pointer(uint8_t mask, uint16_t x, uint16_t y) { send(message(5, {{mask, 1}, {x, 2}, {y, 2}})); }
 
 TestViewer::Update TestViewer::update() {
   Update update;
-  if (u8() != 0) throw Broken("no FramebufferUpdate");
+  unsigned type;
+  while ((type = u8()) == 255) sound();
+  if (type != 0) throw Broken("no FramebufferUpdate");
   u8();
   const unsigned count = u16();
   for (unsigned n = 0; n < count; ++n) rectangle(update);
   return update;
+}
+
+void TestViewer::hear() {
+  if (u8() != 255) throw Broken("no message about sound");
+  sound();
+}
+
+// A message that begins with 255.
+void TestViewer::sound() {
+  if (u8() != 1) throw Broken("another message of QEMU's");
+  if (!offered_sound) throw Broken("a sound that it has not been told of");
+  switch (u16()) {
+    case 0:
+      if (++sounds_ended != sounds_begun) throw Broken("a sound ends that has not begun");
+      return;
+    case 1:
+      if (++sounds_begun != sounds_ended + 1) throw Broken("a sound begins before another has ended");
+      return;
+    case 2: {
+      if (sounds_begun == sounds_ended) throw Broken("data of no sound");
+      const uint32_t size = u32();
+      if (size == 0 || size > 1 << 16) throw Broken("a message with no sound, or too much");
+      const Bytes samples = bytes(size);
+      heard.insert(heard.end(), samples.begin(), samples.end());
+      most_heard_at_once = std::max<size_t>(most_heard_at_once, size);
+      ++sound_messages;
+      return;
+    }
+    default: throw Broken("an operation that there is not");
+  }
 }
 
 void TestViewer::rectangle(Update& update) {
@@ -287,6 +325,7 @@ bool TestViewer::pseudo(int32_t encoding, const Rect& rect) {
     }
     case -257: absolute = rect.x == 1; return true;
     case -258: extended_keys = true; return true;
+    case -259: offered_sound = true; return true;
     case -261: leds = u8(); return true;
     case -307: {
       const Bytes title = bytes(u32());

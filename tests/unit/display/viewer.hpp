@@ -48,8 +48,11 @@ class TestViewer final : public Source {
   void send_key(uint32_t keysym, bool down);
   void send_extended_key(uint32_t number, uint32_t keysym, bool down);
   void send_pointer(uint8_t mask, uint16_t x, uint16_t y);
+  void send_audio(uint16_t operation);  // 0: enable, 1: disable
+  void send_audio_format(uint8_t samples, uint8_t channels, uint32_t rate);
 
-  Update update();  // the next one
+  Update update();  // the next one; what it hears before is added to what it has heard
+  void hear();      // the next message, which is of sound
   // Asks for updates until `done` says so; throws Broken if that takes longer than a test may.
   template <typename Done>
   void follow(Done done) {
@@ -73,6 +76,11 @@ class TestViewer final : public Source {
   std::optional<bool> absolute;
   std::optional<unsigned> leds;
   bool extended_keys = false;
+  bool offered_sound = false;
+  // What it has heard: bytes of samples, and the numbers of messages.
+  Bytes heard;
+  unsigned sounds_begun = 0, sounds_ended = 0, sound_messages = 0;
+  size_t most_heard_at_once = 0;  // bytes in a message
   uint16_t size_reason = 99, size_result = 99;
   std::string security;  // what was done for it: "none", "vnc", "x509plain" ...
 
@@ -86,6 +94,7 @@ class TestViewer final : public Source {
   [[noreturn]] void refused();
   void rectangle(Update& update);
   bool pseudo(int32_t encoding, const Rect& rect);
+  void sound();
   bool wait(short events, std::chrono::milliseconds time);
 
   UniqueFd socket_;
