@@ -28,4 +28,6 @@ for kind in $(word interrupts | tr , ' '); do
   done
   say "interrupts $kind $(grep snd_hda_intel /proc/interrupts | sed 's/.*\(PCI-MSI\|IO-APIC\).*/\1/')"
 done
+# What the driver says on a guest that is slow is left out.
+dmesg | grep 'snd_hda_intel 0000' | grep -v 'IRQ timing' | while read -r line; do say "complaint $line"; done
 say "end"
