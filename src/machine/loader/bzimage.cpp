@@ -33,6 +33,30 @@ struct BzImage {
   }
 };
 
+// Where the header of a protocol's version ends: how far into it the fields reach that this version knows ("2.03+" and
+// the like).
+size_t length_of(uint16_t version) {
+  if (version >= 0x020f) return sizeof(SetupHeader);
+  if (version >= 0x020b) return offsetof(SetupHeader, kernel_info_offset);
+  if (version >= 0x020a) return offsetof(SetupHeader, handover_offset);
+  if (version >= 0x0209) return offsetof(SetupHeader, pref_address);
+  if (version >= 0x0208) return offsetof(SetupHeader, setup_data);
+  if (version >= 0x0207) return offsetof(SetupHeader, payload_offset);
+  if (version >= 0x0206) return offsetof(SetupHeader, hardware_subarch);
+  if (version >= 0x0205) return offsetof(SetupHeader, min_alignment);
+  if (version >= 0x0203) return offsetof(SetupHeader, kernel_alignment);
+  return offsetof(SetupHeader, initrd_addr_max);
+}
+
+// The header ends where its jump instruction lands, and has no fields that are younger than its version: what follows
+// is code, or what a program that is not Linux keeps there.
+void clear_what_is_no_field(SetupHeader& header) {
+  const size_t length = std::min<size_t>(0x202 + (header.jump >> 8) - kSetupHeaderOffset, length_of(header.version));
+  if (header.version < 0x020a) header.min_alignment = 0;
+  if (header.version < 0x020c) header.xloadflags = 0;
+  std::memset(reinterpret_cast<uint8_t*>(&header) + length, 0, sizeof header - length);
+}
+
 Result<BzImage> parse(const InputFile& file) {
   BzImage image{file, {}};
   auto raw = file.read_struct<std::array<uint8_t, sizeof(SetupHeader)>>(kSetupHeaderOffset);
@@ -43,9 +67,12 @@ Result<BzImage> parse(const InputFile& file) {
     return error("{}: is a Linux kernel of boot protocol {}.{:02}{}; needs 2.02 (Linux 2.4) or later, as a bzImage",
                  file.label(), header.version >> 8, header.version & 0xff,
                  header.loadflags & kLoadedHigh ? "" : ", a zImage");
-  // The header ends where its jump instruction lands; what follows is code.
-  const size_t length = 0x202 + (header.jump >> 8) - kSetupHeaderOffset;
-  if (length < sizeof header) std::memset(reinterpret_cast<uint8_t*>(&header) + length, 0, sizeof header - length);
+  clear_what_is_no_field(header);
+  if (header.code32_start == 0)
+    return error(
+        "{}: starts in real mode only, with a BIOS that this start does without; put it on a disc with a boot "
+        "loader, and start that (--cdrom)",
+        file.label());
   const unsigned sectors = header.setup_sects ? header.setup_sects : kDefaultSetupSects;
   image.code_offset = (sectors + 1) * 512;
   image.code_size = uint64_t{header.syssize} * 16;

@@ -83,6 +83,40 @@ TEST(BzImage, OfAnOldProtocolGoesTo1MiBAndFieldsItDoesNotHaveAreIgnored) {
   EXPECT_THAT(why(ram.load(files, std::string(256, 'a'))), HasSubstr("takes a command line of at most 255 bytes"));
 }
 
+TEST(BzImage, HasNoFieldsThatAreYoungerThanItsProtocol) {
+  Ram ram(64 * MiB);
+  SetupHeader header = linux_header();  // its jump reaches past them all, as that of iPXE does, which has a text there
+  header.version = 0x0207;
+  header.payload_offset = header.payload_length = 0x2e302e31;
+  header.setup_data = header.pref_address = 0x63346136332e3532;
+  header.init_size = header.handover_offset = header.kernel_info_offset = 0x352d3538;
+  BootFiles files = boot_files(bzimage(header));
+  auto loaded = ram.load(files);
+  ASSERT_TRUE(loaded) << why(loaded);
+  EXPECT_EQ(loaded->entry.mode, Entry::Mode::kProtected32);  // xloadflags came with 2.12
+  EXPECT_EQ(loaded->entry.rip, 1 * MiB);
+  const SetupHeader seen = zero_page(ram, *loaded).hdr;
+  EXPECT_EQ(+seen.payload_offset, 0u);
+  EXPECT_EQ(+seen.init_size, 0u);
+  EXPECT_EQ(+seen.kernel_info_offset, 0u);
+  EXPECT_EQ(+seen.kernel_alignment, 2 * MiB);
+
+  header.version = 0x0204;
+  files = boot_files(bzimage(header));
+  loaded = ram.load(files);
+  ASSERT_TRUE(loaded) << why(loaded);
+  EXPECT_EQ(+zero_page(ram, *loaded).hdr.initrd_addr_max, 0x7fffffffu);
+  EXPECT_EQ(+zero_page(ram, *loaded).hdr.kernel_alignment, 0u);
+}
+
+TEST(BzImage, WithoutAnEntryInProtectedModeIsRefused) {
+  Ram ram(64 * MiB);
+  SetupHeader header = linux_header();
+  header.code32_start = 0;
+  const BootFiles files = boot_files(bzimage(header));
+  EXPECT_THAT(why(ram.load(files)), HasSubstr("kernel 'test.img': starts in real mode only"));
+}
+
 TEST(BzImage, IsRelocatedWhenThereIsNoRamWhereItWantsToBe) {
   Ram ram(8 * MiB);
   SetupHeader header = linux_header();
