@@ -3,12 +3,12 @@ say() { echo "SND $*"; }
 
 word() { sed -n "s/.*snd\.$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 find_card() {
-  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -e /dev/snd/pcmC0D0p ] && return
+  tries=0
+  until [ -e /dev/snd/pcmC0D0p ]; do
+    tries=$((tries + 1))
+    [ $tries -le 40 ] || { say "ERROR there is no card: $(cat /proc/asound/cards)"; exit 1; }
     sleep 0.5
   done
-  say "ERROR there is no card: $(cat /proc/asound/cards)"
-  exit 1
 }
 driver=$(grep snd-hda-intel /etc/modules)
 
@@ -22,9 +22,10 @@ for kind in $(word interrupts | tr , ' '); do
   find_card
   /tests/sound mixer
   for format in $(word formats | tr , ' '); do
-    # NAME-BITS-RATE-MILLISECONDS
-    set -- $(echo "$format" | tr - ' ')
-    /tests/sound "$1" "$1$kind-$2-$3" "$2" "$3" "$4" || exit 1
+    IFS=- read -r what bits rate milliseconds <<FORMAT
+$format
+FORMAT
+    /tests/sound "$what" "$what$kind-$bits-$rate" "$bits" "$rate" "$milliseconds" || exit 1
   done
   say "interrupts $kind $(grep snd_hda_intel /proc/interrupts | sed 's/.*\(PCI-MSI\|IO-APIC\).*/\1/')"
 done
