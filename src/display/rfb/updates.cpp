@@ -114,6 +114,7 @@ Updates::Step Updates::step(Bytes& out) {
 
 Updates::Step Updates::begin(Bytes& out) {
   apply_choices();
+  leaves_rest_ = false;
   if (put_size(view_.screen_size(), out)) {
     requested_ = false;
     return Step::kSent;
@@ -123,7 +124,8 @@ Updates::Step Updates::begin(Bytes& out) {
   next_ = 0;
   for (const Rect& rect : news.rects) split(rect, rects_);
   // What is not read is there again when the view is asked for news the next time.
-  if (short_ && rects_.size() > kFewRects) rects_.resize(kFewRects);
+  leaves_rest_ = short_ && rects_.size() > kFewRects;
+  if (leaves_rest_) rects_.resize(kFewRects);
   Bytes facts;
   const uint32_t others = put_facts(facts, news) + static_cast<uint32_t>(news.copies.size());
   if (others == 0 && rects_.empty()) return Step::kNothing;

@@ -43,6 +43,8 @@ class Updates {
 
   int32_t encoding() const { return encoder_->number(); }
   bool wants_pixels() const { return requested_; }
+  // Whether the update that began last was kept short, so that the next one is due at once.
+  bool leaves_rest() const { return leaves_rest_; }
   bool in_update() const { return next_ < rects_.size(); }
   // Whether the viewer has been told that movements of the pointer are wanted.
   bool sends_movements() const { return told_movements_; }
@@ -92,7 +94,7 @@ class Updates {
   bool size_announced_ = false;
   std::optional<bool> size_answer_;  // to what the viewer asked for: whether the guest has been asked
   bool told_movements_ = false;
-  bool short_ = false;
+  bool short_ = false, leaves_rest_ = false;
 
   std::vector<Rect> rects_;  // of the update under way
   size_t next_ = 0;

@@ -257,7 +257,7 @@ bool Viewer::send_picture() {
   }
   switch (updates.step(out_)) {
     case Updates::Step::kSent:
-      if (begins) next_update_ = timer_.now() + kBetweenUpdates;
+      if (begins) next_update_ = timer_.now() + (updates.leaves_rest() ? 0 : kBetweenUpdates);
       return true;
     case Updates::Step::kNothing:
       return false;
