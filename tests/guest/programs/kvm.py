@@ -18,8 +18,10 @@ terminal_output gfxterm
 menuentry colours {
   clear
   background_color "#0000c0"
+  echo blue
   read once
   background_color "#00c000"
+  echo green
   read again
 }
 """

@@ -137,7 +137,7 @@ def programs(model, driver):
             vm.wait_for("memtest.efi... ok")
             vm.wait_for("#4")
             shown = plain(vm.text)
-            expect(re.search(r"Memory *: +25[56]MB", shown) and re.search("Errors: 0", shown), f"memtest86+ says {shown[-1500:]!r}")
+            expect(re.search(r"\[25\dMB of 25\dMB\]", shown) and re.search("Errors: 0", shown), f"memtest86+ says {shown[-1500:]!r}")
             expect(server.asked == ["/memtest.efi"], f"it has asked for {server.asked}")
 
 
