@@ -7,9 +7,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/log.hpp"
@@ -24,6 +26,9 @@ constexpr off_t RAW_LOCK_PERM_BASE = 100, RAW_LOCK_SHARED_BASE = 200;
 constexpr off_t BLK_PERM_CONSISTENT_READ = 0, BLK_PERM_WRITE = 1, BLK_PERM_RESIZE = 3;
 // Ours: a lock of the process (F_SETLK). The others do not tell who has them; of this one the kernel tells the process.
 constexpr off_t kOwnerByte = 300;
+
+// Who was killed a moment ago may still have its files.
+constexpr std::chrono::milliseconds kPatience{1000}, kBetweenLooks{10};
 
 struct flock one_byte(short type, off_t at) {
   struct flock lock {};
@@ -49,8 +54,14 @@ Outcome look_at_byte(int fd, off_t at) {
   return lock.l_type == F_UNLCK ? Outcome::kFree : Outcome::kTaken;
 }
 
+void unlock_bytes(int fd) {
+  struct flock lock = one_byte(F_UNLCK, 0);
+  lock.l_len = 0;  // all
+  (void)::fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 // First the locks, then the look at the others': of two that start together at least one sees the other.
-Outcome take_bytes(int fd, bool writes) {
+Outcome try_bytes(int fd, bool writes) {
   std::vector<off_t> mine{RAW_LOCK_PERM_BASE + BLK_PERM_CONSISTENT_READ, RAW_LOCK_SHARED_BASE + BLK_PERM_WRITE,
                           RAW_LOCK_SHARED_BASE + BLK_PERM_RESIZE};
   std::vector<off_t> theirs{RAW_LOCK_SHARED_BASE + BLK_PERM_CONSISTENT_READ, RAW_LOCK_PERM_BASE + BLK_PERM_WRITE,
@@ -64,6 +75,18 @@ Outcome take_bytes(int fd, bool writes) {
   for (const off_t at : theirs)
     if (const Outcome outcome = look_at_byte(fd, at); outcome != Outcome::kFree) return outcome;
   return Outcome::kFree;
+}
+
+// A process goes some time after it was killed, and the VM's a moment after the one that supervises it: whoever starts a VM
+// again at once is not to be told that it is running.
+Outcome take_bytes(int fd, bool writes) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const Outcome outcome = try_bytes(fd, writes);
+    if (outcome != Outcome::kTaken || std::chrono::steady_clock::now() >= deadline) return outcome;
+    unlock_bytes(fd);
+    std::this_thread::sleep_for(kBetweenLooks);
+  }
 }
 
 struct CloseFolder {

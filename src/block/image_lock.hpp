@@ -12,8 +12,9 @@ namespace skerry::block {
 
 class ImageLock {
  public:
-  // Of the open file `fd`. The error says who has it, as far as that can be found out, and does not name the file. On
-  // file systems without locks there is a warning and no lock. Needs /proc; before the sandbox closes.
+  // Of the open file `fd`. Who has it is given a second to go. The error says who it is, as far as that can be found out,
+  // and does not name the file. On file systems without locks there is a warning and no lock. Needs /proc; before the
+  // sandbox closes.
   static Result<ImageLock> take(int fd, bool writes);
 
  private:

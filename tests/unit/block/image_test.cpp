@@ -134,6 +134,10 @@ class OtherProcess {
     ::waitpid(pid_, nullptr, 0);
   }
   pid_t pid() const { return pid_; }
+  void ends_soon() {
+    const char byte = 1;
+    EXPECT_EQ(::write(life_.get(), &byte, 1), 1);
+  }
 
  private:
   [[noreturn]] static void hold(const std::string& path, bool read_only, int ready, int until, int not_ours) {
@@ -141,7 +145,7 @@ class OtherProcess {
     const UniqueFd fd(::open(path.c_str(), read_only ? O_RDONLY : O_RDWR));
     const auto lock = ImageLock::take(fd.get(), !read_only);
     char byte = 1;
-    if (lock && ::write(ready, &byte, 1) == 1) (void)!::read(until, &byte, 1);
+    if (lock && ::write(ready, &byte, 1) == 1 && ::read(until, &byte, 1) == 1) ::usleep(50'000);
     ::_exit(0);
   }
   pid_t pid_ = -1;
@@ -161,6 +165,12 @@ TEST_F(Image, InUseElsewhereIsRefusedWithTheProcessThatHasIt) {
   EXPECT_THAT(failure(file_.path()),
               HasSubstr(fmt::format("is in use by process {} ({})", reader.pid(), program_invocation_short_name)));
   EXPECT_EQ(failure(file_.path(), {.read_only = true}), "");
+}
+
+TEST_F(Image, WhoIsAboutToEndIsWaitedFor) {
+  OtherProcess writer(file_.path(), false);
+  writer.ends_soon();
+  EXPECT_EQ(failure(file_.path()), "");
 }
 
 }  // namespace

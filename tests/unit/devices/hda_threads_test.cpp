@@ -53,14 +53,18 @@ TEST(HdaThreads, RegistersAndListenersWhileASoundIsPlayed) {
   std::thread mixer([&] {
     for (unsigned i = 0; !done; ++i) command(Rig::short_command(kDac, 3, 0xb000 | i % 64));
   });
+  const auto wait_for_interrupts = [&](unsigned count) {
+    const unsigned before = interrupts.calls;
+    while (interrupts.calls < before + count) std::this_thread::yield();
+  };
+  wait_for_interrupts(1);  // something has been played
   Ear ear;
   for (unsigned i = 0; i < 100; ++i) {
     outlet.add(ear);
     std::this_thread::yield();
     outlet.remove(ear);
   }
-  const unsigned before = interrupts.calls;
-  while (interrupts.calls < before + 20) std::this_thread::yield();
+  wait_for_interrupts(20);
   done = true;
   handler.join();
   mixer.join();
