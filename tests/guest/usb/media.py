@@ -72,9 +72,11 @@ class Said:
 
 
 def boot_code(sector):
-    """Says on the serial port what the disk's `sector` holds, read by the firmware; None: what stands behind the code."""
-    read = f"b80102 b9{sector:02x}00 b600 bb007e cd13 be007e" if sector else "be237c"  # to 7e00, by int 13; mov si, where it is
-    return bytes.fromhex("31c0 8ed8 8ec0 " + read +       # xor ax, ax; mov ds, ax; mov es, ax
+    """Says on the serial port what the disk's `sector` holds, read by the firmware; None: what stands behind the code.
+    SeaBIOS's own last words there come with the tick of its timer: it is left two of them."""
+    read = f"b80102 b9{sector:02x}00 b600 bb007e cd13 be007e" if sector else "be267c"  # to 7e00, by int 13; mov si, where it is
+    return bytes.fromhex("fb f4 f4 "                      # sti; hlt; hlt
+                         "31c0 8ed8 8ec0 " + read +       # xor ax, ax; mov ds, ax; mov es, ax
                          "ac 84c0 7412 88c4"              # next: lodsb; test al, al; jz end; mov ah, al
                          "bafd03 ec a820 74f8"            # wait: until the transmitter is empty
                          "baf803 88e0 ee ebe9"            # out 3f8, the byte; jmp next

@@ -27,10 +27,11 @@ up() {
   udhcpc -i eth0 -n -q -s /new/dhcp >/dev/null 2>&1 || fail "no DHCP"
   say "$1 address $(ip -4 addr show eth0 | sed -n 's/.*inet \([^ ]*\).*/\1/p')"
 }
-# Both ways; false if a connection ended early. What the host has got and given is its own affair.
+# Both ways; false if a connection ended early, or nothing more comes: of a restored VM's connection that only waits to be sent
+# something, nobody tells it that it is gone. What the host has got and given is its own affair.
 transfer() {
-  [ "$(nc 10.0.2.2 "$sink" </new/content)" = all ] || return 1
-  nc 10.0.2.2 "$source" </dev/null >/new/got || return 1
+  [ "$(timeout 30 nc 10.0.2.2 "$sink" </new/content)" = all ] || return 1
+  timeout 30 nc 10.0.2.2 "$source" </dev/null >/new/got || return 1
   [ "$(wc -c </new/got)" = "$size" ] || return 1
   say "$1 sent $(md5sum </new/content)"
   say "$1 got $(md5sum </new/got)"
