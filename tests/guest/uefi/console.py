@@ -20,6 +20,7 @@ class Shell:
     def __init__(self, *options):
         self.text = ""
         self.seen = 0
+        self.begun = ""  # an escape sequence of which the end has not come yet
         command = [SKERRY, "run", *(["--accel", os.environ["SKERRY_ACCEL"]] if os.environ.get("SKERRY_ACCEL") else []), *map(str, options)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
 
@@ -49,7 +50,9 @@ class Shell:
         ready, _, _ = select.select([self.process.stdout], [], [], SILENCE)
         expect(ready, f"no output for {SILENCE:.0f} s; the last of it: {self.text[-300:]!r}")
         data = os.read(self.process.stdout.fileno(), 1 << 16)
-        self.text += re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", data.decode("latin-1"))
+        text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", self.begun + data.decode("latin-1"))
+        self.begun = re.search(r"(\x1b(\[[0-9;=?]*)?)?\Z", text)[0]
+        self.text += text[:len(text) - len(self.begun)]
         return data
 
     def wait_for(self, words):
