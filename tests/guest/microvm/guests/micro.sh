@@ -49,8 +49,9 @@ say "got $(nc 10.0.2.2 "$(word micro.source)" </dev/null | md5sum)"
 for port in /sys/class/virtio-ports/*/name; do
   say "port $(cat "$port")"
   place=${port%/name} line=
-  # While nobody is connected at the other end there is nothing to be read.
-  until [ -n "$line" ]; do read -r line <"/dev/${place##*/}" || sleep 1; done
+  # While nobody is connected at the other end there is nothing to be read. It stays open: what comes just before it is
+  # closed, Linux throws away.
+  until [ -n "$line" ]; do read -r line || sleep 1; done <"/dev/${place##*/}"
   say "heard $line"
 done
 
