@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -20,7 +21,8 @@ namespace skerry::test {
 // What a vCPU's pins have seen.
 struct Pins final : bus::VcpuInterrupts {
   bool intr = false;
-  unsigned nmis = 0, smis = 0, inits = 0, wakes = 0;
+  unsigned nmis = 0, smis = 0, inits = 0;
+  std::atomic<unsigned> wakes = 0;  // it is woken without a lock
   std::function<void()> at_wake;
   std::vector<uint8_t> sipis;
   void interrupt_request(bool level) override { intr = level; }
