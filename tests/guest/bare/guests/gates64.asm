@@ -449,7 +449,7 @@ main:
         DONE
         CASE    "gp.fs-base-noncanonical"       ;= #1 vec=d err=0 ip=+0
         mov     ecx, MSR_FS_BASE
-        mov     edx, 0x8000
+        mov     edx, 0x1000000          ; not with 57 bits either
         xor     eax, eax
  T      wrmsr
         DONE

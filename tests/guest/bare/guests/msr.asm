@@ -85,13 +85,13 @@ main:
         OUT     "msr", rax
         DONE
 
-        ; --- canonical addresses
-        WRMSR_GP "gp.lstar", MSR_LSTAR, 0x8000, 0               ;= #1 vec=d err=0 ip=+0
-        WRMSR_GP "gp.cstar", MSR_CSTAR, 0x8000, 0               ;= #1 vec=d err=0 ip=+0
+        ; --- canonical addresses. KVM checks for what the host's processor could have, which may be 57 bits, so these are wrong then too
+        WRMSR_GP "gp.lstar", MSR_LSTAR, 0x1000000, 0            ;= #1 vec=d err=0 ip=+0
+        WRMSR_GP "gp.cstar", MSR_CSTAR, 0x1000000, 0            ;= #1 vec=d err=0 ip=+0
         WRMSR_GP "gp.kernel-gs-base", MSR_KERNEL_GS_BASE, 0x80000000, 0 ;= #1 vec=d err=0 ip=+0
-        WRMSR_GP "gp.gs-base", MSR_GS_BASE, 0xffff7fff, 0       ;= #1 vec=d err=0 ip=+0
-        WRMSR_GP "gp.sysenter-esp", MSR_SYSENTER_ESP, 0x8000, 0 ;= #1 vec=d err=0 ip=+0
-        WRMSR_GP "gp.sysenter-eip", MSR_SYSENTER_EIP, 0x8000, 0 ;= #1 vec=d err=0 ip=+0
+        WRMSR_GP "gp.gs-base", MSR_GS_BASE, 0xfeffffff, 0       ;= #1 vec=d err=0 ip=+0
+        WRMSR_GP "gp.sysenter-esp", MSR_SYSENTER_ESP, 0x1000000, 0      ;= #1 vec=d err=0 ip=+0
+        WRMSR_GP "gp.sysenter-eip", MSR_SYSENTER_EIP, 0x1000000, 0      ;= #1 vec=d err=0 ip=+0
         WRMSR_GP "gp.tsc-aux-high", MSR_TSC_AUX, 1, 0           ;= #1 vec=d err=0 ip=+0
         HOLDS   "lstar", MSR_LSTAR, 0xffff8000, 0x12345678      ;= msr=ffff800012345678
         HOLDS   "star", MSR_STAR, 0x12345678, 0x9abcdef0        ;= msr=123456789abcdef0
