@@ -87,12 +87,15 @@ bool differs_on_amd(const Decoded& decoded) {
   }
 }
 
+// Of FIP and FDP as loaded with 64 bits the processor keeps as many as its addresses have.
+bool differs_with_57_bits(const Decoded& decoded) { return decoded.instruction.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64; }
+
 }  // namespace
 
 bool may_be_tested(const Decoded& decoded) {
   return both_have(decoded) && !depends_on_the_machine(decoded.instruction.mnemonic) && !leaves_the_sequence(decoded) &&
          !changes_a_segment(decoded) && decoded.instruction.meta.isa_set != ZYDIS_ISA_SET_MPX &&
-         !(processor_of_amd() && differs_on_amd(decoded));
+         !(processor_of_amd() && differs_on_amd(decoded)) && !(differs_with_57_bits(decoded) && processor_has_57_bits());
 }
 
 }  // namespace skerry::fuzz

@@ -1,5 +1,7 @@
 #include "guest_side.hpp"
 
+#include <cpuid.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -239,6 +241,12 @@ std::unique_ptr<Side> make_interpreter_side() { return std::make_unique<GuestSid
 std::unique_ptr<Side> make_translator_side() { return std::make_unique<GuestSide>(true); }
 
 bool processor_of_amd() { return model().amd(); }
+
+bool processor_has_57_bits() {
+  constexpr uint32_t kLa57 = 1 << 16;  // Intel SDM vol. 2, CPUID, leaf 7
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kLa57) != 0;
+}
 
 bool both_have(const Decoded& decoded) {
   if (decoded.instruction.meta.isa_set == ZYDIS_ISA_SET_SHA) return false;  // done in plain C++; not in every processor

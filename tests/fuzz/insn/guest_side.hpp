@@ -13,6 +13,9 @@ std::unique_ptr<Side> make_translator_side();
 // Whether this processor is AMD's, or one of that family. The one place that says so.
 bool processor_of_amd();
 
+// Whether this processor has five levels of paging, and so linear addresses of 57 bits, in use or not. The guest's has 48.
+bool processor_has_57_bits();
+
 // Whether the guest's processor has the instruction, and this one too.
 bool both_have(const x86::Decoded& decoded);
 

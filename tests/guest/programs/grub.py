@@ -27,11 +27,12 @@ class Rescue(Typed):
         return self.shows(lambda lines: lines[-1] == "grub>", "GRUB's prompt")
 
     def say(self, command):
-        """What is on the screen when a command has been executed, below it."""
+        """What is on the screen when a command has been executed: the command, what it said, and the prompt."""
         self.type("clear")
         self.shows(lambda lines: lines == ["grub>"], "an empty screen")
         self.type(command)
-        return "\n".join(self._prompt())
+        # The empty screen has a prompt too, until what was typed arrives.
+        return "\n".join(self.shows(lambda lines: len(lines) > 1 and lines[-1] == "grub>", f"{command} and GRUB's prompt"))
 
     def reboot(self):
         self.type("reboot")

@@ -730,7 +730,8 @@ main:
         mov     al, 0x8c
         out     0x70, al
         in      al, 0x71
-        mov     ecx, 9
+        mov     esi, 20
+.try:   mov     ecx, 9
         PIT0    0, 0xffff
 .per:   in      al, 0x71
         test    al, 0x40
@@ -745,13 +746,23 @@ main:
         mov     dl, al
         in      al, 0x40
         mov     dh, al
+        neg     dx
+        movzx   eax, dx
+        lea     ecx, [eax - 8000]               ; else the host may have had other things to do, and the clock has caught up: again
+        cmp     ecx, 60000 - 8000
+        jbe     .done
+        dec     esi
+        jz      .done
+        mov     al, 0x8c
+        out     0x70, al
+        jmp     .try
+.done:  mov     edi, eax
         mov     al, 0x8b
         out     0x70, al
         mov     al, bl
         and     al, ~0x40
         out     0x71, al
-        neg     dx
-        movzx   eax, dx
+        mov     eax, edi
         xor     ecx, ecx
         cmp     eax, 8000
         setae   cl
