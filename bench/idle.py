@@ -1,5 +1,6 @@
 """scripts/bench idle: what a Debian that does nothing costs: processor time, and memory beside its RAM, beside QEMU's TCG."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -16,7 +17,8 @@ def processes(root):
     found = [root]
     for pid in found:
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # threads end while they are counted
+                found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
     return found
 
 
