@@ -85,13 +85,14 @@ void Emitter::store_field_value(int offset, int32_t value) {
   raw(b.data(), b.size());
 }
 
-void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
+unsigned Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   constexpr uint8_t kReg = (kFirst & 7) << 3, kSib = 4, kNone = 5, kNoIndex = 4;
   const auto bit = [](int reg, uint8_t rex) { return static_cast<uint8_t>(reg >= 8 ? rex : 0); };
-  if (index < 0 && base == static_cast<int>(kFirst) && disp == 0) return;
-  if (index < 0 && base >= 0 && disp == 0) {  // mov r14, base: it takes no time
+  if (index < 0 && base == static_cast<int>(kFirst) && disp == 0) return kFirst;
+  if (index < 0 && base >= 0 && disp == 0) {  // mov r14, base
     const uint8_t mov[] = {static_cast<uint8_t>(kRex | kRexW | bit(base, kRexR) | kRexB), 0x89, static_cast<uint8_t>(0xc0 | (base & 7) << 3 | (kFirst & 7))};
-    return raw(mov, sizeof mov);
+    raw(mov, sizeof mov);
+    return static_cast<unsigned>(base);
   }
   const bool sib = index >= 0 || base < 0 || (base & 7) == kSib;
   const bool byte_disp = base >= 0 && disp == static_cast<int8_t>(disp);
@@ -107,6 +108,7 @@ void Emitter::lea_first(int base, int index, unsigned scale, int32_t disp) {
   if (base < 0 || (!no_disp && !byte_disp)) b.add32(static_cast<uint32_t>(disp));
   else if (!no_disp) b.add({static_cast<uint8_t>(disp)});
   raw(b.data(), b.size());
+  return kFirst;
 }
 
 // Where its jump's displacement is, of an offset that is too large.
@@ -121,12 +123,13 @@ static size_t add_range_check(Bytes& b, uint32_t last) {
 
 // The difference to the tag is the offset in the page if the tag matches, and large if not; an access that goes beyond the page is
 // too large as well.
-uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split) {
+uint8_t* Emitter::look_up_page(int tag, int host_page, uint32_t last, bool split, unsigned also) {
   constexpr uint32_t kMask = (x86::Tlb::kSize - 1) * sizeof(x86::TlbEntry);
   static_assert(sizeof(x86::TlbEntry) == 32 && (kMask & (kMask + 32)) == 0 && kFirst == 14 && kSecond == 15);
   Bytes b;
   if (has_rorx_) {
-    b.add({0xc4, 0x43, 0xfb, 0xf0, 0xfe, 12 - 5});  // rorx r15, r14, 7
+    const auto low = static_cast<uint8_t>(also < 8 ? 0x20 : 0);
+    b.add({0xc4, static_cast<uint8_t>(0x43 | low), 0xfb, 0xf0, static_cast<uint8_t>(0xf8 | (also & 7)), 12 - 5});  // rorx r15, also, 7
   } else {
     b.add({0x4d, 0x89, 0xf7});          // mov r15, r14
     b.add({0x49, 0xc1, 0xef, 12 - 5});  // shr r15, 7
@@ -228,11 +231,28 @@ void Emitter::save_vectors() {
   L(none);
 }
 
+// Intel's processors take some 70 cycles to go from SSE to AVX instructions or back while an upper half counts as in use, which it does
+// once something was loaded to it, zeroes too (Intel's optimization manual, 15.3 "Mixing AVX code with SSE code"). So upper halves that
+// the guest has cleared, as programs do before they go on with SSE, are not loaded.
 void Emitter::load_vectors() {
-  for (int n = 0; n < 16; ++n) {
-    const Xbyak::RegExp place(static_cast<size_t>(at_.vector) + static_cast<size_t>(n) * sizeof(x86::VectorRegister));
-    if (wide_) in_context().vmovdqu(Xbyak::Ymm(n), yword[place]);
-    else in_context().movdqu(Xbyak::Xmm(n), xword[place]);
+  const auto place = [&](int n, size_t first = 0) {
+    return Xbyak::RegExp(static_cast<size_t>(at_.vector) + static_cast<size_t>(n) * sizeof(x86::VectorRegister) + first);
+  };
+  Xbyak::Label upper, loaded;
+  if (wide_) {
+    in_context().vmovdqu(xmm0, xword[place(0, 16)]);
+    in_context().vmovdqu(xmm1, xword[place(1, 16)]);
+    for (int n = 2; n < 16; ++n) in_context().vpor(Xbyak::Xmm(n % 2), Xbyak::Xmm(n % 2), xword[place(n, 16)]);
+    vpor(xmm0, xmm0, xmm1);
+    vptest(xmm0, xmm0);
+    jnz(upper, T_NEAR);
+    for (int n = 0; n < 16; ++n) in_context().vmovdqu(Xbyak::Xmm(n), xword[place(n)]);
+    jmp(loaded, T_NEAR);
+    L(upper);
+    for (int n = 0; n < 16; ++n) in_context().vmovdqu(Xbyak::Ymm(n), yword[place(n)]);
+    L(loaded);
+  } else {
+    for (int n = 0; n < 16; ++n) in_context().movdqu(Xbyak::Xmm(n), xword[place(n)]);
   }
   in_context().ldmxcsr(field32(at_.mxcsr));
   in_context().mov(field32(at_.vector_loaded), 1);

@@ -72,12 +72,13 @@ class Emitter : public Xbyak::CodeGenerator {
   void store_field(int offset, const Xbyak::Reg64& from) { move_field(0x89, from, offset); }
   void store_field32(int offset, uint32_t value);
   void store_field_value(int offset, int32_t value);  // extended to 64 bits
-  // LEA of [base + index * scale + disp] into the first scratch register. No `base` or `index`: -1.
-  void lea_first(int base, int index, unsigned scale, int32_t disp);
+  // LEA of [base + index * scale + disp] into the first scratch register. No `base` or `index`: -1. Gives a register that has it too.
+  unsigned lea_first(int base, int index, unsigned scale, int32_t disp);
   // From the linear address in the first scratch register to the host's: there, or, `split`, the page in the second one and the
-  // offset in the first, which is there a cycle earlier. Gives the displacement of the jump to what is to be
+  // offset in the first, which is there a cycle earlier. So it is, by another one, if `also` is the register that the address was
+  // copied from. Gives the displacement of the jump to what is to be
   // done if the tag at `tag` of the entry is another, or the access is not within its page.
-  uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split);
+  uint8_t* look_up_page(int tag, int host_page, uint32_t last, bool split, unsigned also);
   // The same by a slot of RecentPages, without a calculation.
   uint8_t* look_up_recent(int slot, uint32_t last, bool split);
   void place_in_tlb();  // of the entry for the address in the first scratch register, from the table's: into the second one

@@ -30,9 +30,10 @@ bool Translator::can_address(const ZydisDecodedOperand& memory) const {
          class_of(memory.mem.index) == ZYDIS_REGCLASS_GPR32;
 }
 
-// The linear address of an operand, in the first scratch register; the second one is used too.
-void Translator::address(const ZydisDecodedOperand& memory) {
+// The linear address of an operand, in the first scratch register; the second one is used too. Gives a register that has it too.
+unsigned Translator::address(const ZydisDecodedOperand& memory) {
   held_ = -1;
+  unsigned also = kFirst;
   const unsigned segment = id_of(memory.mem.segment);
   const bool narrow = decoded_->instruction.address_width == 32;
   const int64_t disp = memory.mem.disp.has_displacement ? memory.mem.disp.value : 0;
@@ -57,12 +58,13 @@ void Translator::address(const ZydisDecodedOperand& memory) {
       return scratch.getIdx();
     };
     const int base = in_register(memory.mem.base, first_), index = in_register(memory.mem.index, second_);
-    lea_first(base, index, memory.mem.scale, static_cast<int32_t>(disp));
-    if (narrow) mov(r14d, r14d);
+    also = lea_first(base, index, memory.mem.scale, static_cast<int32_t>(disp));
+    if (narrow) mov(r14d, r14d), also = kFirst;
   }
-  if (block_->mode.from_zero(segment)) return;
+  if (block_->mode.from_zero(segment)) return also;
   if (block_->mode.code64()) in_context().add(first_, field(at_.segment_base[segment]));
   else in_context().add(r14d, field32(at_.segment_base[segment]));
+  return kFirst;
 }
 
 HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bool write, bool split) {
@@ -70,8 +72,8 @@ HostPlace Translator::check(const ZydisDecodedOperand& memory, unsigned size, bo
     if (const auto place = window(*base, static_cast<int>(memory.mem.disp.value), size, write)) return *place;
   spare_flags();
   const uint8_t* retry = getCurr();
-  address(memory);
-  return look_up(size, write, retry, {.split = split, .slot = slot_for(memory, write)});
+  const unsigned also = address(memory);
+  return look_up(size, write, retry, {.split = split, .slot = slot_for(memory, write), .also = also});
 }
 
 HostPlace Translator::check_stack(int displacement, unsigned size, bool write) { return check_off(kRsp, displacement, size, write); }
@@ -80,9 +82,9 @@ HostPlace Translator::check_off(unsigned base, int displacement, unsigned size, 
   if (const auto place = window(base, displacement, size, write)) return *place;
   spare_flags();
   const uint8_t* retry = getCurr();
-  lea_first(static_cast<int>(host_register(base)), -1, 1, displacement);
-  if (!block_->mode.code64()) mov(r14d, r14d);
-  return look_up(size, write, retry, {.slot = slot_for(base == kRsp, write)});
+  unsigned also = lea_first(static_cast<int>(host_register(base)), -1, 1, displacement);
+  if (!block_->mode.code64()) mov(r14d, r14d), also = kFirst;
+  return look_up(size, write, retry, {.slot = slot_for(base == kRsp, write), .also = also});
 }
 
 HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, Look look) {
@@ -91,7 +93,7 @@ HostPlace Translator::look_up(unsigned size, bool write, const uint8_t* retry, L
     held_ = -1;
     slow(Slow::What::kRecent, look_up_recent(*look.slot, kPageBytes - size, look.split), retry, info, *look.slot);
   } else {
-    slow(Slow::What::kFill, find_page(write, kPageBytes - size, look.split), retry, info, tag_of(write));
+    slow(Slow::What::kFill, find_page(write, kPageBytes - size, look.split, look.also), retry, info, tag_of(write));
   }
   return look.split ? HostPlace{.base = kSecond, .index = static_cast<int>(kFirst)} : HostPlace{.base = kFirst};
 }
@@ -121,9 +123,9 @@ int Translator::tag_of(bool write) const {
   return at_.tlb[block_->mode.tlb()] + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
 }
 
-uint8_t* Translator::find_page(bool write, uint32_t last, bool split) {
+uint8_t* Translator::find_page(bool write, uint32_t last, bool split, unsigned also) {
   held_ = -1;
-  return look_up_page(tag_of(write), at_.tlb[block_->mode.tlb()] + static_cast<int>(offsetof(TlbEntry, host_page)), last, split);
+  return look_up_page(tag_of(write), at_.tlb[block_->mode.tlb()] + static_cast<int>(offsetof(TlbEntry, host_page)), last, split, also);
 }
 
 void Translator::check_alignment(const HostPlace& place, unsigned alignment) {
@@ -275,8 +277,9 @@ void Translator::open_window(unsigned base) {
   Window& window = windows_[base];
   spare_flags();
   const uint8_t* retry = getCurr();
-  lea_first(static_cast<int>(host_register(base)), -1, 1, window.lo);
-  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry, {.window = true, .slot = slot_for(base == kRsp, window.write)});
+  const unsigned also = lea_first(static_cast<int>(host_register(base)), -1, 1, window.lo);
+  look_up(static_cast<unsigned>(window.hi - window.lo), window.write, retry,
+          {.window = true, .slot = slot_for(base == kRsp, window.write), .also = also});
   store_field(window_field(base), first_);
   window.valid = true;
   held_ = static_cast<int>(base);

@@ -139,17 +139,18 @@ class Translator : public Emitter {
   HostPlace check(const ZydisDecodedOperand& memory, unsigned size, bool write, bool split = false);
   HostPlace check_stack(int displacement, unsigned size, bool write);
   HostPlace check_off(unsigned base, int displacement, unsigned size, bool write);  // a guest register that is not homed
-  void address(const ZydisDecodedOperand& memory);
+  unsigned address(const ZydisDecodedOperand& memory);
   struct Look {
     bool window = false, split = false;  // of several accesses; see check()
     std::optional<int> slot;             // of RecentPages, from the GS base
+    unsigned also = kFirst;              // see look_up_page()
   };
   HostPlace look_up(unsigned size, bool write, const uint8_t* retry, Look look);
   std::optional<int> slot_for(bool stack, bool write);
   std::optional<int> slot_for(const ZydisDecodedOperand& memory, bool write);
   int slot(unsigned number, bool write) const;
   int tag_of(bool write) const;  // where the TLB in use has its tags
-  uint8_t* find_page(bool write, uint32_t last, bool split);  // look_up_page() in it
+  uint8_t* find_page(bool write, uint32_t last, bool split, unsigned also = kFirst);  // look_up_page() in it
   void check_alignment(const HostPlace& place, unsigned alignment);
   Xbyak::RegExp at(const HostPlace& place) const;
 
