@@ -232,7 +232,7 @@ void Emitter::save_vectors() {
 }
 
 // Intel's processors take some 70 cycles to go from SSE to AVX instructions or back while an upper half counts as in use, which it does
-// once something was loaded to it, zeroes too (Intel's optimization manual, 15.3 "Mixing AVX code with SSE code"). So upper halves that
+// once something was loaded to it, zeroes too (Intel's optimization manual, "Mixing AVX Code with SSE Code"). So upper halves that
 // the guest has cleared, as programs do before they go on with SSE, are not loaded.
 void Emitter::load_vectors() {
   const auto place = [&](int n, size_t first = 0) {
