@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "base/units.hpp"
 #include "x86/cpu_features.hpp"
@@ -29,11 +31,37 @@ constexpr uint8_t kForProcessors = 4;  // the level
 constexpr std::array kLevels = {Level{"x86-64-v1", 1}, Level{"x86-64-v2", 2}, Level{"x86-64-v3", 3}, Level{"x86-64-v4", kForProcessors},
                                 Level{"host", 9}};
 
+// Each leaf is asked for once: where Skerry is itself in a VM, each CPUID is an exit, which takes 10 us and more.
+class HostCpuid {
+ public:
+  CpuidResult get(uint32_t leaf, uint32_t subleaf) {
+    const std::scoped_lock lock(mutex_);
+    const uint32_t first = leaf & 0x80000000;
+    return leaf == first || leaf <= ask(first, 0).eax ? ask(leaf, subleaf) : CpuidResult{};
+  }
+
+ private:
+  struct Answer {
+    uint32_t leaf, subleaf;
+    CpuidResult value;
+  };
+
+  CpuidResult ask(uint32_t leaf, uint32_t subleaf) {
+    for (const Answer& known : answers_)
+      if (known.leaf == leaf && known.subleaf == subleaf) return known.value;
+    CpuidResult r;
+    __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+    answers_.push_back({leaf, subleaf, r});
+    return r;
+  }
+
+  std::mutex mutex_;
+  std::vector<Answer> answers_;
+};
+
 CpuidResult host_cpuid(uint32_t leaf, uint32_t subleaf) {
-  CpuidResult r;
-  if (static_cast<uint32_t>(__get_cpuid_max(leaf & 0x80000000, nullptr)) < leaf) return r;
-  __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
-  return r;
+  static HostCpuid host;
+  return host.get(leaf, subleaf);
 }
 
 uint32_t& register_of(CpuidResult& r, CpuidRegister reg) {
@@ -126,7 +154,7 @@ void CpuModel::identify() {
   signature_ = intel_signature();
 }
 
-// The host's own, asked for once: where Skerry is itself in a VM, each CPUID is an exit.
+// The host's own.
 void CpuModel::identify_as_host() {
   const CpuidResult leaf0 = host_cpuid(0, 0);
   for (const uint32_t part : {leaf0.ebx, leaf0.edx, leaf0.ecx}) vendor_.append(reinterpret_cast<const char*>(&part), 4);
