@@ -80,6 +80,8 @@ class RingReader {
   bool writer_must_wake();
   // Asks to be woken. False: there is something to take, and nobody will wake us.
   bool sleep();
+  // Takes that back: who is not asleep looks by itself, and ends with sleep() again.
+  void stay_awake() { control_.reader_sleeps.store(0, std::memory_order_relaxed); }
 
  private:
   void copy_out(void* to, size_t size);

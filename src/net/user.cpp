@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/deferred.hpp"
 #include "base/log.hpp"
 #include "net/checksum.hpp"
 #include "net/delivery.hpp"
@@ -19,6 +20,7 @@ namespace skerry::net {
 namespace {
 
 constexpr unsigned kFramesAtOnce = 64;  // for the guest, before the loop turns to something else
+constexpr unsigned kFramesBorrowed = 4;  // the same in a borrowed turn
 constexpr size_t kMaxParts = 64;        // of one frame without making it one piece first
 constexpr size_t kTcpHeader = 20, kTcpDataOffset = 12, kTcpChecksum = 16;
 
@@ -76,6 +78,7 @@ class UserBackend final : public Backend {
   RingReader from_helper_{memory_.control(1), memory_.bytes(1)};
   UniqueFd wake_, wake_helper_, control_;
   EventLoop* loop_ = nullptr;  // while started
+  std::optional<Deferred> look_;  // likewise
   Card* card_ = nullptr;
   Delivery delivery_;
   Offloads guest_;
@@ -96,6 +99,7 @@ Result<void> UserBackend::start(EventLoop& loop, Card& card) {
     }
   }
   loop_ = &loop;
+  look_.emplace(loop, [this] { on_wake(); });
   kick(wake_);  // frames may be there already, or kept
   return ok();
 }
@@ -104,6 +108,7 @@ void UserBackend::stop() {
   if (!loop_) return;
   loop_->remove(wake_.get());
   if (alive_) loop_->remove(control_.get());
+  look_.reset();
   loop_ = nullptr;
 }
 
@@ -124,7 +129,14 @@ bool UserBackend::send(const FrameHeader& header, std::span<const iovec> frame) 
     waits_for_room_ = true;
     return false;
   }
-  if (to_helper_.reader_must_wake()) kick(wake_helper_);
+  if (!to_helper_.reader_must_wake()) return true;
+  // Often the host's kernel lets who is woken run in place of who wakes it. Then the answer is there when this thread goes on, and
+  // is taken at the end of what it does here; else the I/O thread would be woken for it, on a processor that may sleep.
+  if (look_) {
+    from_helper_.stay_awake();
+    look_->schedule();
+  }
+  kick(wake_helper_);
   return true;
 }
 
@@ -150,7 +162,8 @@ void UserBackend::wake_card() {
 
 // True if there is nothing more that could be taken now.
 bool UserBackend::take_frames() {
-  for (unsigned taken = 0; taken < kFramesAtOnce; ++taken) {
+  const unsigned most = loop_->turn_is_borrowed() ? kFramesBorrowed : kFramesAtOnce;
+  for (unsigned taken = 0; taken < most; ++taken) {
     size_t size = 0;
     switch (from_helper_.take(frame_, size)) {
       case RingReader::Got::kNothing: return true;

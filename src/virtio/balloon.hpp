@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "chardev/chardev.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {

@@ -1,7 +1,7 @@
 // Entropy device (virtio 1.2, 5.4): gives the guest random numbers of the host.
 #pragma once
 
-#include "virtio/deferred.hpp"
+#include "base/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "share/server_link.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {

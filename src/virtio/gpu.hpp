@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "display/screen.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/gpu_protocol.hpp"
 #include "virtio/gpu_resources.hpp"

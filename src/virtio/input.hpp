@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "display/input.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 
 namespace skerry::virtio {

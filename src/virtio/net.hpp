@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "net/backend.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/net_filter.hpp"
 

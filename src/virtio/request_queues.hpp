@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "virtio/deferred.hpp"
+#include "base/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/queue.hpp"
 

@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "base/deferred.hpp"
 #include "base/fd.hpp"
 #include "net/port_dialer.hpp"
 #include "virtio/activation.hpp"
-#include "virtio/deferred.hpp"
 #include "virtio/device.hpp"
 #include "virtio/vsock_packet.hpp"
 #include "virtio/vsock_stream.hpp"

@@ -50,6 +50,92 @@ std::thread echo(const Server& server) {
   });
 }
 
+// The test in skerry-net's place.
+struct InPlaceOfSkerryNet {
+  InPlaceOfSkerryNet() {
+    auto rings = RingMemory::create();
+    EXPECT_TRUE(rings);
+    memory.emplace(*RingMemory::map(UniqueFd(::fcntl(rings->fd(), F_DUPFD_CLOEXEC, 0))));
+    writer.emplace(memory->control(1), memory->bytes(1));
+    int pair[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    control = UniqueFd(pair[1]);
+    UniqueFd its_wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    wake = UniqueFd(::fcntl(its_wake.get(), F_DUPFD_CLOEXEC, 0));
+    backend = attach_user(std::move(*rings), std::move(its_wake), UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), UniqueFd(pair[0]));
+  }
+  bool put(const Bytes& frame) {
+    const iovec part{const_cast<uint8_t*>(frame.data()), frame.size()};
+    return writer->put({&part, 1});
+  }
+  void wake_vm() {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(wake.get(), &one, sizeof one), 8);
+  }
+
+  std::optional<RingMemory> memory;
+  std::optional<RingWriter> writer;
+  UniqueFd wake, control;
+  std::unique_ptr<Backend> backend;
+};
+
+TEST(UserNetwork, TakesAnAnswerThatIsThereAtOnceWithoutBeingWoken) {
+  Loop loop;  // outlives the backend
+  FakeCard card;
+  InPlaceOfSkerryNet net;
+  ASSERT_TRUE(net.backend->start(*loop, card));
+  std::thread io([&] { (*loop).run(); });
+  const auto borrow = [&](const std::function<void()>& work) {
+    while (!(*loop).borrow_turn(work)) std::this_thread::yield();
+  };
+  RingControl& for_guest = net.memory->control(1);
+  while (for_guest.reader_sleeps == 0) std::this_thread::yield();
+  RingReader from_guest(net.memory->control(0), net.memory->bytes(0));
+  for (unsigned round = 1; round <= 3; ++round) {
+    EXPECT_TRUE(from_guest.sleep());
+    borrow([&] {
+      EXPECT_TRUE(send_bytes(*net.backend, Bytes(60)));
+      EXPECT_TRUE(net.put(Bytes(60)));
+      EXPECT_FALSE(net.writer->reader_must_wake()) << "who sends looks";
+    });
+    borrow([&] { EXPECT_EQ(card.frames.size(), 2 * round - 1); });
+    Bytes record(kMaxRecord);
+    size_t size = 0;
+    EXPECT_EQ(from_guest.take(record, size), RingReader::Got::kRecord);
+    // What comes later has to say so.
+    EXPECT_TRUE(net.put(Bytes(60)));
+    EXPECT_TRUE(net.writer->reader_must_wake());
+    net.wake_vm();
+    for (size_t there = 0; there < 2 * round; std::this_thread::yield()) borrow([&] { there = card.frames.size(); });
+    while (for_guest.reader_sleeps == 0) std::this_thread::yield();
+  }
+  (*loop).quit();
+  io.join();
+}
+
+// Nor are many taken at once by who has other things to do.
+TEST(UserNetwork, LeavesManyAnswersToTheLoop) {
+  Loop loop;
+  FakeCard card;
+  InPlaceOfSkerryNet net;
+  ASSERT_TRUE(net.backend->start(*loop, card));
+  std::thread io([&] { (*loop).run(); });
+  const auto borrow = [&](const std::function<void()>& work) {
+    while (!(*loop).borrow_turn(work)) std::this_thread::yield();
+  };
+  while (net.memory->control(1).reader_sleeps == 0) std::this_thread::yield();
+  RingReader from_guest(net.memory->control(0), net.memory->bytes(0));
+  EXPECT_TRUE(from_guest.sleep());
+  borrow([&] {
+    EXPECT_TRUE(send_bytes(*net.backend, Bytes(60)));
+    for (unsigned n = 0; n < 100; ++n) EXPECT_TRUE(net.put(Bytes(60)));
+    EXPECT_FALSE(net.writer->reader_must_wake());
+  });
+  for (size_t there = 0; there < 100; std::this_thread::yield()) borrow([&] { there = card.frames.size(); });
+  (*loop).quit();
+  io.join();
+}
+
 TEST(UserNetwork, GivesTheGuestItsAddressAndNames) {
   Guest guest;
   Bytes dhcp{1, 1, 6, 0, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0};  // RFC 2131, 2: a request, on Ethernet
@@ -348,34 +434,23 @@ TEST(NetFuzz, TheVmSurvivesWhateverSkerryNetSends) {
   const char* given = std::getenv("SKERRY_FUZZ_MS");
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(given ? std::atoi(given) : 1000);
   for (unsigned round = 0; std::chrono::steady_clock::now() < end || round == 0; ++round) {
-    auto memory = RingMemory::create();
-    ASSERT_TRUE(memory);
-    auto same = RingMemory::map(UniqueFd(::fcntl(memory->fd(), F_DUPFD_CLOEXEC, 0)));
-    ASSERT_TRUE(same);
-    UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), other(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    const UniqueFd ours(::fcntl(wake.get(), F_DUPFD_CLOEXEC, 0));
-    int pair[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    const UniqueFd theirs(pair[1]);
     Loop loop;  // outlives the backend
     FakeCard card;
-    const auto backend = attach_user(std::move(*memory), std::move(wake), std::move(other), UniqueFd(pair[0]));
+    InPlaceOfSkerryNet net;
+    Backend* const backend = net.backend.get();
     if (random() % 2) backend->set_guest_offloads({.checksum = true, .tso4 = true, .tso6 = true});
     ASSERT_TRUE(backend->start(*loop, card));
-    RingWriter writer(same->control(1), same->bytes(1));
     for (int i = 0; i < 30; ++i) {
       Bytes tcp(random() % 3 ? random() % 3000 : random() % 65'000, static_cast<uint8_t>(random()));
       if (tcp.size() > 20) tcp[12] = static_cast<uint8_t>(random());
       const uint8_t protocol = random() % 3 ? 6 : 17;
       Bytes frame = random() % 2 ? ipv4_packet(protocol, 1, 2, tcp) : ipv6_packet(protocol, tcp);
       for (uint64_t j = random() % 4; j > 0; --j) frame[random() % 54 % frame.size()] = static_cast<uint8_t>(random());
-      const iovec part{frame.data(), frame.size()};
-      (void)writer.put({&part, 1});
-      if (random() % 200 == 0) same->control(1).written = static_cast<uint32_t>(random());
-      if (random() % 200 == 0) same->control(0).read = static_cast<uint32_t>(random());
-      (void)::send(theirs.get(), "junk", random() % 4 + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-      const uint64_t one = 1;
-      ASSERT_EQ(::write(ours.get(), &one, sizeof one), 8);
+      (void)net.put(frame);
+      if (random() % 200 == 0) net.memory->control(1).written = static_cast<uint32_t>(random());
+      if (random() % 200 == 0) net.memory->control(0).read = static_cast<uint32_t>(random());
+      (void)::send(net.control.get(), "junk", random() % 4 + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      net.wake_vm();
       loop.settle();
       (void)send_bytes(*backend, Bytes(1000));
       for (const auto& each : card.frames) {

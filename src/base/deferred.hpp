@@ -8,7 +8,7 @@
 
 #include "base/event_loop.hpp"
 
-namespace skerry::virtio {
+namespace skerry {
 
 // schedule() may be called from any thread. Destroyed on the loop's thread, or while the loop does not run.
 class Deferred {
@@ -37,4 +37,4 @@ class Deferred {
   const std::shared_ptr<State> state_;
 };
 
-}  // namespace skerry::virtio
+}  // namespace skerry
